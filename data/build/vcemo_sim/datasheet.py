@@ -1,0 +1,40 @@
+"""Stage 6: fill the datasheet's template with the numbers of about.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from string import Template
+
+from vcemo_lib.paths import write_atomically
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parent.parent / "vcemo_sim"
+
+
+def listed(counts: dict[str, int]) -> str:
+    """`{"man": 54}` as `man 54`."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def fill() -> str:
+    """The datasheet as it follows from about.json."""
+    about = json.loads((OUT / "about.json").read_text(encoding="utf-8"))
+    votes = "\n".join(f"| {e} | {v['human']:.3f} | {v['simulated']:.3f} |" for e, v in about["vote_given_majority"].items())
+    heard = about["cer_whisper_base"]
+    values = {
+        **{k: f"{about[k]:.1%}" for k in ("label_is_main_emotion", "second_emotion_share", "unanimous_share")},
+        **{k: f"{about[k]:,}" for k in ("utterances", "speakers", "sentences_used", "paper_mix_utterances")},
+        **{k: listed(about[k]) for k in ("voices", "label_counts", "split_counts")},
+        "hours": about["hours"],
+        "megabytes": about["megabytes"],
+        "cer_all": f"{heard['all']:.1%}",
+        "cer_tenth": f"{heard['every_tenth_sentence']:.1%}",
+        "votes": votes,
+        "spread": f"{about['spread']['between_speakers']:.0%} of the spread between and {about['spread']['within_speaker']:.0%} of that within speakers are simulated; the rest is the sentence and the measuring.",
+    }
+    return Template((HERE / "datasheet.md").read_text(encoding="utf-8")).substitute(values)
+
+
+if __name__ == "__main__":
+    write_atomically(OUT / "DATASHEET.md", fill())

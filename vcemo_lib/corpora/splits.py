@@ -1,0 +1,117 @@
+"""Train, validation and test parts, and an audit of what leaks between them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vcemo_lib.corpora.corpus import SPLITS, Corpus
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Parts = dict[str, Corpus]
+FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
+MARKS = str.maketrans("", "", "，。？！、；：,.?!;: ")
+
+
+def bare(text: str) -> str:
+    """A sentence without its marks: 你好！ and 你好。 are one sentence."""
+    return text.translate(MARKS)
+
+
+def random(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+    """The paper's 8/1/1 (section 4.3), stratified by emotion. Speakers and sentences leak: see `audit`."""
+    return _by_group(corpus, corpus.table.index.to_numpy(), fractions, seed)
+
+
+def by_speaker(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+    """No speaker in two parts (our default)."""
+    return _by_group(corpus, corpus.table["speaker"].to_numpy(), fractions, seed)
+
+
+def by_text(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+    """No sentence in two parts, whoever says it."""
+    return _by_group(corpus, corpus.table["text"].map(bare).to_numpy(), fractions, seed)
+
+
+def given(corpus: Corpus) -> Parts:
+    """The split that the corpus itself carries in its column `split`. Raises VcemoError where it carries none."""
+    if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
+        raise VcemoError("the corpus carries no train/val/test split of its own", where=corpus.name, do="use splits.by_speaker")
+    return {part: corpus.subset(corpus.table["split"] == part, f"{corpus.name}/{part}") for part in SPLITS}
+
+
+def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) -> Iterator[tuple[str, Parts]]:
+    """For each group (session, speaker): it as the test part, another one, chosen by seed, as validation.
+
+    The paper reports the validation fold itself as its result; here choosing and reporting are kept apart.
+    """
+    import numpy as np
+
+    if column not in corpus.table or corpus.table[column].nunique() < 3:
+        raise VcemoError(f"leaving one out and one for validation needs three groups in column {column!r}", where=corpus.name, do="use splits.by_speaker")
+    groups = sorted(corpus.table[column].unique())
+    order = np.random.default_rng(seed).permutation(len(groups))
+    for place, test in enumerate(order):
+        held = {"test": groups[test], "val": groups[order[(place + 1) % len(groups)]]}
+        mask = {part: corpus.table[column] == group for part, group in held.items()}
+        mask["train"] = ~(mask["test"] | mask["val"])
+        yield held["test"], {part: corpus.subset(mask[part], f"{corpus.name}/{part}") for part in SPLITS}
+
+
+def audit(parts: Parts) -> pd.DataFrame:
+    """Every speaker, sentence and identical clip that two parts share: one row each; empty when nothing leaks."""
+    import pandas as pd
+
+    marks = {
+        part: {
+            "speaker": set(corpus.table["speaker"]),
+            "sentence": set(corpus.table["text"].map(bare)) - {""},
+            "audio": {hashlib.sha256(corpus.path(u).read_bytes()).hexdigest()[:16] for u in corpus.ids},
+        }
+        for part, corpus in parts.items()
+    }
+    names = list(parts)
+    rows = [
+        {"leak": kind, "between": f"{one} and {other}", "what": shared}
+        for i, one in enumerate(names)
+        for other in names[i + 1 :]
+        for kind in ("speaker", "sentence", "audio")
+        for shared in sorted(marks[one][kind] & marks[other][kind])
+    ]
+    return pd.DataFrame(rows, columns=["leak", "between", "what"])
+
+
+def _by_group(corpus: Corpus, groups: np.ndarray, fractions: tuple[float, float, float], seed: int) -> Parts:
+    """Deal whole groups to the parts so that each emotion comes near its fraction everywhere.
+
+    Groups come in random order, large ones first; each goes where its emotions are most wanting.
+    """
+    import numpy as np
+
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise VcemoError(f"fractions {fractions} are not three positive shares that add up to 1")
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < 3:
+        raise VcemoError(f"three parts need at least three groups, here are {len(names)}", where=corpus.name)
+    counts = np.zeros((len(names), len(corpus.labels)))  # (groups, classes)
+    np.add.at(counts, (member, corpus.y()), 1)
+    wanted = np.outer(fractions, counts.sum(0))  # (3, classes)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    target, have, home = wanted.copy(), np.zeros_like(wanted), np.zeros(len(names), int)
+    for group in order:
+        # How full each part would be, class by class, weighted by what the group brings.
+        fullness = ((have + counts[group]) / np.maximum(target, 1e-9)) @ counts[group]
+        home[group] = int(np.argmin(fullness))
+        have[home[group]] += counts[group]
+    for empty in set(range(3)) - set(home.tolist()):  # tiny corpora: no part stays empty
+        fullest = np.bincount(home, minlength=3).argmax()
+        home[np.flatnonzero(home == fullest)[-1]] = empty
+    part_of = home[member]
+    return {part: corpus.subset(part_of == i, f"{corpus.name}/{part}") for i, part in enumerate(SPLITS)}
