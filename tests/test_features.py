@@ -1,0 +1,149 @@
+"""Features: made once, found again, remade when what they are made of changes, whole after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from vcemo_lib import VcemoError, audio, features
+from vcemo_lib.corpora import Corpus
+
+
+def corpus_of(root: Path, count: int, texts: list[str] | None = None) -> Corpus:
+    """`count` short clips of noise with words."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(count):
+        soundfile.write(root / f"{i}.wav", 0.1 * rng.normal(size=3200 + 160 * i), 16_000, subtype="PCM_16")
+        rows.append((f"u{i}", f"{i}.wav", (texts or ["你好", "今天天气不错", ""])[i % 3], "happy", "s1"))
+    return Corpus("toy", root, pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker"]).set_index("utt_id"))
+
+
+def files(cache: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(cache)): p.read_bytes() for p in sorted(cache.rglob("*")) if p.is_file() and p.name != ".lock"}
+
+
+def test_arrays_are_right_and_batches_padded(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, 5)
+    store = features.compute(corpus, ("mel", "words"), cache=tmp_path / "cache", progress=False)
+    direct = audio.log_mel(audio.load(corpus.path("u3")))
+    assert np.abs(store.get("mel", "u3").astype(np.float32) - direct).max() < 0.01
+    assert store.get("words", "u2").shape == (0, 300) and store.width("mel") == 80
+    batch = store.batch(["u0", "u4", "u2"])
+    assert batch.mel.shape == (3, 1 + (3200 + 640) // 160, 80) and batch.words_len.tolist()[2] == 0
+    assert store.describe()["kinds"]["words"] == {"vectors": "bundled"}
+
+
+def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpus_of(tmp_path, 4)
+    features.compute(corpus, ("mel",), cache=tmp_path / "cache", progress=False)
+    before = files(tmp_path / "cache")
+    monkeypatch.setattr(audio, "log_mels", lambda waves: pytest.fail("computed again"))
+    features.compute(corpus, ("mel",), cache=tmp_path / "cache", progress=False)
+    assert files(tmp_path / "cache") == before
+
+
+def test_only_what_changed_is_remade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpus_of(tmp_path, 6)
+    features.compute(corpus, ("mel", "words"), cache=tmp_path / "cache", progress=False)
+    soundfile.write(corpus.path("u2"), np.zeros(4000), 16_000)
+    made: list[int] = []
+    real = audio.log_mels
+    monkeypatch.setattr(audio, "log_mels", lambda waves: made.append(len(waves)) or real(waves))
+    store = features.compute(corpus, ("mel", "words"), cache=tmp_path / "cache", progress=False)
+    assert made == [1] and len(store.get("mel", "u2")) == 26
+    other = features.shelf_of("whisper", {"layer": 2}, tmp_path / "cache").folder
+    assert other != features.shelf_of("whisper", {"layer": 3}, tmp_path / "cache").folder
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_features import corpus_of
+from vcemo_lib import audio, features
+features.BATCH = 4
+real = audio.log_mels
+def slow(waves):
+    time.sleep(0.3)
+    return real(waves)
+audio.log_mels = slow
+features.compute(corpus_of(Path({root!r}), 40), ("mel",), cache=Path({cache!r}), progress=False)
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, 40)
+    features.compute(corpus, ("mel",), cache=tmp_path / "whole", progress=False)
+    cut = tmp_path / "cut"
+    code = KILLED.format(tests=str(Path(__file__).parent), root=str(tmp_path), cache=str(cut))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent)
+    deadline = time.time() + 60
+    while time.time() < deadline and sum(p.read_bytes().count(b"\n") for p in cut.rglob("index.jsonl")) < 8:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    process.wait()
+    index = next(cut.rglob("index.jsonl"))
+    done = index.read_bytes().count(b"\n")
+    assert 8 <= done < 40
+    # A kill in the middle of a write leaves rows without a line, and half a line.
+    with index.open("ab") as file:
+        file.write(b'{"key": "ha')
+    with index.with_name("data.bin").open("ab") as file:
+        file.write(b"\x01\x02\x03")
+    features.compute(corpus, ("mel",), cache=cut, progress=False)
+    assert files(cut) == files(tmp_path / "whole")
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, 2)
+    with pytest.raises(VcemoError, match="unknown kind of feature 'mfcc'"):
+        features.compute(corpus, ("mfcc",), cache=tmp_path / "c")
+    with pytest.raises(VcemoError, match="unknown setting"):
+        features.compute(corpus, ("mel",), cache=tmp_path / "c", mels=40)
+    store = features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+    with pytest.raises(VcemoError, match="no mel features of 'u9'"):
+        store.get("mel", "u9")
+    with pytest.raises(VcemoError, match="holds no 'bert'"):
+        store.width("bert")
+    corpus.path("u1").write_bytes(b"not a sound")
+    with pytest.raises(VcemoError, match="1.wav"):
+        features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+    corpus.path("u1").unlink()
+    with pytest.raises(VcemoError, match="cannot read the clip of 'u1'"):
+        features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpus_of(tmp_path, 3)
+    shelf = features.shelf_of("mel", {}, tmp_path / "c")
+    shelf.append(["first"], [np.ones((3, 80))])
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: object, **more: object):
+        if path.name == "data.bin" and mode == "ab":
+            raise OSError(28, "No space left on device")
+        return real(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(VcemoError, match="No space left on device.*VCEMO_CACHE"):
+        features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+    monkeypatch.undo()
+    assert features.shelf_of("mel", {}, tmp_path / "c").read()["first"].shape == (3, 80)
+
+
+def test_segments_of_one_long_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(1).normal(size=32_000), 16_000, subtype="PCM_16")
+    rows = [("a", "long.wav", "一", "sad", "s", 0.0, 0.5), ("b", "long.wav", "二", "sad", "s", 0.5, 1.5)]
+    table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "start", "end"]).set_index("utt_id")
+    store = features.compute(Corpus("cut", tmp_path, table), ("mel",), cache=tmp_path / "c", progress=False)
+    assert len(store.get("mel", "a")) == 51 and len(store.get("mel", "b")) == 101

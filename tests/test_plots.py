@@ -1,0 +1,211 @@
+"""Figures: what they draw is what they were given; colours can be told apart; no empty boxes for Chinese."""
+
+import base64
+import io
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from vcemo_lib import course, plots
+from vcemo_lib.corpora.labels import LABELS
+from vcemo_lib.errors import VcemoError
+
+RNG = np.random.default_rng(0)
+
+# Machado, Oliveira and Fernandes (2009): linear RGB as seen without one of the three cones
+BLINDNESS = {
+    "none": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def to_lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """A hex colour as CIELAB (D65), seen through one of the matrices above."""
+    srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(seen) @ linear, 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    f = np.array(to_xyz) @ linear / [0.95047, 1.0, 1.08883]
+    f = np.where(f > 216 / 24389, np.cbrt(f), (24389 / 27 * f + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_emotions_can_be_told_apart_by_colour(kind):
+    labs = [to_lab(colour, BLINDNESS[kind]) for colour in plots.palette().values()]
+    distances = [np.linalg.norm(a - b) for i, a in enumerate(labs) for b in labs[:i]]
+    assert len(distances) == 15 and min(distances) > 10, f"{min(distances):.1f}"
+
+
+def test_an_emotion_has_its_colour_in_every_label_set():
+    four = plots.palette(("angry", "happy", "neutral", "sad"))
+    assert four.items() <= plots.palette().items()
+    assert len(set(plots.palette((*LABELS, "disgust", "calm")).values())) == 8
+
+
+def test_waveform_and_mel_share_the_seconds():
+    wave = np.sin(np.arange(16_000)).astype(np.float32)
+    words = [SimpleNamespace(text="hello", start=0.1, end=0.4)]
+    figure = plots.waveform_and_mel(wave, title="a tone", words=words)
+    top, bottom = figure.axes[:2]
+    assert top.get_xlim() == bottom.get_xlim() == (0, 1)
+    assert bottom.images[0].get_array().shape == (80, 101)
+    assert [text.get_text() for text in top.texts] == ["hello"]
+
+
+def test_class_balance_counts():
+    figure = plots.class_balance({"train": ["angry", "sad", "sad"], "test": ["angry"]})
+    assert [[bar.get_width() for bar in axis.patches] for axis in figure.axes] == [[1, 2], [1, 0]]
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["1 (33%)", "2 (67%)"]
+
+
+def test_class_balance_of_a_corpus():
+    corpus = SimpleNamespace(name="tiny", table=pd.DataFrame({"emotion": ["happy", "happy"]}))
+    figure = plots.class_balance(corpus)
+    assert figure.axes[0].get_title() == "tiny, 2 utterances"
+
+
+def test_confusion_shows_row_shares_and_counts():
+    table = pd.DataFrame([[3, 1], [0, 0]], index=["happy", "sad"], columns=["happy", "sad"])
+    figure = plots.confusion(table)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["happy", "sad"]
+    with pytest.raises(VcemoError, match=r"shape \(6, 6\), not \(2, 2\)"):
+        plots.confusion(np.eye(2))
+
+
+def test_learning_curves_draw_losses_and_scores_apart():
+    history = pd.DataFrame({"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "seconds": [1.0, 1.0]})
+    figure = plots.learning_curves({"CE": history, "SupCon": history + 1})
+    losses, scores = figure.axes
+    assert (len(losses.lines), len(scores.lines)) == (4, 2)
+    assert list(scores.lines[1].get_ydata()) == [1.3, 1.4]
+    with pytest.raises(VcemoError, match="no measure to draw among seconds"):
+        plots.learning_curves(history[["seconds"]])
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_embedding_brings_vectors_to_two_dimensions(method):
+    emotions = ["angry", "happy", "sad"] * 10
+    figure = plots.embedding({"before": RNG.normal(size=(30, 5)), "after": RNG.normal(size=(30, 5))}, emotions, method)
+    for axis in figure.axes:
+        dots = axis.collections[0].get_offsets()
+        assert dots.shape == (30, 2) and np.isfinite(dots).all()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["angry", "happy", "sad"]
+
+
+def test_embedding_draws_two_dimensions_as_they_are_and_checks_sizes():
+    points = RNG.normal(size=(4, 2))
+    figure = plots.embedding(points, ["sad", "sad", "fear", "fear"])
+    assert np.allclose(figure.axes[0].collections[0].get_offsets(), points)
+    with pytest.raises(VcemoError, match="4 vectors for 1 emotions"):
+        plots.embedding(points, ["sad"])
+    with pytest.raises(VcemoError, match="unknown method"):
+        plots.embedding(RNG.normal(size=(4, 3)), ["sad"] * 4, "magic")
+
+
+def test_intervals_reach_from_low_to_high():
+    table = pd.DataFrame({"value": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.62]}, index=["voice", "words"])
+    figure = plots.intervals(table, reference=0.3, reference_label="majority")
+    axis = figure.axes[0]
+    (whiskers,) = [found for found in axis.collections if hasattr(found, "get_segments")]
+    assert np.allclose([segment[:, 0] for segment in whiskers.get_segments()], [[0.4, 0.7], [0.55, 0.62]])
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["voice", "words"]
+    with pytest.raises(VcemoError, match="the table lacks low, high"):
+        plots.intervals(table[["value"]])
+
+
+def test_attention_labels_words_and_seconds():
+    weights = RNG.dirichlet(np.ones(10), 2)
+    figure = plots.attention(weights, ["oh", "no"], 0.1, "words", "audio")
+    axis = figure.axes[0]
+    assert np.allclose(axis.images[0].get_array(), weights)
+    assert axis.get_xticklabels()[-1].get_text() == "0.9 s"
+    with pytest.raises(VcemoError, match="3 names for 2 words steps"):
+        plots.attention(weights, ["a", "b", "c"], 0.1, "words")
+    with pytest.raises(VcemoError, match="choose a head"):
+        plots.attention(np.ones((4, 2, 2)), 0.1, 0.1)
+
+
+def test_prosody_shift_has_a_panel_a_feature_and_a_dot_an_emotion():
+    rows = [
+        {"source": source, "emotion": emotion, "feature": feature, "mean_shift": 1.0, "sd_between_speakers": 0.5}
+        for source in ("human", "simulated") for emotion in ("angry", "sad") for feature in ("level_db", "f0_range")
+    ]  # fmt: skip
+    figure = plots.prosody_shift(pd.DataFrame(rows), reference="human")
+    assert [axis.get_title() for axis in figure.axes] == ["level db", "f0 range"]
+    assert all(len(axis.patches) == 2 for axis in figure.axes)  # the reference's bands
+    assert [patch.get_width() for patch in figure.axes[0].patches] == [1.0, 1.0]
+
+
+# ---------------------------------------------------------------------------------------------- showing
+
+
+def shown(monkeypatch, figure, alt="two bars"):
+    """What `show` displays: the picture's bundle with its metadata, and the HTML below."""
+    seen = []
+    monkeypatch.setattr("IPython.display.display", lambda *data, **options: seen.append((data[0], options)))
+    plots.show(figure, alt)
+    (bundle, options), (below, _) = seen
+    return bundle, options["metadata"], below.data
+
+
+def test_show_gives_a_small_png_with_its_alternative_text(monkeypatch):
+    bundle, metadata, below = shown(monkeypatch, plots.class_balance({"all": list(LABELS) * 20}), "six bars & no more")
+    image = Image.open(io.BytesIO(bundle["image/png"]))
+    assert image.mode == "P" and len(bundle["image/png"]) < 30_000
+    assert metadata == {"image/png": {"alt": "six bars & no more"}} and bundle["text/plain"] == "six bars & no more"
+    assert "six bars &amp; no more" in below and "<table>" not in below
+    with pytest.raises(VcemoError, match="alternative text"):
+        plots.show(plots.class_balance({"all": ["sad"]}), alt=" ")
+
+
+def test_alternative_text_reaches_the_html_pages(monkeypatch):
+    bundle, metadata, _ = shown(monkeypatch, plots.class_balance({"all": ["sad"]}), 'one "bar"')
+    data = {**bundle, "image/png": base64.b64encode(bundle["image/png"]).decode()}
+    cell = new_code_cell("show()", outputs=[new_output("display_data", data=data, metadata=metadata)])
+    page = course._to_html(new_notebook(cells=[cell]), "a page")
+    (picture,) = re.findall("<img[^>]*>", page)
+    assert "alt='one \"bar\"'" in picture or 'alt="one &quot;bar&quot;"' in picture
+    assert data["image/png"] in picture
+
+
+def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
+    monkeypatch.setattr(plots, "cjk_font", lambda: None)
+    figure = plots.attention(np.eye(2), ["今天", "好"], ["我", "<我>"])
+    ticks = [tick.get_text() for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis) for tick in axis.get_ticklabels()]
+    assert ticks == ["1", "2", "3", "4"]
+    _, _, below = shown(monkeypatch, figure)
+    assert "<th>1</th><th>2</th><th>3</th><th>4</th>" in below
+    assert "<td lang='zh'>今天</td>" in below and "&lt;我&gt;" in below
+
+
+def test_with_a_chinese_font_words_are_drawn_with_it(monkeypatch):
+    monkeypatch.setattr(plots, "cjk_font", lambda: "Some CJK Font")
+    figure = plots.attention(np.eye(2), ["今天", "好"], 0.1)
+    ticks = figure.axes[0].get_yticklabels()
+    assert [(tick.get_text(), tick.get_fontfamily()) for tick in ticks] == [(w, ["Some CJK Font"]) for w in ("今天", "好")]
+
+
+def test_a_font_that_is_found_really_has_the_characters():
+    font = plots.cjk_font()
+    if font is not None:
+        from matplotlib import font_manager
+
+        path = font_manager.findfont(font, fallback_to_default=False)
+        assert ord("你") in font_manager.get_font(path).get_charmap()
+
+
+def test_no_figure_stays_open_in_pyplot():
+    import matplotlib.pyplot as plt
+
+    plots.embedding(RNG.normal(size=(6, 3)), ["sad", "happy"] * 3)
+    plots.confusion(np.eye(6))
+    assert plt.get_fignums() == []

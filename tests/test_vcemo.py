@@ -1,0 +1,199 @@
+"""The model: any choice of modalities, deaf to padding, finite on empty input."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.models import MODALITIES, Batch, Settings, build, paper, parameters, tutorial
+from vcemo_lib.models.branches import FrameNorm, Recurrent, shorten, to_length
+
+SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(MODALITIES, n)]
+SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=8)
+LENGTHS = {"mel": (50, 31, 7), "words": (6, 0, 1), "bert": (5, 2, 3), "whisper": (25, 16, 4)}
+WIDTHS = {"mel": 80, "words": 300, "bert": 8, "whisper": 512}
+
+
+def small(**changes) -> Settings:
+    return tutorial(**(SMALL | changes))
+
+
+def batch_of(lengths=LENGTHS, seed=0) -> Batch:
+    rng = np.random.default_rng(seed)
+    arrays = {kind: [rng.normal(size=(n, WIDTHS[kind])) for n in ns] for kind, ns in lengths.items()}
+    return Batch.collate(["a", "b", "c"], arrays, [0, 1, 2])
+
+
+def longer(batch: Batch, by: int) -> Batch:
+    """The same utterances with `by` more steps of padding, and junk in all of it."""
+    values = {}
+    for kind in LENGTHS:
+        x, length = getattr(batch, kind), getattr(batch, f"{kind}_len")
+        x = F.pad(x, (0, 0, 0, by))
+        padding = torch.arange(x.shape[1]) >= length[:, None]
+        values[kind] = x.masked_fill(padding[..., None], 1e4)
+    return dataclasses.replace(batch, **values)
+
+
+@pytest.mark.parametrize("modalities", SUBSETS, ids="+".join)
+def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> None:
+    model = build("vcemo", small(modalities=modalities))
+    out = model(batch_of())
+    assert out.logits.shape == (3, 6) and out.features.shape == (3, 16) and out.projection.shape == (3, 128)
+    torch.testing.assert_close(out.projection.norm(dim=1), torch.ones(3))
+    assert ("fusion1" in out.attention) == ({"audio", "words"} <= set(modalities))
+    assert ("fusion2" in out.attention) == ("bert" in modalities and len(modalities) > 1)
+    (out.logits.sum() + out.projection.sum()).backward()
+    assert all(p.grad is not None for p in model.parameters())  # every layer takes part
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"lstm_both_ways": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"bert": "mean"}, {"bert": "cls"},
+     {"both_guide": True}, {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
+    ids=str,
+)  # fmt: skip
+def test_padding_changes_nothing(changes: dict, training: bool) -> None:
+    """In training too: BatchNorm's statistics must not see padding (dropout is off to make the two alike)."""
+    model = build("vcemo", small(layers=2, dropout=0.0, **changes)).train(training)
+    batch = batch_of()
+    with torch.no_grad():
+        short = model(batch)
+        for by in (1, 13):
+            long = model(longer(batch, by))
+            torch.testing.assert_close(long.logits, short.logits, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(long.projection, short.projection, rtol=1e-4, atol=1e-5)
+
+
+def test_an_utterance_does_not_depend_on_its_neighbours() -> None:
+    model = build("vcemo", small(lstm_both_ways=True)).eval()
+    rng = np.random.default_rng(0)
+    arrays = {kind: [rng.normal(size=(n, WIDTHS[kind])) for n in ns] for kind, ns in LENGTHS.items()}
+    with torch.no_grad():
+        together = model(Batch.collate("abc", arrays)).logits
+        for i in range(3):
+            alone = model(Batch.collate("x", {k: [a[i]] for k, a in arrays.items()})).logits
+            torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("modalities", SUBSETS, ids="+".join)
+def test_silence_and_empty_transcripts_stay_finite(modalities: tuple[str, ...]) -> None:
+    model = build("vcemo", small(modalities=modalities)).train()
+    empty = {"mel": (0, 0, 1), "words": (0, 0, 0), "bert": (0, 0, 1), "whisper": (0, 0, 0)}
+    batch = batch_of(empty)
+    batch.mel.zero_()
+    out = model(batch)
+    assert out.logits.isfinite().all() and out.projection.isfinite().all()
+    (out.logits.sum() + out.projection.sum()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    batch.words = torch.zeros(3, 0, 300)  # not even one step of padding
+    assert model.eval()(batch).logits.isfinite().all()
+
+
+def test_to_length_is_adaptive_average_pooling_of_the_real_steps() -> None:
+    x, lengths = torch.randn(4, 30, 3), (30, 17, 5, 1)
+    mask = torch.arange(30) < torch.tensor(lengths)[:, None]
+    got = to_length(x * mask[..., None], mask, 8)
+    for row, clip, n in zip(got, x, lengths, strict=True):
+        torch.testing.assert_close(row, F.adaptive_avg_pool1d(clip[:n].T[None], 8)[0].T)
+
+
+def test_shorten_averages_real_steps() -> None:
+    x = torch.tensor([[1.0, 3.0, 5.0, 7.0, 9.0], [2.0, 4.0, 6.0, 0.0, 0.0]])[..., None]
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=torch.bool)
+    values, real = shorten(x, mask, 2)
+    assert values[..., 0].tolist() == [[2.0, 6.0, 9.0], [3.0, 6.0, 0.0]]
+    assert real.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_frame_norm_is_batchnorm_of_the_real_frames() -> None:
+    ours, theirs = FrameNorm(3).train(), nn.BatchNorm1d(3).train()
+    x, mask = torch.randn(2, 3, 5, 4), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)
+    frames = torch.cat([x[0].flatten(1).T, x[1, :, :2].flatten(1).T])  # (7 frames x 4 bands, 3)
+    want = theirs(frames).relu()
+    got = ours(x, mask).permute(0, 2, 3, 1)
+    torch.testing.assert_close(got[mask].flatten(0, 1), want)
+    assert torch.all(got[~mask] == 0)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+def test_recurrent_equals_torchs_packed_bidirectional_lstm() -> None:
+    ours, theirs = Recurrent(5, 8, both_ways=True), nn.LSTM(5, 4, bidirectional=True, batch_first=True)
+    with torch.no_grad():
+        for name, p in ours.forwards.named_parameters():
+            getattr(theirs, name).copy_(p)
+        for name, p in ours.backwards.named_parameters():
+            getattr(theirs, f"{name}_reverse").copy_(p)
+    x, lengths = torch.randn(3, 9, 5), torch.tensor([9, 4, 1])
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+    want, _ = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    torch.testing.assert_close(ours(x, torch.arange(9) < lengths[:, None]), want)
+
+
+def test_sentence_vector_is_one_token_and_tokens_are_many() -> None:
+    maps = {keep: build("vcemo", small(bert=keep)).eval()(batch_of()).attention["fusion2"][0] for keep in ("cls", "tokens")}
+    assert maps["cls"].shape == (3, 2, 1, 6) and maps["tokens"].shape == (3, 2, 5, 6)
+
+
+def test_fusion_order_is_a_setting() -> None:
+    words_guide = build("vcemo", small(guides=("words", "fused"))).eval()
+    audio_guide = build("vcemo", small(guides=("audio", "fused"))).eval()
+    audio_guide.load_state_dict(words_guide.state_dict())
+    assert not torch.allclose(words_guide(batch_of()).logits, audio_guide(batch_of()).logits)
+
+
+def test_seed_decides_the_weights_and_leaves_the_generator_alone() -> None:
+    torch.manual_seed(5)
+    a, b, c = build("vcemo", small(), seed=1), build("vcemo", small(), seed=1), build("vcemo", small(), seed=2)
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+    assert torch.equal(a.final.think[0].weight, b.final.think[0].weight)
+    assert not torch.equal(a.final.think[0].weight, c.final.think[0].weight)
+
+
+def test_paper_settings_are_the_papers() -> None:
+    vcemo, iemocap = paper(), paper(4, "iemocap")
+    assert (vcemo.alpha, vcemo.lr, vcemo.weight_decay) == (0.1, 1e-5, 1e-3)
+    assert (iemocap.alpha, iemocap.lr, iemocap.weight_decay) == (100, 1e-4, 0)
+    for s in (vcemo, iemocap):
+        assert (s.batch_size, s.epochs, s.projection, s.temperature, s.optimizer) == (256, 50, 128, 1.0, "adam")
+    assert (iemocap.views, iemocap.queue, vcemo.views, vcemo.queue) == (2, 16_384, 1, 0)
+    tiny = vcemo.but(**SMALL, conv_strides=((2, 2), (2, 2)), layers=1)
+    assert build("vcemo", tiny)(batch_of()).logits.shape == (3, 6)
+    assert parameters(build("vcemo", tutorial())) < 1e6
+
+
+def test_settings_survive_json() -> None:
+    import json
+
+    s = tutorial(4, alpha=0.5)
+    assert Settings.from_dict(json.loads(json.dumps(s.as_dict()))) == s
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"bert": "sum"}, "bert is 'sum'"), ({"modalities": ()}, "modalities"), ({"modalities": ("video",)}, "modalities"),
+     ({"width": 30, "heads": 4}, "heads"), ({"learning_rate": 1}, "learning_rate"), ({"epochs": 0}, "epochs"),
+     ({"dropout": 1.0}, "dropout"), ({"conv_channels": (4,)}, "conv_")],
+    ids=str,
+)  # fmt: skip
+def test_wrong_settings_are_told_in_a_line(changes: dict, told: str) -> None:
+    with pytest.raises(VcemoError, match=told) as error:
+        tutorial(**changes)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_features_and_unknown_models_are_told() -> None:
+    with pytest.raises(VcemoError, match="no 'words'"):
+        build("vcemo", small())(Batch.collate("a", {"mel": [np.zeros((9, 80))]}))
+    with pytest.raises(VcemoError, match="no model is called"):
+        build("bert")

@@ -1,0 +1,56 @@
+"""Multimodal speech emotion recognition, one small tested piece at a time: the library under the course.
+
+Heavy libraries load where they are used: `import vcemo_lib` imports none of them, each name below on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from vcemo_lib import _torchaudio  # noqa: F401  sets the torchaudio import hook before anything can import it
+from vcemo_lib.errors import VcemoError
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "asr",
+    "audio",
+    "corpora",
+    "course",
+    "doctor",
+    "evaluation",
+    "experiments",
+    "features",
+    "losses",
+    "models",
+    "paths",
+    "plots",
+    "text",
+    "training",
+    "weights",
+)
+_NAMES = {  # name -> the module it comes from
+    "Corpus": "corpora",
+    "LABELS": "corpora",
+    "load_corpus": "corpora",
+    "labels": "corpora.labels",
+    "splits": "corpora.splits",
+}
+
+__all__ = ["VcemoError", "__version__", *_MODULES, *_NAMES]
+
+
+def __getattr__(name: str) -> object:
+    """Import a module, or the module of a name, the first time it is asked for (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"vcemo_lib.{name}")
+    if name in _NAMES:
+        module = importlib.import_module(f"vcemo_lib.{_NAMES[name]}")
+        value = module if _NAMES[name].endswith(f".{name}") else getattr(module, name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'vcemo_lib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

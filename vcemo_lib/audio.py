@@ -1,0 +1,231 @@
+"""Sound in and out: loading, log-mel spectrograms, augmentation, prosodic measures, players.
+
+Waves are float32 arrays (N,) in [-1, 1], mono, 16 kHz, wherever nothing else is said.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLE_RATE = 16_000  # Hz
+N_FFT = 400  # samples: a 25 ms window
+HOP = 160  # samples: a 10 ms step
+N_MELS = 80  # Slaney-normalised triangles from 0 to 8,000 Hz
+LOG_FLOOR = 1e-10  # power below this counts as silence: log-mel is never under ln(1e-10) = -23.03
+NOISE_SNR_DB = 30.0  # VCEMO, section 4.2: Gaussian noise at 30 dB
+
+
+def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
+    """A clip as float32 (N,), mono, 16 kHz: any file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
+
+    Channels are averaged. Raises VcemoError for a missing, unreadable or zero-length clip and for NaN or infinity in it.
+    """
+    where: object = "an array"
+    if isinstance(source, (str, Path)):
+        import soundfile
+
+        where = path = Path(source)
+        if not path.is_file():
+            raise VcemoError("no such audio file", where=path, do="check the path")
+        try:
+            wave, sr = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+            raise VcemoError("this audio file cannot be read", where=path, do=f"convert it to wav, flac, ogg or mp3 ({reason})") from error
+    else:
+        wave = np.asarray(source, dtype=np.float32)
+    if wave.ndim == 2:
+        wave = wave.mean(axis=1)
+    if wave.ndim != 1:
+        raise VcemoError(f"audio has shape {wave.shape}", where=where, do="give (N,) or (N, channels)")
+    if wave.size == 0:
+        raise VcemoError("the clip has no samples", where=where, do="remove it, or record it again")
+    if not np.isfinite(wave).all():
+        raise VcemoError("the clip holds NaN or infinity", where=where, do="export it again")
+    if sr is not None and sr != SAMPLE_RATE:
+        import soxr
+
+        wave = soxr.resample(wave, sr, SAMPLE_RATE)
+        if wave.size == 0:
+            raise VcemoError("the clip has no samples", where=where, do="remove it, or record it again")
+    return np.ascontiguousarray(wave, dtype=np.float32)
+
+
+def duration(source: str | Path) -> float:
+    """Length of an audio file in seconds, from its header where that tells."""
+    import soundfile
+
+    try:
+        return soundfile.info(str(source)).duration
+    except (soundfile.LibsndfileError, RuntimeError):
+        return len(load(source)) / SAMPLE_RATE  # gives the clear error
+
+
+# ---- log-mel ---------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
+    """Slaney's mel filterbank (n_mels, 1 + N_FFT // 2), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
+    # linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to 6.4 times the frequency)
+    step, knee, log_step = 200 / 3, 1000.0, np.log(6.4) / 27
+    top = knee / step + np.log(SAMPLE_RATE / 2 / knee) / log_step
+    mels = np.linspace(0, top, n_mels + 2)
+    edges = np.where(mels < knee / step, mels * step, knee * np.exp(log_step * (mels - knee / step)))  # Hz
+    bins = np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE)
+    rise = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    fall = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
+    area = 2 / (edges[2:] - edges[:-2])  # each triangle has the same area
+    return (np.maximum(0, np.minimum(rise, fall)) * area[:, None]).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _mel_tensors(device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    return torch.hann_window(N_FFT, device=device), torch.from_numpy(mel_filters().T.copy()).to(device)
+
+
+def log_mel_tensor(waves: torch.Tensor) -> torch.Tensor:
+    """Natural-log mel power of a batch of waves (B, N), zero-padded at the end: (B, 1 + N // 160, 80)."""
+    import torch
+
+    window, filters = _mel_tensors(str(waves.device))
+    padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))  # frames are centred, as in librosa
+    frames = padded.unfold(-1, N_FFT, HOP) * window  # (B, T, 400)
+    spectrum = torch.view_as_real(torch.fft.rfft(frames))  # (B, T, 201, 2)
+    power = spectrum.square().sum(-1)  # (B, T, 201)
+    return (power @ filters).clamp_min(LOG_FLOOR).log()  # (B, T, 80)
+
+
+def log_mels(waves: Sequence[np.ndarray], batch_size: int = 16) -> list[np.ndarray]:
+    """Log-mel spectrograms, each (T, 80) float32 with T = 1 + N // 160; equal to librosa's mel power, natural log.
+
+    Clips of like length are done together; the others' padding never touches a result.
+    """
+    import torch
+
+    order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
+    result: list[np.ndarray] = [np.empty(0)] * len(waves)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = np.zeros((len(chosen), len(waves[chosen[-1]])), dtype=np.float32)
+        for row, i in enumerate(chosen):
+            batch[row, : len(waves[i])] = waves[i]
+        with torch.inference_mode():
+            mel = log_mel_tensor(torch.from_numpy(batch)).numpy()
+        for row, i in enumerate(chosen):
+            result[i] = mel[row, : 1 + len(waves[i]) // HOP].copy()
+    return result
+
+
+def log_mel(wave: np.ndarray) -> np.ndarray:
+    """Log-mel spectrogram (T, 80) float32 of one wave (N,), 25 ms windows every 10 ms; T = 1 + N // 160."""
+    return log_mels([wave])[0]
+
+
+# ---- augmentation (VCEMO, section 4.2: noise, pitch shift, time stretch; training audio only) ---------------
+
+
+def add_noise(wave: np.ndarray, snr_db: float = NOISE_SNR_DB, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The wave with Gaussian noise `snr_db` dB under its mean power; digital silence stays silent."""
+    rng = rng or np.random.default_rng()
+    scale = np.sqrt(np.mean(np.square(wave, dtype=np.float64))) * 10 ** (-snr_db / 20)
+    return (wave + scale * rng.standard_normal(wave.shape)).astype(np.float32)
+
+
+def pitch_shift(wave: np.ndarray, steps: float) -> np.ndarray:
+    """The wave `steps` semitones higher (or lower), its length kept."""
+    import librosa
+
+    return librosa.effects.pitch_shift(wave, sr=SAMPLE_RATE, n_steps=steps).astype(np.float32)
+
+
+def time_stretch(wave: np.ndarray, rate: float) -> np.ndarray:
+    """The wave `rate` times as fast, its pitch kept; `rate` must be positive."""
+    import librosa
+
+    if rate <= 0:
+        raise VcemoError(f"a time stretch of {rate}", do="give a rate above 0, such as 0.9 or 1.1")
+    return librosa.effects.time_stretch(wave, rate=rate).astype(np.float32)
+
+
+def augment(wave: np.ndarray, rng: np.random.Generator, snr_db: float = NOISE_SNR_DB, steps: float = 2.0, stretch: float = 0.1) -> np.ndarray:
+    """A new variant of a clip: stretched by up to +-`stretch`, shifted by up to +-`steps` semitones, with noise."""
+    wave = time_stretch(wave, rng.uniform(1 - stretch, 1 + stretch))
+    wave = pitch_shift(wave, rng.uniform(-steps, steps))
+    return add_noise(wave, snr_db, rng)
+
+
+# ---- prosody ---------------------------------------------------------------------------------------------
+
+
+def prosody(wave: np.ndarray, fmin: float = 65.0, fmax: float = 600.0) -> dict[str, float]:
+    """Prosodic measures of a clip; those of the pitch are NaN where nothing is voiced.
+
+    duration (s, from first to last sound), f0_median_hz, f0_range_semitones (5th to 95th percentile), level_db (RMS of the
+    sounding part, dB re full scale), level_sd_db (spread of frame levels), hf_ratio_db (energy of 1-5 kHz over that below
+    1 kHz), voiced_fraction.
+    """
+    import librosa
+
+    hop, length = 320, 1024  # 20 ms steps, 64 ms windows: four periods of a deep voice
+    power = np.square(librosa.util.frame(np.pad(wave, length // 2), frame_length=length, hop_length=hop)).mean(axis=0)
+    levels = 10 * np.log10(power + 1e-10)  # (frames,)
+    sounding = levels > max(levels.max() - 35, -70)
+    nothing = dict.fromkeys(("f0_median_hz", "f0_range_semitones", "level_db", "level_sd_db", "hf_ratio_db"), float("nan"))
+    if not sounding.any():
+        return {"duration": 0.0, **nothing, "voiced_fraction": 0.0}
+    first, last = np.flatnonzero(sounding)[[0, -1]]
+    core = wave[first * hop : (last + 1) * hop]
+    f0, voiced, _ = librosa.pyin(
+        wave, fmin=fmin, fmax=fmax, sr=SAMPLE_RATE, frame_length=length, hop_length=hop, resolution=0.2, fill_na=np.nan
+    )
+    f0 = f0[np.isfinite(f0) & sounding[: len(f0)]]
+    spectrum = np.square(np.abs(np.fft.rfft(core)))
+    hertz = np.fft.rfftfreq(len(core), 1 / SAMPLE_RATE)
+    low, high = spectrum[(hertz > 50) & (hertz < 1000)].sum(), spectrum[(hertz >= 1000) & (hertz < 5000)].sum()
+    bounds = np.percentile(f0, [5, 95]) if len(f0) else (np.nan, np.nan)
+    return {
+        "duration": len(core) / SAMPLE_RATE,
+        "f0_median_hz": float(np.median(f0)) if len(f0) else float("nan"),
+        "f0_range_semitones": float(12 * np.log2(bounds[1] / bounds[0])),
+        "level_db": float(10 * np.log10(np.mean(np.square(core)) + 1e-10)),
+        "level_sd_db": float(levels[sounding].std()),
+        "hf_ratio_db": float(10 * np.log10((high + 1e-10) / (low + 1e-10))),
+        "voiced_fraction": float(np.mean(voiced[sounding[: len(voiced)]])),
+    }
+
+
+# ---- players ---------------------------------------------------------------------------------------------
+
+
+def encode_mp3(wave: np.ndarray) -> bytes:
+    """The wave as an MP3 file, which every browser plays, in a tenth of a wav's size."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(wave, -1, 1), SAMPLE_RATE, format="MP3")
+    return buffer.getvalue()
+
+
+def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
+    """An HTML `<audio>` player with the clip inside it, so that it plays offline; `label` is read by screen readers."""
+    wave = load(source)
+    data = base64.b64encode(encode_mp3(wave)).decode("ascii")
+    text = html.escape(label or "audio clip", quote=True)
+    caption = f"<figcaption>{html.escape(label)}</figcaption>" if label else ""
+    return f'<figure style="margin:0"><audio controls aria-label="{text}" src="data:audio/mpeg;base64,{data}"></audio>{caption}</figure>'

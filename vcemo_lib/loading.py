@@ -1,0 +1,168 @@
+"""From a feature store to batches: read a part once, keep it in memory, cut batches of like length from it.
+
+With everything in memory (on the GPU if there is one) a batch is one indexing operation, and no worker
+process, pinning or copying is needed: the whole of VCEMO-Sim's log-mel is 0.1 GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.models.batch import Batch
+
+ACOUSTIC = ("mel", "whisper")
+
+
+@dataclass
+class Ragged:
+    """Sequences of different lengths laid end to end, with one zero row behind them for padding."""
+
+    rows: Tensor  # (R + 1, width) float16, as the store keeps them
+    lengths: Tensor  # (N,)
+    starts: Tensor  # (N,) where each begins
+
+    @classmethod
+    def of(cls, rows: Tensor, lengths: Tensor) -> Ragged:
+        """rows (R, width) and lengths (N,) that add up to R."""
+        return cls(torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).half(), lengths, lengths.cumsum(0) - lengths)
+
+    def padded(self, index: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+        """The sequences at index (B,) -> values (B, longest, width) float32, lengths (B,)."""
+        lengths = self.lengths[index]
+        steps = torch.arange(longest, device=self.rows.device)  # (T,)
+        where = self.starts[index][:, None] + steps  # (B, T)
+        where = where.masked_fill(steps >= lengths[:, None], len(self.rows) - 1)  # padding reads the zero row
+        return self.rows[where].float(), lengths
+
+    def to(self, device: torch.device) -> Ragged:
+        return Ragged(self.rows.to(device), self.lengths.to(device), self.starts.to(device))
+
+
+@dataclass
+class Features:
+    """One part of a corpus in memory: N utterances, their features, labels and speakers."""
+
+    ids: list[str]
+    labels: Tensor  # (N,)
+    speakers: np.ndarray  # (N,) names
+    kinds: dict[str, Ragged]
+    steps: dict[str, np.ndarray]  # kind -> (N,) lengths, on the processor: planning a batch must not wait for a GPU
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """The utterances at index (B,), padded."""
+        at = torch.from_numpy(index).to(self.labels.device)
+        tensors: dict[str, Tensor] = {}
+        for kind, ragged in self.kinds.items():
+            longest = max(1, int(self.steps[kind][index].max()))
+            tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
+        return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], **tensors)
+
+    def plan(self, batch_size: int, rng: np.random.Generator | None = None, pool: int = 6) -> Iterator[np.ndarray]:
+        """Indices of one epoch's batches, each of utterances of like length, so that little is padding.
+
+        With `rng` the order is random: shuffled, cut into pools of `pool` batches, sorted by length within each
+        pool only (sorting all would put slow, sad speech into one batch), and the batches shuffled again.
+        Sizes differ by one at most, so BatchNorm never meets a tiny last batch. Without `rng`: by length.
+        """
+        length = next(iter(self.steps.values()))
+        count = -(-len(self) // batch_size)
+        if rng is None:
+            yield from np.array_split(np.argsort(length, kind="stable"), count)
+            return
+        order = rng.permutation(len(self))
+        pools = np.array_split(order, -(-count // pool))
+        order = np.concatenate([p[np.argsort(length[p], kind="stable")] for p in pools])
+        batches = np.array_split(order, count)
+        for i in rng.permutation(count):
+            yield batches[i]
+
+    def to(self, device: torch.device) -> Features:
+        moved = {kind: ragged.to(device) for kind, ragged in self.kinds.items()}
+        return Features(self.ids, self.labels.to(device), self.speakers, moved, self.steps)
+
+
+def gather(store: Any, part: Any, kinds: Sequence[str]) -> Features:
+    """Read the features of a corpus part out of a store: anything with `batch(ids, kinds)`."""
+    rows: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    lengths: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    ids = list(part.ids)
+    for start in range(0, len(ids), 64):
+        batch = store.batch(ids[start : start + 64], kinds)
+        for kind in kinds:
+            values, mask = batch.sequence(kind)
+            length = getattr(batch, f"{kind}_len")
+            real = torch.arange(values.shape[1]) < length[:, None]  # unlike the mask, False for an empty sequence
+            values = values.half()
+            if bad := [u for u, row in zip(batch.ids, values, strict=True) if not row.isfinite().all()]:
+                raise VcemoError(f"{kind} features are not finite", where=", ".join(bad), do="compute these features again")
+            rows[kind].append(values[real])
+            lengths[kind].append(length)
+    ragged = {kind: Ragged.of(torch.cat(rows[kind]), torch.cat(lengths[kind])) for kind in kinds}
+    labels = torch.tensor(part.y(), dtype=torch.int64)
+    speakers = np.asarray(part.table.loc[ids, "speaker"], dtype=str)
+    return Features(ids, labels, speakers, ragged, {kind: r.lengths.numpy() for kind, r in ragged.items()})
+
+
+@dataclass
+class Scaler:
+    """Brings every feature to mean 0 and deviation 1, channel by channel, without looking at labels.
+
+    Word and sentence vectors use the training part's statistics. Audio uses each speaker's own clips where
+    `by_speaker` has them (a voice is then measured against itself), else the training part's.
+    """
+
+    overall: dict[str, tuple[Tensor, Tensor]]  # kind -> mean, deviation, each (width,)
+    by_speaker: dict[str, tuple[Tensor, Tensor]]  # speaker -> mean, deviation of the acoustic kind, each (width,)
+
+    @classmethod
+    def fit(cls, parts: Mapping[str, Features], per_speaker: bool) -> Scaler:
+        """Statistics of parts["train"]; those of the speakers from all their clips in any part."""
+        train = parts["train"]
+        overall = {kind: _moments(r.rows[:-1]) for kind, r in train.kinds.items()}
+        scaler = cls(overall, {})
+        if per_speaker:
+            scaler.learn_speakers(*parts.values())
+        return scaler
+
+    def learn_speakers(self, *parts: Features) -> None:
+        """Add the speakers of these parts that are not known yet."""
+        clips: dict[str, list[Tensor]] = {}
+        for part in parts:
+            for kind in set(part.kinds) & set(ACOUSTIC):
+                ragged = part.kinds[kind]
+                for i, speaker in enumerate(part.speakers):
+                    if speaker not in self.by_speaker:
+                        clip = ragged.rows[ragged.starts[i] : ragged.starts[i] + ragged.lengths[i]]
+                        clips.setdefault(speaker, []).append(clip)
+        self.by_speaker |= {speaker: _moments(torch.cat(rows)) for speaker, rows in clips.items()}
+
+    def apply(self, part: Features) -> Features:
+        """The same part, scaled."""
+        scaled: dict[str, Ragged] = {}
+        for kind, ragged in part.kinds.items():
+            mean, deviation = self.overall[kind]  # (width,), (width,)
+            if kind in ACOUSTIC and self.by_speaker:
+                of = [self.by_speaker.get(speaker, (mean, deviation)) for speaker in part.speakers]
+                mean = torch.stack([m for m, _ in of]).repeat_interleave(ragged.lengths, dim=0)  # (R, width)
+                deviation = torch.stack([d for _, d in of]).repeat_interleave(ragged.lengths, dim=0)
+            scaled[kind] = Ragged.of((ragged.rows[:-1].float() - mean) / deviation, ragged.lengths)
+        return Features(part.ids, part.labels, part.speakers, scaled, part.steps)
+
+
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """rows (R, width) -> mean and deviation, each (width,); a constant channel (silence) keeps deviation 1."""
+    if not len(rows):
+        return torch.zeros(rows.shape[1]), torch.ones(rows.shape[1])
+    rows = rows.float()
+    mean, deviation = rows.mean(dim=0), rows.std(dim=0, unbiased=False)
+    return mean, torch.where(deviation > 1e-3, deviation, torch.ones_like(deviation))

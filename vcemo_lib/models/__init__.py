@@ -1,0 +1,42 @@
+"""The models of the course. All take a `Batch` and return an `Output`, so all train in the same loop.
+
+>>> model = build("vcemo", tutorial(classes=6), seed=0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import torch
+from torch import nn
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.models.batch import Batch
+from vcemo_lib.models.settings import MODALITIES, Settings, paper, tutorial
+from vcemo_lib.models.vcemo import VCEMO, Output
+
+__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "paper", "parameters", "tutorial"]
+
+MODELS = {"vcemo": "vcemo_lib.models.vcemo:VCEMO"}  # name -> module:class, imported when it is built
+
+
+def build(
+    name: str = "vcemo", settings: Settings | None = None, widths: Mapping[str, int] | None = None, seed: int = 0
+) -> nn.Module:
+    """A model with fresh weights, the same for the same seed.
+
+    `widths` overrides the feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`,
+    `.widths` and `.kinds` (which features each modality reads).
+    """
+    if name not in MODELS:
+        raise VcemoError(f"no model is called {name!r}", do=f"choose one of {', '.join(MODELS)}")
+    module, cls = MODELS[name].split(":")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return getattr(import_module(module), cls)(settings or tutorial(), widths)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers the model learns."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

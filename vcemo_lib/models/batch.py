@@ -1,0 +1,79 @@
+"""What every model of the course is fed: a `Batch` of utterances, padded to a common length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vcemo_lib.errors import VcemoError
+
+KINDS = ("mel", "words", "bert", "whisper")
+
+
+@dataclass
+class Batch:
+    """Features of B utterances. A kind that was not asked for is None; padding is zero.
+
+    The lengths count real rows: frames, words or tokens. They may be 0 (an empty transcript).
+    """
+
+    ids: list[str]
+    mel: Tensor | None = None  # (B, T, 80)   log-mel frames, 10 ms apart
+    mel_len: Tensor | None = None  # (B,)
+    words: Tensor | None = None  # (B, W, 300)  one vector a word
+    words_len: Tensor | None = None  # (B,)
+    bert: Tensor | None = None  # (B, K, H)    one vector a token, [CLS] first
+    bert_len: Tensor | None = None  # (B,)
+    whisper: Tensor | None = None  # (B, T/2, 512)  frames of Whisper's encoder, 20 ms apart
+    whisper_len: Tensor | None = None  # (B,)
+    labels: Tensor | None = None  # (B,) class indices
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def collate(
+        cls,
+        ids: Sequence[str],
+        features: Mapping[str, Sequence[np.ndarray]],
+        labels: Sequence[int] | np.ndarray | None = None,
+    ) -> Batch:
+        """Pad one list of (rows, width) arrays for each kind into a batch."""
+        padded: dict[str, Tensor] = {}
+        for kind, arrays in features.items():
+            padded[kind], padded[f"{kind}_len"] = pad(arrays)
+        known = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+        return cls(ids=list(ids), labels=known, **padded)
+
+    def sequence(self, kind: str) -> tuple[Tensor, Tensor]:
+        """The values (B, T, width), zero where padded, and their mask (B, T), True where real.
+
+        An empty sequence counts as one zero vector: so no softmax ever runs over nothing, which would be NaN.
+        """
+        values, lengths = getattr(self, kind), getattr(self, f"{kind}_len")
+        if values is None:
+            raise VcemoError(f"this batch has no {kind!r}", do=f"ask the store for kinds that include {kind!r}")
+        if values.shape[1] == 0:
+            values = values.new_zeros(len(values), 1, values.shape[2])  # (B, 1, width)
+        steps = torch.arange(values.shape[1], device=values.device)  # (T,)
+        padding = steps >= lengths[:, None]  # (B, T)
+        return values.masked_fill(padding[..., None], 0.0), steps < lengths.clamp(min=1)[:, None]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on `device`."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
+
+
+def pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Arrays of (rows, width), rows differing -> values (B, max rows, width) float32 and lengths (B,)."""
+    lengths = torch.tensor([len(a) for a in arrays])  # (B,)
+    width = arrays[0].shape[1]
+    values = torch.zeros(len(arrays), max(1, int(lengths.max())), width)  # (B, T, width)
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return values, lengths

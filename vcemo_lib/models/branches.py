@@ -1,0 +1,171 @@
+"""From raw features to tokens of one width: one branch a modality (section 3.2).
+
+A branch maps (x (B, T, width), mask (B, T)) to (tokens (B, T', d), mask (B, T')). Padding never leaks:
+it is zero before every convolution, outside every BatchNorm statistic, and behind every LSTM's last real step.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def shorten(x: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Average every `factor` steps, real ones only: (B, T, width) -> (B, ceil(T / factor), width)."""
+    if factor == 1:
+        return x, mask
+    spare = -x.shape[1] % factor
+    x, mask = F.pad(x, (0, 0, 0, spare)), F.pad(mask, (0, spare))
+    real = mask.unflatten(1, (-1, factor)).sum(dim=2)  # (B, T') how many of the steps are real
+    total = x.unflatten(1, (-1, factor)).sum(dim=2)  # (B, T', width); padding is zero and adds nothing
+    return total / real.clamp(min=1)[..., None], real > 0
+
+
+def to_length(x: Tensor, mask: Tensor, length: int) -> Tensor:
+    """Average each utterance's own steps into `length` equal bins: (B, T, width) -> (B, length, width).
+
+    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average
+    pooling does; fewer steps than bins are repeated. Section 3.3 adds audio and words step by step,
+    so they must be equally long, and the paper does not say how: this is our way.
+    """
+    real = mask.sum(dim=1)[:, None]  # (B, 1)
+    edge = torch.arange(length, device=x.device)  # (length,)
+    first, last = edge * real // length, -(-(edge + 1) * real // length)  # (B, length)
+    step = torch.arange(x.shape[1], device=x.device)  # (T,)
+    inside = (step >= first[..., None]) & (step < last[..., None])  # (B, length, T)
+    return (inside / (last - first)[..., None]).to(x.dtype) @ x
+
+
+class ChannelDropout(nn.Dropout1d):
+    """Dropout of whole channels, the same ones at every step, so that time cannot average the noise away."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class FrameNorm(nn.BatchNorm1d):
+    """BatchNorm and ReLU over the real frames alone; padded frames come out as zero."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, C, T, F), mask (B, T) -> (B, C, T, F)."""
+        x = x.permute(0, 2, 3, 1)  # (B, T, F, C)
+        frames = x[mask]  # (real frames of the batch, F, C)
+        normal = super().forward(frames.flatten(0, 1)).relu().view_as(frames)
+        out = normal.new_zeros(x.shape)
+        out[mask] = normal
+        return out.permute(0, 3, 1, 2)
+
+
+class ConvBlock(nn.Module):
+    """Conv-BatchNorm-ReLU in time and frequency (section 3.2)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        # No bias: BatchNorm takes it out again. Channels last is the faster layout on processors.
+        conv = nn.Conv2d(channels_in, channels, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.conv, self.norm, self.stride = conv.to(memory_format=torch.channels_last), FrameNorm(channels), stride
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, F), (B, T) -> (B, C', T', F'), (B, T'); T' = ceil(T / stride)."""
+        mask = mask[:, :: self.stride[0]]  # a step is real where the middle of its kernel is
+        return self.norm(self.conv(x), mask), mask
+
+
+class Recurrent(nn.Module):
+    """An LSTM over time, in one direction or in both, blind to padding.
+
+    The backward reader gets each sequence reversed within its own length, so padding always comes last
+    and no packing is needed (which on a processor is three times slower).
+    """
+
+    def __init__(self, width_in: int, width: int, both_ways: bool) -> None:
+        super().__init__()
+        self.forwards = nn.LSTM(width_in, width // 2 if both_ways else width, batch_first=True)
+        self.backwards = nn.LSTM(width_in, width - width // 2, batch_first=True) if both_ways else None
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, width_in) -> (B, T, width), zero where padded."""
+        out = self.forwards(x)[0]
+        if self.backwards is not None:
+            out = torch.cat([out, self.reverse(self.backwards(self.reverse(x, mask))[0], mask)], dim=-1)
+        return out.masked_fill(~mask[..., None], 0.0)
+
+    @staticmethod
+    def reverse(x: Tensor, mask: Tensor) -> Tensor:
+        """Turn the real steps of each sequence round; doing it twice gives x back."""
+        steps = torch.arange(x.shape[1], device=x.device)  # (T,)
+        mirrored = (mask.sum(dim=1, keepdim=True) - 1 - steps) % x.shape[1]  # (B, T); padding swaps with padding
+        return x.gather(1, mirrored[..., None].expand_as(x))
+
+
+class AudioBranch(nn.Module):
+    """log-mel -> Conv-BatchNorm-ReLU blocks -> LSTM -> `length` tokens (section 3.2)."""
+
+    def __init__(
+        self,
+        mels: int,
+        width: int,
+        channels: tuple[int, ...],
+        strides: tuple[tuple[int, int], ...],
+        pool: tuple[int, int],
+        both_ways: bool,
+        length: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.pool, self.length = pool, length
+        self.blocks = nn.ModuleList(map(ConvBlock, (1, *channels[:-1]), channels, strides))
+        bands = -(-mels // pool[1])
+        for stride in strides:
+            bands = -(-bands // stride[1])
+        self.lstm = Recurrent(channels[-1] * bands, width, both_ways)
+        self.dropout = ChannelDropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, 80), (B, T) -> (B, length, d), all of them real."""
+        x, mask = shorten(x, mask, self.pool[0])  # (B, T / pool, 80)
+        x = F.avg_pool1d(x, self.pool[1], ceil_mode=True)[:, None]  # (B, 1, T, F)
+        for block in self.blocks:
+            x, mask = block(x, mask)  # (B, C, T', F')
+        x = x.permute(0, 2, 3, 1).flatten(2)  # (B, T', F' * C)
+        x = to_length(self.lstm(self.dropout(x), mask), mask, self.length)  # (B, length, d)
+        return x, mask.new_ones(x.shape[:2])
+
+
+class WordBranch(nn.Module):
+    """Word vectors -> LSTM -> Conv1d -> `length` tokens (section 3.2). Also reads Whisper's frames, averaged first."""
+
+    def __init__(
+        self, width_in: int, width: int, both_ways: bool, length: int, dropout: float, pool: int = 1
+    ) -> None:
+        super().__init__()
+        self.pool, self.length = pool, length
+        self.lstm = Recurrent(width_in, width, both_ways)
+        self.conv = nn.Conv1d(width, width, kernel_size=3, padding=1)
+        self.dropout = ChannelDropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, W, 300), (B, W) -> (B, length, d), all of them real."""
+        x, mask = shorten(x, mask, self.pool)
+        x = self.lstm(self.dropout(x), mask)  # (B, W, d), zero where padded
+        x = self.conv(x.transpose(1, 2)).transpose(1, 2).relu()  # (B, W, d)
+        x = to_length(x, mask, self.length)
+        return x, mask.new_ones(x.shape[:2])
+
+
+class BertBranch(nn.Module):
+    """BERT's vectors -> Linear (section 3.2): "already well-structured"; keep="cls" or "mean" gives one a sentence."""
+
+    def __init__(self, width_in: int, width: int, keep: str, dropout: float) -> None:
+        super().__init__()
+        self.keep, self.linear, self.dropout = keep, nn.Linear(width_in, width), ChannelDropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, H), (B, K) -> (B, K or 1, d), (B, K or 1)."""
+        if self.keep == "cls":
+            x, mask = x[:, :1], mask[:, :1]
+        elif self.keep == "mean":
+            x, mask = x.sum(dim=1, keepdim=True) / mask.sum(dim=1)[:, None, None], mask[:, :1]
+        return self.linear(self.dropout(x)), mask

@@ -1,0 +1,381 @@
+"""What a reader sees. Every function gives a Matplotlib Figure; `show` displays it, small and with its words.
+
+Emotions always have the same colour and the same marker (Okabe and Ito's colours, which the colour-blind can tell
+apart, too). Figures are made without pyplot: none is open twice, none stays in memory.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from vcemo_lib.corpora.labels import LABELS
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DPI = 100  # of a displayed figure; at 6 by 4 inches 600 by 400 pixels
+PNG_COLOURS = 128  # a palette: a third of the bytes, no difference to the eye
+_OKABE_ITO = ("#D55E00", "#CC79A7", "#E69F00", "#666666", "#0072B2", "#009E73", "#56B4E9", "#F0E442")
+_MARKERS = ("^", "v", "o", "s", "D", "*", "P", "X")
+_STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": DPI,
+}
+_CJK_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Microsoft YaHei", "SimHei"),
+    *("Noto Sans CJK JP", "Arial Unicode MS", "Droid Sans Fallback"),
+)
+_words_of: WeakKeyDictionary[Figure, list[tuple[str, str]]] = WeakKeyDictionary()  # numbers on a figure -> words
+
+
+# ---------------------------------------------------------------------------------------------- shared parts
+
+
+def palette(labels: Sequence[str] = LABELS) -> dict[str, str]:
+    """One colour a label, as hex; an emotion's is the same everywhere."""
+    return {label: _nth(label, _OKABE_ITO, labels) for label in labels}
+
+
+def _nth(label: str, choices: Sequence[str], labels: Sequence[str]) -> str:
+    known = (*LABELS, *(other for other in labels if other not in LABELS))
+    return choices[known.index(label) % len(choices)]
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple[Figure, Any]:
+    """A Figure of `width` by `height` inches, and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+    return figure, figure.subplots(rows, columns, **axes)
+
+
+@lru_cache
+def cjk_font() -> str | None:
+    """The name of an installed font with Chinese characters, or None: Matplotlib brings none of its own."""
+    from matplotlib import font_manager
+
+    paths = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    for name in _CJK_FONTS:
+        if name in paths and all(ord(c) in font_manager.get_font(paths[name]).get_charmap() for c in "你说话"):
+            return name
+    return None
+
+
+def _is_chinese(text: str) -> bool:
+    return any("\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef" for character in text)
+
+
+def _labels(figure: Figure, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Tick labels for `words` and their font; where no font has Chinese, numbers that `show` explains in a table."""
+    if not any(map(_is_chinese, words)):
+        return list(words), {}
+    if font := cjk_font():
+        return list(words), {"fontfamily": font}
+    known = _words_of.setdefault(figure, [])
+    numbers = [str(len(known) + i) for i in range(1, len(words) + 1)]
+    known += zip(numbers, words, strict=True)
+    return numbers, {}
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure with its alternative text: what it shows, in words, for those who cannot see it.
+
+    The picture is a PNG of 100 dpi with a palette, which every viewer of notebooks shows (GitHub shows none that is
+    inside HTML). Its `alt` is in the output's metadata, from where the course's HTML pages take it. JupyterLab does
+    not, so it can be unfolded below the picture too. Chinese words that no font could draw stand there in a table.
+    """
+    from IPython.display import HTML, display
+
+    if not alt.strip():
+        raise VcemoError("a figure needs alternative text", do='show(fig, alt="what it shows, in a sentence")')
+    bundle = {"image/png": png(figure), "text/plain": alt}
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    numbered = _words_of.get(figure, [])
+    table = ""
+    if numbered:
+        heads = "".join(f"<th>{number}</th>" for number, _ in numbered)
+        cells = "".join(f"<td lang='zh'>{html.escape(word)}</td>" for _, word in numbered)
+        table = f"<table><tr>{heads}</tr><tr>{cells}</tr></table>"
+    display(HTML(f"{table}<details><summary>The figure in words</summary>{html.escape(alt)}</details>"))
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, reduced to a palette of 128 colours."""
+    from PIL import Image
+
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=DPI)
+    small = io.BytesIO()
+    image = Image.open(raw).convert("RGB")
+    image.quantize(PNG_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------- sound
+
+
+@matplotlib.rc_context(_STYLE)
+def waveform_and_mel(wave: np.ndarray, mel: np.ndarray | None = None, title: str = "", words: Sequence[Any] = ()) -> Figure:
+    """A clip twice over the same seconds: its waveform (N,) at 16 kHz, and its log-mel (T, 80), 10 ms a frame.
+
+    `words` (with .text or .word, .start and .end in s) are drawn as spans. The log-mel is computed if not given.
+    """
+    from vcemo_lib import audio
+
+    mel = audio.log_mel(wave) if mel is None else mel
+    seconds = len(wave) / audio.SAMPLE_RATE
+    figure, (top, bottom) = _figure(7, 3.4, 2, 1, sharex=True, height_ratios=(1, 2))
+    top.plot(np.arange(len(wave)) / audio.SAMPLE_RATE, wave, linewidth=0.4, color="#444444", rasterized=True)
+    top.set(ylabel="amplitude", xlim=(0, seconds))
+    figure.suptitle(title, fontsize=10)
+    image = bottom.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, mel.shape[1]))
+    bottom.set(xlabel="seconds", ylabel="mel band")
+    figure.colorbar(image, ax=bottom, label="log energy", pad=0.01)
+    if words:
+        texts, font = _labels(figure, [getattr(word, "text", None) or word.word for word in words])
+        for word, text in zip(words, texts, strict=True):
+            top.axvspan(word.start, word.end, color=_OKABE_ITO[6], alpha=0.25, linewidth=0)
+            top.text((word.start + word.end) / 2, 1.02, text, transform=top.get_xaxis_transform(), ha="center", **font)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def class_balance(parts: Mapping[str, Any] | Any, labels: Sequence[str] | None = None) -> Figure:
+    """How many utterances each emotion has: a bar a label, one panel for each part; shares in per cent beside it.
+
+    `parts` is a Corpus, or a mapping from names to Corpora or to sequences of emotion names.
+    """
+    parts = parts if isinstance(parts, Mapping) else {parts.name: parts}
+    emotions = {name: list(part.table["emotion"]) if hasattr(part, "table") else list(part) for name, part in parts.items()}
+    present = set().union(*emotions.values())
+    labels = list(labels or [*(label for label in LABELS if label in present), *sorted(present - set(LABELS))])
+    colours = palette(labels)
+    figure, axes = _figure(2 + 2.4 * len(parts), 2.6, 1, len(parts), sharey=True, squeeze=False)
+    for axis, (name, found) in zip(axes[0], emotions.items(), strict=True):
+        counts = [found.count(label) for label in labels]
+        axis.barh(labels, counts, color=[colours[label] for label in labels])
+        for row, count in enumerate(counts):
+            axis.text(count, row, f" {count} ({count / max(1, len(found)):.0%})", va="center")
+        axis.set(title=f"{name}, {len(found)} utterances", xlabel="utterances", xlim=(0, 1.45 * max(counts, default=1) or 1))
+    axes[0][0].invert_yaxis()
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def prosody_shift(table: pd.DataFrame, source: str = "source", reference: str | None = None) -> Figure:
+    """Shifts of each prosodic feature from neutral, by emotion: one panel a feature, one dot a source.
+
+    Columns: emotion, feature, `source`, mean_shift, sd_between_speakers (the whisker). `reference` (say "casia")
+    is the source whose whiskers are drawn as bands, for the others to be seen against.
+    """
+    features, emotions = list(dict.fromkeys(table["feature"])), [e for e in LABELS if e in set(table["emotion"])]
+    sources = list(dict.fromkeys(table[source]))
+    figure, axes = _figure(1.2 + 2.1 * len(features), 0.9 + 0.42 * len(emotions), 1, len(features), sharey=True, squeeze=False)
+    offsets = dict(zip(sources, np.linspace(-0.2, 0.2, len(sources)) if len(sources) > 1 else [0.0], strict=True))
+    for axis, feature in zip(axes[0], features, strict=True):
+        for nth, name in enumerate(sources):
+            rows = table[(table["feature"] == feature) & (table[source] == name)].set_index("emotion").reindex(emotions)
+            where = np.arange(len(emotions)) + offsets[name]
+            spread = rows["sd_between_speakers"].to_numpy(float)
+            mean = rows["mean_shift"].to_numpy(float)
+            if name == reference:
+                axis.barh(where, 2 * spread, left=mean - spread, height=0.3, color="#BBBBBB", label=f"{name} ± spread")
+                axis.plot(mean, where, "|", color="black", markersize=9)
+            else:
+                colour = _OKABE_ITO[4 + nth % 4]
+                axis.errorbar(mean, where, xerr=spread, fmt=_MARKERS[nth + 2], color=colour, markersize=5, label=name)
+        axis.axvline(0, color="#888888", linewidth=0.8)
+        axis.set(title=_plain(feature), yticks=range(len(emotions)), yticklabels=emotions)
+    axes[0][0].invert_yaxis()
+    figure.supxlabel("shift from neutral (mean; whisker: one standard deviation between speakers)", fontsize=9)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=len(sources), fontsize=8)
+    return figure
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+
+@matplotlib.rc_context(_STYLE)
+def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] | None = None, title: str = "") -> Figure:
+    """A confusion matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts.
+
+    The classes are named by `labels`, else by the rows of a DataFrame, else they are the six emotions.
+    """
+    import seaborn
+
+    labels = list(labels or getattr(matrix, "index", LABELS))
+    counts = np.asarray(matrix)
+    if counts.shape != (len(labels), len(labels)):
+        raise VcemoError(f"expected counts of shape ({len(labels)}, {len(labels)}), not {counts.shape}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = np.array([[f"{share:.0%}\n{n:g}" for share, n in zip(*rows, strict=True)] for rows in zip(shares, counts, strict=True)])
+    figure, axis = _figure(1.4 + 0.62 * len(labels), 1.0 + 0.56 * len(labels))
+    seaborn.heatmap(
+        shares, ax=axis, cmap="Blues", vmin=0, vmax=1, annot=texts, fmt="", annot_kws={"fontsize": 7.5},
+        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the true class", "shrink": 0.8},
+    )  # fmt: skip
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.tick_params("x", rotation=35)
+    axis.tick_params("y", rotation=0)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def learning_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame], measures: Sequence[str] | None = None) -> Figure:
+    """Measures over epochs: one panel for losses, one for scores; a colour a run, a line style a measure.
+
+    A history, as `Run.history` is, has one row an epoch and columns such as loss, val_loss, val_wa and val_ua.
+    """
+    histories = histories if isinstance(histories, Mapping) else {"": histories}
+    columns = next(iter(histories.values())).columns
+    measures = [name for name in measures or ("loss", "val_loss", "val_ua", "val_wa") if name in columns]
+    panels = {"loss": [m for m in measures if "loss" in m], "score": [m for m in measures if "loss" not in m]}
+    panels = {name: chosen for name, chosen in panels.items() if chosen}
+    if not panels:
+        raise VcemoError(f"no measure to draw among {', '.join(map(str, columns))}", do="name some: measures=[...]")
+    figure, axes = _figure(3.6 * len(panels), 2.8, 1, len(panels), squeeze=False)
+    for axis, (panel, chosen) in zip(axes[0], panels.items(), strict=True):
+        for nth, (run, history) in enumerate(histories.items()):
+            for style, measure in zip(("-", "--", ":", "-.") * len(chosen), chosen, strict=False):
+                label = " ".join(filter(None, (run, _plain(measure))))
+                axis.plot(history.index, history[measure], style, color=_OKABE_ITO[(4 + nth) % 8], label=label, linewidth=1.4)
+        axis.set(xlabel="epoch", ylabel=panel)
+        axis.legend(fontsize=7.5)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def embedding(
+    points: np.ndarray | Mapping[str, np.ndarray],
+    emotions: Sequence[str],
+    method: str = "pca",
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Figure:
+    """Utterances as dots: vectors (N, D), brought to two dimensions by `method` ("pca" or "tsne") where D > 2.
+
+    A mapping from names to vectors of the same utterances gives a panel each, to be compared.
+    """
+    import seaborn
+
+    panels = points if isinstance(points, Mapping) else {"": points}
+    emotions = np.asarray(emotions)
+    labels = list(labels or [label for label in LABELS if label in set(emotions)] or sorted(set(emotions)))
+    markers = {label: _nth(label, _MARKERS, labels) for label in labels}
+    figure, axes = _figure(1.0 + 3.2 * len(panels), 3.3, 1, len(panels), squeeze=False)
+    for axis, (name, vectors) in zip(axes[0], panels.items(), strict=True):
+        vectors = np.asarray(vectors, float)
+        if len(vectors) != len(emotions):
+            raise VcemoError(f"{len(vectors)} vectors for {len(emotions)} emotions", where=name or None)
+        flat = vectors if vectors.shape[1] == 2 else _to_two(vectors, method, seed)
+        seaborn.scatterplot(
+            x=flat[:, 0], y=flat[:, 1], hue=emotions, style=emotions, hue_order=labels, style_order=labels,
+            palette=palette(labels), markers=markers, s=22, alpha=0.75, linewidth=0, ax=axis,
+        )  # fmt: skip
+        axis.set(title=name, xticks=[], yticks=[])
+        handles, names = axis.get_legend_handles_labels()
+        axis.get_legend().remove()
+    figure.legend(handles, names, loc="outside right center")
+    return figure
+
+
+def _to_two(vectors: np.ndarray, method: str, seed: int) -> np.ndarray:  # (N, D) -> (N, 2)
+    if method == "pca":
+        from sklearn.decomposition import PCA
+
+        return PCA(2, random_state=seed).fit_transform(vectors)
+    if method == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30, (len(vectors) - 1) / 3)
+        return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    raise VcemoError(f"unknown method {method!r}", do="use 'pca' or 'tsne'")
+
+
+@matplotlib.rc_context(_STYLE)
+def intervals(
+    table: pd.DataFrame,
+    value: str = "value",
+    low: str = "low",
+    high: str = "high",
+    group: str | None = None,
+    reference: float | None = None,
+    reference_label: str = "",
+    xlabel: str = "",
+) -> Figure:
+    """Dots with whiskers: a row a line (named by the index), its interval from `low` to `high`.
+
+    `group` names a column that colours the rows; `reference` draws a line (zero difference, a majority baseline).
+    """
+    if missing := [column for column in (value, low, high, group) if column and column not in table]:
+        raise VcemoError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    figure, axis = _figure(6, 0.9 + 0.34 * len(table))
+    groups = list(dict.fromkeys(table[group])) if group else [None]
+    names = [str(name) if not isinstance(name, tuple) else ", ".join(map(str, name)) for name in table.index]
+    where = np.arange(len(table))
+    for nth, one in enumerate(groups):
+        rows = (table[group] == one).to_numpy() if group else np.ones(len(table), bool)
+        middle, ends = table.loc[rows, value].to_numpy(float), table.loc[rows, [low, high]].to_numpy(float)
+        errors = np.maximum(np.stack((middle - ends[:, 0], ends[:, 1] - middle)), 0)
+        style = {"fmt": _MARKERS[(nth + 2) % 8], "color": _OKABE_ITO[(4 + nth) % 8]}
+        axis.errorbar(middle, where[rows], xerr=errors, capsize=2.5, markersize=5, label=one, **style)
+    if reference is not None:
+        axis.axvline(reference, color="#888888", linestyle="--", linewidth=1, label=reference_label or None)
+    axis.set(yticks=where, xlabel=xlabel or _plain(value), ylim=(len(table) - 0.5, -0.5))
+    labels, font = _labels(figure, names)
+    axis.set_yticks(where, labels, **font)
+    axis.grid(axis="x", linewidth=0.4)
+    if group or reference_label:
+        figure.legend(loc="outside upper right", ncols=len(groups) + 1, fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def attention(
+    weights: np.ndarray,
+    rows: Sequence[str] | float,
+    columns: Sequence[str] | float,
+    row_title: str = "query",
+    column_title: str = "key",
+    title: str = "",
+) -> Figure:
+    """Attention weights (Q, K) as a heat map, each row summing to one.
+
+    An axis is labelled by its words, or, given a number, in seconds at that many seconds a step.
+    """
+    weights = np.asarray(weights, float)
+    if weights.ndim != 2:
+        raise VcemoError(f"expected weights (queries, keys), not an array of shape {weights.shape}", do="choose a head")
+    figure, axis = _figure(6.4, min(4.5, 1.4 + 0.28 * weights.shape[0]))
+    image = axis.imshow(weights, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
+    axis.spines[:].set_visible(False)
+    for which, names, length in (("y", rows, weights.shape[0]), ("x", columns, weights.shape[1])):
+        if isinstance(names, int | float):
+            ticks = np.linspace(0, length - 1, min(length, 6))
+            getattr(axis, f"set_{which}ticks")(ticks, [f"{tick * names:.1f} s" for tick in ticks])
+            continue
+        if len(names) != length:
+            raise VcemoError(f"{len(names)} names for {length} {row_title if which == 'y' else column_title} steps")
+        labels, font = _labels(figure, names)
+        getattr(axis, f"set_{which}ticks")(range(length), labels, **font)
+    axis.set(ylabel=row_title, xlabel=column_title, title=title)
+    figure.colorbar(image, ax=axis, label="attention", pad=0.01)
+    return figure
