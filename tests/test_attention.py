@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from vcemo_lib.models.attention import Attention, AttentionPool, CoAttention, Dropout, GuidedAttention, MeanPool, SelfAttention
+from vcemo_lib.models.attention import (
+    Attention,
+    AttentionPool,
+    CoAttention,
+    Dropout,
+    GuidedAttention,
+    MeanPool,
+    SelfAttention,
+)
 
 B, T, S, D, H = 3, 7, 5, 16, 4
 SIZES = (D, H, 2 * D, 0.0)  # width, heads, ff_width, dropout

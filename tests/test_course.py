@@ -173,7 +173,9 @@ def test_notebook_without_a_lane_is_refused(tmp_path):
         ([{"name": "01_good", "title": "x"}], "minutes"),
         ([entry("01_good", colour="red")], "colour"),
         ([entry("01_good"), entry("01_good")], "01 is listed twice"),
-        ([entry("07_none")], "no such notebook"),
+        ([entry("01_good"), entry("07_none")], "no such notebook: 07_none.ipynb"),
+        ([entry("good")], "two digits"),
+        ([], "lists no notebook"),
         ([entry("01_good", parameters={"fast": {}})], "unknown lane"),
         ([entry("01_good", seconds={"slow": 3})], "unknown lane"),
     ],
@@ -182,7 +184,13 @@ def test_wrong_plan_is_refused_with_the_reason(tmp_path, entries, told):
     write_notebook(tmp_path, "01_good", "x = 1")
     write_plan(tmp_path, *entries)
     with pytest.raises(VcemoError, match=told):
-        _ = Course(tmp_path).notebooks
+        Course(tmp_path).select()
+
+
+def test_notebooks_that_are_there_can_be_chosen_while_others_are_yet_to_be_written(tmp_path):
+    write_notebook(tmp_path, "01_good", "x = 1")
+    write_plan(tmp_path, entry("01_good"), entry("07_none"))
+    assert [notebook.name for notebook in Course(tmp_path).select(["01"])] == ["01_good"]
 
 
 def test_wrong_lane_number_and_jobs_are_refused(tmp_path):

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import (
-    bootstrap, confusion, from_counts, majority, mcnemar, over_seeds, paired_bootstrap, scores,
+    bootstrap, confusion, fleiss_kappa, from_counts, interval, majority, mcnemar, over_seeds, paired_bootstrap, scores,
 )  # fmt: skip
 
 
@@ -128,3 +128,27 @@ def test_names_instead_of_indices_are_refused() -> None:
         scores(np.array([6]), np.array([0]), 6)
     with pytest.raises(VcemoError, match="1 labels and 2"):
         scores(np.array([0]), np.array([0, 1]), 6)
+
+
+def test_fleiss_kappa_of_the_textbook_table_of_agreement_and_of_chance() -> None:
+    """Ten items, fourteen raters, five classes: the worked example that is printed everywhere, kappa 0.210."""
+    votes = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+             [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]  # fmt: skip
+    assert fleiss_kappa(np.array(votes)) == pytest.approx(0.210, abs=5e-4)
+    assert fleiss_kappa(np.array([[3, 0], [0, 3]])) == 1.0
+    drawn = np.random.default_rng(0).multinomial(3, [0.5, 0.3, 0.2], size=20_000)
+    assert fleiss_kappa(drawn) == pytest.approx(0, abs=0.01)
+    assert np.isnan(fleiss_kappa(np.array([[3, 0], [3, 0]])))
+    with pytest.raises(VcemoError):
+        fleiss_kappa(np.array([[3, 0], [2, 0]]))
+
+
+def test_interval_of_any_number_draws_whole_groups(rng: np.random.Generator) -> None:
+    """Fifty speakers of twenty equal clips: the mean is as uncertain as that of fifty numbers, not of a thousand."""
+    groups = np.repeat(np.arange(50), 20)
+    x = np.repeat(rng.normal(size=50), 20)
+    got = interval(lambda rows: x[rows].mean(), groups)
+    assert got["value"] == pytest.approx(x.mean())
+    expected = 2 * 1.96 * x[::20].std() / np.sqrt(50)
+    assert got["high"] - got["low"] == pytest.approx(expected, rel=0.15)
+    assert got == interval(lambda rows: x[rows].mean(), groups)

@@ -145,6 +145,41 @@ def test_prosody_shift_has_a_panel_a_feature_and_a_dot_an_emotion():
     assert [patch.get_width() for patch in figure.axes[0].patches] == [1.0, 1.0]
 
 
+def test_spectrograms_share_one_scale_of_colours_and_of_seconds():
+    figure = plots.spectrograms({"loud": np.ones((50, 8)), "long": np.zeros((100, 8)), "soft": np.zeros((50, 8))}, step=0.02, columns=2)
+    loud, long, soft, spare = figure.axes[:4]
+    assert [axis.get_title() for axis in (loud, long, soft)] == ["loud", "long", "soft"] and not spare.axison
+    assert loud.images[0].get_clim() == long.images[0].get_clim() == (0, 1)
+    assert loud.get_xlim() == (0, 2) and loud.images[0].get_extent()[1] == 1.0
+    assert loud.images[0].get_array().shape == (8, 50)
+
+
+def test_curves_draw_what_they_are_given():
+    x = np.arange(3)
+    figure = plots.curves({"a": {"sad": (x, x), "angry": (x, 2 * x)}, "b": {"window": (x, 3 * x)}}, ["s", "Hz"], ["level"])
+    first, second = figure.axes
+    assert [list(line.get_ydata()) for line in first.lines] == [[0, 1, 2], [0, 2, 4]]
+    assert first.lines[0].get_color() == plots.palette()["sad"]
+    assert (first.get_ylabel(), second.get_xlabel(), second.get_ylabel()) == ("level", "Hz", "")
+
+
+def test_a_word_map_writes_every_word_beside_its_dot():
+    figure = plots.word_map(RNG.normal(size=(4, 6)), ["glad", "merry", "cross", "irate"], ["happy", "happy", "angry", "angry"])
+    axis = figure.axes[0]
+    dots = np.concatenate([line.get_xydata() for line in axis.lines])
+    assert [text.get_text() for text in axis.texts] == ["glad", "merry", "cross", "irate"]
+    assert np.allclose([text.xy for text in axis.texts], dots) and len(axis.lines) == 2
+
+
+def test_a_diagram_has_its_boxes_and_arrows():
+    figure = plots.diagram({"a": (0.2, 0.5, "audio"), "b": (0.8, 0.5, "LSTM")}, [("a", "b")])
+    axis = figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == ["audio", "LSTM", ""]
+    assert axis.texts[2].arrow_patch is not None
+    with pytest.raises(KeyError):
+        plots.diagram({"a": (0.2, 0.5, "audio")}, [("a", "nowhere")])
+
+
 # ---------------------------------------------------------------------------------------------- showing
 
 
@@ -209,3 +244,20 @@ def test_no_figure_stays_open_in_pyplot():
     plots.embedding(RNG.normal(size=(6, 3)), ["sad", "happy"] * 3)
     plots.confusion(np.eye(6))
     assert plt.get_fignums() == []
+
+
+def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:
+    table = pd.DataFrame({"seconds": [1.0, 2.0, 3.0, 8.0, 9.0, np.nan], "emotion": ["sad"] * 3 + ["angry"] * 3})
+    figure = plots.spread(table, "seconds", "emotion", order=["sad", "fear", "angry"])
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["sad (3)", "angry (2)"]
+    medians = [line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1 and line.get_color() == "black"]
+    assert {2.0, 8.5} <= set(medians)
+    assert len(plots.png(figure)) > 500
+    with pytest.raises(VcemoError):
+        plots.spread(table, "seconds", "emotion", order=["fear"])
+
+
+def test_alignment_marks_every_edit_in_words_and_escapes() -> None:
+    text = plots.alignment([("=", "你", "你"), ("~", "好", "号"), ("-", "吗", ""), ("+", "", "<")])
+    assert text.count("<td") == 12 and all(mark in text for mark in ("≠", "lost", "new", "&lt;"))

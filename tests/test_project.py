@@ -1,10 +1,13 @@
 """The project's own files agree with each other: pyproject, lock, environment, Makefile, the lazy face."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import time
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,20 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
         wanted = Requirement(line)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), f"{line} but locked at {pinned.version}"
+
+
+def test_everything_that_the_library_imports_is_declared():
+    declared = {canonicalize_name(Requirement(line).name) for line in PYPROJECT["dependencies"]}
+    owners = packages_distributions()
+    undeclared = {}
+    for path in sorted((ROOT / "vcemo_lib").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for module in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"vcemo_lib"}:
+                if not declared & {canonicalize_name(owner) for owner in owners.get(module, [])}:
+                    undeclared.setdefault(module, path.name)
+    assert not undeclared
 
 
 def test_environment_agrees_with_lock_and_pyproject():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 
-import synthetic
 from vcemo_lib import checkpoint
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import Scaler, gather
@@ -50,7 +50,7 @@ def test_overfits_32_utterances(changes: dict) -> None:
     """Noise without any pattern: only a loop that really learns remembers it."""
     whole = synthetic.corpus(32)
     both = {"train": whole, "val": whole}
-    settings = dict(epochs=30, batch_size=32, dropout=0.0, lr=1e-2, weight_decay=0.0, width=32) | changes
+    settings = dict(epochs=30, batch_size=32, dropout=0.0, text_dropout=0.0, modality_dropout=0.0, lr=1e-2, weight_decay=0.0, width=32) | changes
     run = train(synthetic.Store(whole, signal=0.0), both, **settings)
     assert run.predict(whole).scores()["wa"] == 1.0
 

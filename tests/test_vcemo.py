@@ -17,6 +17,7 @@ from vcemo_lib.models.branches import FrameNorm, Recurrent, shorten, to_length
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(MODALITIES, n)]
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=8)
+NO_CHANCE = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0)
 LENGTHS = {"mel": (50, 31, 7), "words": (6, 0, 1), "bert": (5, 2, 3), "whisper": (25, 16, 4)}
 WIDTHS = {"mel": 80, "words": 300, "bert": 8, "whisper": 512}
 
@@ -63,7 +64,7 @@ def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> Non
 )  # fmt: skip
 def test_padding_changes_nothing(changes: dict, training: bool) -> None:
     """In training too: BatchNorm's statistics must not see padding (dropout is off to make the two alike)."""
-    model = build("vcemo", small(layers=2, dropout=0.0, **changes)).train(training)
+    model = build("vcemo", small(layers=2, **NO_CHANCE, **changes)).train(training)
     batch = batch_of()
     with torch.no_grad():
         short = model(batch)
@@ -141,6 +142,16 @@ def test_recurrent_equals_torchs_packed_bidirectional_lstm() -> None:
 def test_sentence_vector_is_one_token_and_tokens_are_many() -> None:
     maps = {keep: build("vcemo", small(bert=keep)).eval()(batch_of()).attention["fusion2"][0] for keep in ("cls", "tokens")}
     assert maps["cls"].shape == (3, 2, 1, 6) and maps["tokens"].shape == (3, 2, 5, 6)
+
+
+def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> None:
+    model = build("vcemo", small(modality_dropout=0.3))
+    tokens = {m: (torch.ones(4000, 2, 3), torch.ones(4000, 2, dtype=torch.bool)) for m in MODALITIES}
+    lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in model.lose_one(tokens).values()], dim=1)  # (B, 3)
+    assert lost.sum(1).max() == 1 and abs(lost.any(1).float().mean() - 0.3) < 0.03
+    torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
+    model.eval()
+    assert torch.equal(model(batch_of()).logits, model(batch_of()).logits)
 
 
 def test_fusion_order_is_a_setting() -> None:

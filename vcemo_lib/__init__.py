@@ -25,12 +25,15 @@ _MODULES = (
     "models",
     "paths",
     "plots",
+    "predict",
+    "prosody",
     "text",
     "training",
     "weights",
 )
 _NAMES = {  # name -> the module it comes from
     "Corpus": "corpora",
+    "EmotionRecognizer": "predict",
     "LABELS": "corpora",
     "load_corpus": "corpora",
     "labels": "corpora.labels",

@@ -1,8 +1,9 @@
 """Whisper: transcripts in batches, their errors, and its encoder as acoustic features.
 
-openai-whisper always pads a clip to 30 s. Here the window is cut to what the clip needs (its length and a few seconds of
-silence, without which the decoder loops), clips of one window are decoded together, and a clip that loops all the same
-is decoded once more in the full window. Silence, noise and music give an empty transcript.
+openai-whisper pads every clip to 30 s, and if the window is merely cut short its decoder loops, as it no longer sees the
+silence that ends a recording. Here the encoder runs on the clip alone, and the decoder is shown the encoded silence of
+the rest of a full window, which is the same for all clips and computed once. Clips of one window are decoded together;
+one that loops all the same is decoded again in a true full window. Silence, noise and music give an empty transcript.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -36,12 +38,16 @@ if TYPE_CHECKING:
 Clip = str | Path | np.ndarray
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # turns Traditional output into Simplified and steadies the punctuation
-TAIL_SECONDS = 3.0  # silence that must follow a clip in its window: with 1.5 s the decoder loops (CER 118 %)
-WINDOWS = (5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)  # s; a clip's window depends on its own length alone
+WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
+EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 FULL_WINDOW = 30.0  # s, the window Whisper was trained with
+SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
 TOKENS_PER_SECOND = 12  # nobody speaks faster: what runs longer is a loop
 SPARE_TOKENS = 10
-VERSION = 1  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
+SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
+NO_SPEECH = 0.5  # probability; real speech measured 0.03 to 0.40, noise and music 0.62 to 0.97
+UNSURE = -0.8  # mean log probability a token; real speech measured -0.1 to -0.6, noise and music -1.1 to -3.8
+VERSION = 2  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,13 @@ def _mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> torch.Ten
     return ((mel + 4.0) / 4.0).to(model.encoder.conv1.weight.dtype)
 
 
-def _encode(model: Whisper, mel: torch.Tensor, layer: int | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _encode(
+    model: Whisper, mel: torch.Tensor, layer: int | None = None, stop: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Whisper's encoder on a window of any length, the position table cut to match.
 
     mel (B, n_mels, 2T) -> (B, T, width) after the final normalisation, and the output of `layer` (B, T, width) if asked:
-    1 is the first block, -1 the encoder's final output.
+    1 is the first block, -1 the encoder's final output. With `stop` the blocks behind `layer` are not run at all.
     """
     import torch.nn.functional as F
 
@@ -131,6 +139,8 @@ def _encode(model: Whisper, mel: torch.Tensor, layer: int | None = None) -> tupl
         x = block(x)
         if number == layer:
             kept = x
+            if stop:
+                return x, x
     x = encoder.ln_post(x)
     return x, x if layer == -1 else kept
 
@@ -164,7 +174,7 @@ def encoder_features(wave: Clip | Sequence[Clip], layer: int = -1, model: str = 
             batch = [pieces[k] for k in same[start : start + batch_size]]
             with torch.inference_mode():
                 mel = _mel(whisper_model, [piece for _, _, piece in batch], max(count, 4) * audio.HOP)
-                _, kept = _encode(whisper_model, mel, layer)
+                _, kept = _encode(whisper_model, mel, layer, stop=True)
             for (i, offset, _), row in zip(batch, kept.float().cpu().numpy(), strict=True):
                 done[i, offset] = row[: count // 2]
     return [np.concatenate([done[i, start] for start in range(0, len(clip), full)]) for i, clip in enumerate(waves)]
@@ -173,40 +183,80 @@ def encoder_features(wave: Clip | Sequence[Clip], layer: int = -1, model: str = 
 # ---- decoder ---------------------------------------------------------------------------------------------
 
 
+_silence_memory: WeakKeyDictionary = WeakKeyDictionary()  # Whisper -> its _silence
+
+
+def _silence(model: Whisper) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values, one pair a decoder block, of a full window of silence: (heads, 1500, width / heads) each."""
+    import torch
+
+    if model not in _silence_memory:
+        conv = model.encoder.conv1.weight
+        mel = torch.full((1, model.dims.n_mels, 2 * model.dims.n_audio_ctx), SILENCE_FLOOR, dtype=conv.dtype, device=conv.device)
+        encoded, _ = _encode(model, mel)
+        heads = model.dims.n_text_head
+        _silence_memory[model] = [
+            tuple(_heads(part(encoded), heads)[0].contiguous() for part in (block.cross_attn.key, block.cross_attn.value))
+            for block in model.decoder.blocks
+        ]
+    return _silence_memory[model]
+
+
+def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:  # (B, n, width) -> (B, heads, n, width / heads)
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
 class _Decoder:
-    """Whisper's decoder with its keys and values kept, for a batch of encoded clips (B, T, width)."""
+    """Whisper's decoder with its keys and values kept, for a batch of encoded clips (B, T, width).
+
+    After the clips' own T frames it attends to the silence of the rest of a full window, shared by the batch.
+    """
 
     def __init__(self, model: Whisper, encoded: torch.Tensor) -> None:
         self.decoder = model.decoder
         self.heads = model.dims.n_text_head
         blocks = model.decoder.blocks
-        self.cross = [(self._split(b.cross_attn.key(encoded)), self._split(b.cross_attn.value(encoded))) for b in blocks]
+        self.cross = [tuple(_heads(part(encoded), self.heads) for part in (b.cross_attn.key, b.cross_attn.value)) for b in blocks]
+        self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in _silence(model)]
         self.past: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(blocks)
+        self.scores: list[torch.Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:  # (B, n, width) -> (B, heads, n, width / heads)
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
-
-    def _attend(self, attention, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
+    def _self_attention(self, attention, x: torch.Tensor, i: int) -> torch.Tensor:
+        import torch
         from torch.nn.functional import scaled_dot_product_attention
 
-        mixed = scaled_dot_product_attention(self._split(attention.query(x)), k, v, is_causal=causal)
+        k, v = _heads(attention.key(x), self.heads), _heads(attention.value(x), self.heads)
+        if self.past[i] is not None:
+            k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
+        self.past[i] = (k, v)
+        mixed = scaled_dot_product_attention(_heads(attention.query(x), self.heads), k, v, is_causal=x.shape[1] > 1)
+        return attention.out(mixed.transpose(1, 2).flatten(2))
+
+    def _cross_attention(self, attention, x: torch.Tensor, i: int) -> torch.Tensor:
+        import torch
+
+        (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
+        q = _heads(attention.query(x), self.heads)  # (B, H, n, d)
+        q = q * q.shape[-1] ** -0.5
+        batch, _, n, _ = q.shape
+        own = q @ k.transpose(-1, -2)  # (B, H, n, T)
+        # one product for the whole batch, as the silence is the same for every clip: (H, B n, d) x (H, d, S)
+        silent = q.transpose(0, 1).flatten(1, 2) @ silent_k.transpose(-1, -2)
+        silent = silent.unflatten(1, (batch, n)).transpose(0, 1)  # (B, H, n, S)
+        share = torch.cat([own, silent], dim=-1).float().softmax(dim=-1).to(q.dtype)
+        mixed = share[..., : own.shape[-1]] @ v
+        mixed += (share[..., own.shape[-1] :].transpose(0, 1).flatten(1, 2) @ silent_v).unflatten(1, (batch, n)).transpose(0, 1)
+        self.scores.append(own)
         return attention.out(mixed.transpose(1, 2).flatten(2))
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """New tokens (B, n) -> their hidden states (B, n, width); what came before is remembered."""
-        import torch
-
         start = 0 if self.past[0] is None else self.past[0][0].shape[2]
-        n = tokens.shape[1]
-        x = self.decoder.token_embedding(tokens) + self.decoder.positional_embedding[start : start + n]
+        x = self.decoder.token_embedding(tokens) + self.decoder.positional_embedding[start : start + tokens.shape[1]]
+        self.scores = []
         for i, block in enumerate(self.decoder.blocks):
-            normed = block.attn_ln(x)
-            k, v = self._split(block.attn.key(normed)), self._split(block.attn.value(normed))
-            if self.past[i] is not None:
-                k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
-            self.past[i] = (k, v)
-            x = x + self._attend(block.attn, normed, k, v, causal=n > 1)
-            x = x + self._attend(block.cross_attn, block.cross_attn_ln(x), *self.cross[i], causal=False)
+            x = x + self._self_attention(block.attn, block.attn_ln(x), i)
+            x = x + self._cross_attention(block.cross_attn, block.cross_attn_ln(x), i)
             x = x + block.mlp(block.mlp_ln(x))
         return self.decoder.ln(x)
 
@@ -316,7 +366,7 @@ def _decode(
         encoded, kept = _encode(model, _mel(model, waves, int(window * audio.SAMPLE_RATE)), layer)
         heard = _greedy(model, encoded, language, prompt, caps)
         if word_times:
-            _add_words(model, encoded, heard, seconds)
+            _add_words(model, encoded, heard, waves)
     if kept is not None:
         for one, row, wave in zip(heard, kept, waves, strict=True):
             one.features = row[: ceil(len(wave) / (2 * audio.HOP))].half().cpu().numpy()
@@ -355,13 +405,12 @@ def _unloop(tokens: list[int]) -> list[int]:
 # ---- word times ------------------------------------------------------------------------------------------
 
 
-def _add_words(model: Whisper, encoded: torch.Tensor, heard: list[_Heard], seconds: Sequence[float]) -> None:
+def _add_words(model: Whisper, encoded: torch.Tensor, heard: list[_Heard], waves: Sequence[np.ndarray]) -> None:
     """Give each clip its words' times, from the cross-attention of the heads that follow the sound.
 
     The same method as openai-whisper's word timestamps (attention, median filter, dynamic time warping), for a batch.
     """
     import torch
-    from whisper.model import disable_sdpa
     from whisper.timing import median_filter
 
     spoken = [b for b, one in enumerate(heard) if one.tokens]
@@ -381,29 +430,22 @@ def _add_words(model: Whisper, encoded: torch.Tensor, heard: list[_Heard], secon
         rows.append(start + heard[b].tokens + padding)
     tokens = torch.tensor(rows, device=encoded.device)
 
-    seen: list = [None] * model.dims.n_text_layer
-    hooks = [
-        block.cross_attn.register_forward_hook(lambda _, __, out, i=i: seen.__setitem__(i, out[1]))
-        for i, block in enumerate(model.decoder.blocks)
-    ]
-    try:
-        with disable_sdpa():  # the fused kernel keeps no attention weights
-            logits = model.decoder(tokens, encoded[torch.tensor(spoken, device=encoded.device)])
-    finally:
-        for hook in hooks:
-            hook.remove()
-    weights_ = torch.stack([seen[layer][:, head] for layer, head in model.alignment_heads.indices().T.tolist()], dim=1)
+    decoder = _Decoder(model, encoded[torch.tensor(spoken, device=encoded.device)])
+    logits = decoder.logits(decoder(tokens))  # (B, n, vocabulary)
+    heads = model.alignment_heads.indices().T.tolist()
+    seen = torch.stack([decoder.scores[layer][:, head] for layer, head in heads], dim=1)  # (B, heads, n, T)
 
     for row, b in enumerate(spoken):
         one = heard[b]
-        count, frames = len(one.tokens), max(1, min(weights_.shape[-1], round(seconds[b] * 50)))
-        attention = weights_[row, :, : len(sot) + count + 1, :frames].float().softmax(dim=-1)  # (heads, tokens, frames)
+        count, frames = len(one.tokens), max(1, min(seen.shape[-1], ceil(len(waves[b]) / (2 * audio.HOP))))
+        attention = seen[row, :, : len(sot) + count + 1, :frames].float().softmax(dim=-1)  # (heads, tokens, frames)
         spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
         attention = median_filter((attention - mean) / spread.clamp_min(1e-9), 7).mean(dim=0)
         starts = _time_warp(-attention[len(sot) - 1 : -1].cpu().numpy())  # frame at which each token begins, and the end
         probability = logits[row, len(sot) - 1 : len(sot) - 1 + count].float().softmax(dim=-1)
         probability = probability.gather(1, tokens[row, len(sot) : len(sot) + count, None])[:, 0].tolist()
         one.words = _words(tokenizer, one, starts, probability)
+        one.words = _within_sound(one.words, waves[b])
 
 
 def _time_warp(cost: np.ndarray) -> np.ndarray:
@@ -448,6 +490,19 @@ def _words(tokenizer: Tokenizer, one: _Heard, starts: np.ndarray, probability: S
     return tuple(words)
 
 
+def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]:
+    """Words moved inside the sounding part: the first never begins, and the last never ends, in the silence around it."""
+    sounding = np.flatnonzero(_levels(wave) > _levels(wave).max() - 35)
+    first, last = int(sounding[0]) / 100, int(sounding[-1] + 1) / 100  # 10 ms a frame
+    return tuple(replace(w, start=min(max(w.start, first), last), end=max(min(w.end, last), first)) for w in words)
+
+
+def _levels(wave: np.ndarray) -> np.ndarray:
+    """Level in dB re full scale of every 10 ms, (ceil(N / 160),)."""
+    padded = np.pad(wave, (0, -len(wave) % audio.HOP)).reshape(-1, audio.HOP)
+    return 10 * np.log10(np.square(padded, dtype=np.float64).mean(axis=1) + 1e-10)
+
+
 UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
 
 
@@ -459,8 +514,8 @@ def _spoken(text: str) -> bool:
 
 
 def window_of(seconds: float) -> float:
-    """The window (s) in which a clip of this length is decoded: the next common one that leaves `TAIL_SECONDS` of silence."""
-    return next((window for window in WINDOWS if window >= seconds + TAIL_SECONDS), FULL_WINDOW)
+    """The window (s) in which the encoder sees a clip of this length: the clip, up to the next half second."""
+    return min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
 
 
 def transcribe(
@@ -569,6 +624,12 @@ def _long(model: Whisper, wave: np.ndarray, language: str | None, prompt: str | 
 
 def _gate(wave: np.ndarray, one: _Heard, text: str, prompt: str | None) -> str:
     """Why this is no speech, or "" when it may be."""
+    if _levels(wave).max() < SILENT_DB:
+        return "silence"
+    if one.no_speech > NO_SPEECH and one.avg_logprob < UNSURE:
+        return "no speech"
+    if prompt and text and cer(prompt, text) < 0.4 and one.avg_logprob < UNSURE / 2:
+        return "prompt"  # on sounds that are no speech Whisper likes to repeat what it was prompted with
     return ""
 
 
@@ -709,19 +770,20 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
     return steps[::-1]
 
 
-def edits(ref: str, hyp: str) -> tuple[int, int]:
-    """(number of edits, number of characters in the reference), both texts normalised."""
-    ref = normalise(ref)
-    return int(_distances(ref, normalise(hyp))[-1, -1]), len(ref)
+def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[int, int]:
+    """(number of edits, number of characters in the reference), both texts put through `clean` first."""
+    ref = clean(ref)
+    return int(_distances(ref, clean(hyp))[-1, -1]), len(ref)
 
 
-def cer(ref: str | Sequence[str], hyp: str | Sequence[str]) -> float:
+def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise) -> float:
     """Character error rate: edits over characters of the reference, of a pair or, pooled, of two lists of equal length.
 
-    0 is perfect and it may exceed 1. An empty reference gives 0 for an empty hypothesis, else infinity.
+    0 is perfect and it may exceed 1. An empty reference gives 0 for an empty hypothesis, else infinity. `clean` is what
+    both texts go through before they are compared; `str` compares them as they are written.
     """
     pairs = [(ref, hyp)] if isinstance(ref, str) else list(zip(ref, hyp, strict=True))
-    wrong, characters = np.sum([edits(r, h) for r, h in pairs], axis=0) if pairs else (0, 0)
+    wrong, characters = np.sum([edits(r, h, clean) for r, h in pairs], axis=0) if pairs else (0, 0)
     return float(wrong / characters) if characters else (0.0 if not wrong else float("inf"))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -229,3 +229,10 @@ def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
     text = html.escape(label or "audio clip", quote=True)
     caption = f"<figcaption>{html.escape(label)}</figcaption>" if label else ""
     return f'<figure style="margin:0"><audio controls aria-label="{text}" src="data:audio/mpeg;base64,{data}"></audio>{caption}</figure>'
+
+
+def players_html(clips: Mapping[str, np.ndarray | str | Path], columns: int = 3) -> str:
+    """Players in a table of so many columns: label -> clip. Where a page strips the sound, the labels still stand there."""
+    cells = [f"<td style='text-align:left;vertical-align:top'>{player_html(clip, label)}</td>" for label, clip in clips.items()]
+    rows = ("".join(cells[start : start + columns]) for start in range(0, len(cells), columns))
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

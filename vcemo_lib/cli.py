@@ -74,7 +74,11 @@ def corpora(chosen: argparse.Namespace) -> int:
         table.loc[part.ids, "part"] = name
     print(table.pivot_table(index="emotion", columns="part", values="speaker", aggfunc="size", fill_value=0).to_string())
     leaks = splits.audit(parts)
-    print(f"\nNothing leaks between the parts ({chosen.split or 'as given'})." if leaks.empty else leaks.to_string(index=False))
+    if leaks.empty:
+        print("\nNothing leaks between the parts.")
+    else:
+        print(f"\nThe parts share {', '.join(f'{n} {kind}(s)' for kind, n in leaks['leak'].value_counts().items())}; the first ten:")
+        print(leaks.head(10).to_string(index=False))
     return 0
 
 
@@ -154,42 +158,38 @@ def evaluate(chosen: argparse.Namespace) -> int:
 
 
 def ablate(chosen: argparse.Namespace) -> int:
-    """Train the rows of the paper's Table 3 (what the model loses without each part) on several seeds."""
+    """Train the seven rows of the paper's Table 3 (each choice of modalities) on several seeds; a killed call goes on."""
     from vcemo_lib import experiments, models
     from vcemo_lib.corpora import load_corpus
 
     corpus = load_corpus(chosen.corpus, chosen.root)
     parts = _parts(corpus, chosen.split, seed=0)
     preset = {"tutorial": models.tutorial, "paper": models.paper}[chosen.preset]
+    settings = preset(classes=len(corpus.labels), alpha=0.0)  # the table is without SupCon
+    store = _store(corpus, settings, chosen.text)
     changes = {} if chosen.epochs is None else {"epochs": chosen.epochs}
-    settings = preset(classes=len(corpus.labels), **changes)
-    table = experiments.ablate(_store(corpus, settings, chosen.text), parts, settings, seeds=chosen.seeds, out=chosen.out)
-    print(table.to_string())
+    settings = settings.but(bert_width=store.width("bert"), **changes)
+    table = experiments.ablate(store, parts, chosen.out, chosen.seeds, settings, chosen.workers)
+    print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals from resampled speakers")
+    print(experiments.summary(table).to_string(float_format="{:.3f}".format))
+    print(f"kept in {chosen.out}")
     return 0
 
 
 def predict(chosen: argparse.Namespace) -> int:
-    """Say which emotion a trained model hears in each clip; transcribes them first if the model reads words."""
-    import pandas as pd
+    """Say which emotion the recogniser hears in each clip; Whisper transcribes them first if it reads words."""
+    from vcemo_lib.predict import EmotionRecognizer
 
-    from vcemo_lib import asr, training
-    from vcemo_lib.corpora import Corpus
-
-    run = training.Run.load(chosen.run)
-    if missing := [clip for clip in chosen.clips if not Path(clip).is_file()]:
-        raise VcemoError("no such clip", where=", ".join(missing), do="check the path")
-    clips = [Path(clip).resolve() for clip in chosen.clips]
-    reads = set(run.settings.modalities) != {"audio"}
-    heard = [one.text for one in asr.transcribe(clips, chosen.model)] if reads else [""] * len(clips)
-    ids = [f"clip{i}" for i in range(len(clips))]
-    # Each clip is a speaker of its own; the label is a placeholder that nothing reads.
-    columns = {"audio": map(str, clips), "text": heard, "asr": heard, "emotion": run.classes[0], "speaker": ids}
-    corpus = Corpus("clips", Path(clips[0].anchor), pd.DataFrame(columns, pd.Index(ids, name="utt_id")), run.classes)
-    said = run.predict(corpus, _store(corpus, run.settings, "gold"))
-    for clip, text, row in zip(clips, heard, said.probabilities, strict=True):
-        ranked = sorted(zip(run.classes, row, strict=True), key=lambda pair: -pair[1])
+    said = EmotionRecognizer.load(chosen.run, chosen.whisper).predict(chosen.clips)
+    for clip, one in zip(chosen.clips, said, strict=True):
+        if chosen.json:
+            print(json.dumps({"clip": clip, **one.as_dict()}, ensure_ascii=False))
+            continue
+        ranked = sorted(one.probabilities.items(), key=lambda pair: -pair[1])
         chances = ", ".join(f"{emotion} {share:.0%}" for emotion, share in ranked)
-        print(f"{clip.name}: {ranked[0][0]} ({chances})" + (f" “{text}”" if reads else ""))
+        print(f"{Path(clip).name}: {one.emotion} ({chances})" + (f" “{one.transcript}”" if one.transcript else ""))
+        for warning in one.warnings:
+            print(f"  {warning}", file=sys.stderr)
     return 0
 
 
@@ -344,12 +344,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--preset", choices=("tutorial", "paper"), default="tutorial")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     one.add_argument("--epochs", type=int)
-    one.add_argument("--out", type=Path, help="the folder for the runs and results")
+    one.add_argument("--workers", type=int, default=1, help="runs at once, each with one thread")
+    one.add_argument("--out", type=Path, default=Path("run/ablation"), help="the folder for the runs' results")
 
     one = add(commands, "predict", predict)
-    one.add_argument("run", type=Path, help="the folder that train wrote")
     one.add_argument("clips", nargs="+", help="audio files")
-    one.add_argument("--model", default="base", help="the Whisper that transcribes")
+    one.add_argument("--run", help="the folder that train wrote; the bundled recogniser without it")
+    one.add_argument("--whisper", default="base", help="the Whisper that transcribes")
+    one.add_argument("--json", action="store_true", help="one JSON object a clip")
 
     whole = commands.add_parser("course", help="Run, list or store the notebooks.")
     notebooks = whole.add_subparsers(required=True, metavar="action")

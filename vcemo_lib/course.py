@@ -151,6 +151,8 @@ class Course:
             raise VcemoError("the course's plan is missing", where=plan, do="restore it from the repository") from error
         except (yaml.YAMLError, KeyError, TypeError) as error:
             raise VcemoError(f"the course's plan cannot be read: {error!r}", where=plan) from error
+        if not notebooks:
+            raise VcemoError("the course's plan lists no notebook", where=plan)
         numbers = [notebook.number for notebook in notebooks]
         if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
             raise VcemoError(f"notebook {', '.join(twice)} is listed twice", where=plan)
@@ -164,17 +166,18 @@ class Course:
         seconds, parameters = entry.get("seconds") or {}, entry.get("parameters") or {}
         if unknown := (set(parameters) | set(seconds)) - set(LANES):
             raise VcemoError(f"unknown lane {sorted(unknown)}", where=where, do=f"use {', '.join(LANES)}")
+        if not re.match(r"\d\d_", entry["name"]):
+            raise VcemoError("a notebook's name starts with two digits", where=where, do="call it NN_title")
         path = self.root / "notebooks" / f"{entry['name']}.ipynb"
-        if not re.match(r"\d\d_", path.stem) or not path.is_file():
-            raise VcemoError("no such notebook", where=path, do="name files NN_title.ipynb, without the ending here")
         return Notebook(path, entry["title"], entry["minutes"], seconds, parameters)
 
     def select(self, only: list[str] | None = None) -> list[Notebook]:
-        """The notebooks that `only` names by number or name; all of them without it."""
-        if not only:
-            return self.notebooks
-        chosen = [notebook for notebook in self.notebooks if {notebook.number, notebook.name} & set(only)]
-        if unknown := set(only) - {key for notebook in chosen for key in (notebook.number, notebook.name)}:
+        """The notebooks that `only` names by number or name; all of them without it. Their files must be there."""
+        chosen = [one for one in self.notebooks if not only or {one.number, one.name} & set(only)]
+        if missing := [one.path.name for one in chosen if not one.path.is_file()]:
+            do = "write it, or take it out of course.yaml"
+            raise VcemoError(f"no such notebook: {', '.join(missing)}", where=self.root / "notebooks", do=do)
+        if only and (unknown := set(only) - {key for notebook in chosen for key in (notebook.number, notebook.name)}):
             numbers = ", ".join(notebook.number for notebook in self.notebooks)
             raise VcemoError(f"no notebook {', '.join(sorted(unknown))}", do=f"choose from {numbers}")
         return chosen
@@ -273,6 +276,8 @@ def run(
     Executed copies (.ipynb and .html), index.html and results.json are written there. With `update_expected` the
     measured metrics become the expected ones. Errors: VcemoError for a wrong lane, plan, parameter or number.
     """
+    from filelock import FileLock
+
     course = course or Course()
     if lane not in LANES:
         raise VcemoError(f"unknown lane {lane!r}", do=f"use {', '.join(LANES)}")
@@ -280,7 +285,7 @@ def run(
         raise VcemoError(f"--jobs is {jobs}", do="give 1 or more")
     notebooks = course.select(only)
     parameters = {notebook.name: _parameters(notebook, lane) for notebook in notebooks}  # refuse before running
-    expectations = _read_expected(course, lane)
+    _read_expected(course, lane)  # told now if it cannot be read
     # One GPU serves one notebook at a time; on CPUs a notebook a core, each with one thread, is fastest.
     cores = os.cpu_count() or 1
     jobs = min(jobs or (1 if lane == "gpu" else min(2, cores)), len(notebooks))
@@ -289,7 +294,6 @@ def run(
     folder = course.build / lane
     for part in ("metrics", "html"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    earlier = _read_json(folder / "results.json", {"notebooks": []})
     started = time.perf_counter()
     show = _Progress(jobs, say)
     kernels: set[object] = set()
@@ -309,27 +313,40 @@ def run(
             raise
     seconds = time.perf_counter() - started
 
-    for notebook, result in zip(notebooks, results, strict=True):
-        recorded = _read_json(folder / "metrics" / f"{notebook.number}.json", {})
-        metrics = recorded.pop("metrics", {})
-        result.stamp = recorded
-        if update_expected and result.error is None:
-            expectations[notebook.number] = updated(expectations.get(notebook.number, {}), metrics)
-        result.checks = compare(metrics, expectations.get(notebook.number, {}))
-    if update_expected:
-        write_atomically(course.expected / f"{lane}.json", json.dumps(dict(sorted(expectations.items())), indent=1) + "\n")
-
-    fresh = {result.name: {**asdict(result), "ok": result.ok} for result in results}
-    known = {entry["name"]: entry for entry in earlier["notebooks"]} | fresh
-    entries = [known[notebook.name] for notebook in course.notebooks if notebook.name in known]
     about = {"lane": lane, "jobs": jobs, "threads": threads, "seconds": round(seconds, 1), **stamp()}
-    write_atomically(folder / "results.json", json.dumps({**about, "notebooks": entries}, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(folder / "index.html", _index(about, entries))
+    with FileLock(folder / ".lock"):  # another run of other notebooks may end now
+        _judge(course, lane, notebooks, results, update_expected)
+        _publish(course, folder, about, results)
     show.say(table(results))
     bad = sum(not result.ok for result in results)
     verdict = "all as expected" if not bad else f"{bad} of {len(results)} failed or drifted"
     show.say(f"{lane} lane: {len(results)} notebooks in {seconds:.0f} s, {verdict}; {folder / 'index.html'}")
     return results
+
+
+def _judge(course: Course, lane: str, notebooks: list[Notebook], results: list[Result], update: bool) -> None:
+    """Compare what each notebook recorded with what is expected of it, after moving that with `update`."""
+    expectations = _read_expected(course, lane)
+    for notebook, result in zip(notebooks, results, strict=True):
+        result.stamp = _read_json(course.build / lane / "metrics" / f"{notebook.number}.json", {})
+        metrics = result.stamp.pop("metrics", {})
+        if update and result.error is None:
+            expectations[notebook.number] = updated(expectations.get(notebook.number, {}), metrics)
+        result.checks = compare(metrics, expectations.get(notebook.number, {}))
+    if update:
+        text = json.dumps(dict(sorted(expectations.items())), indent=1) + "\n"
+        write_atomically(course.expected / f"{lane}.json", text)
+
+
+def _publish(course: Course, folder: Path, about: dict[str, object], results: list[Result]) -> None:
+    """Write results.json and index.html: these results, and earlier ones of the other notebooks."""
+    earlier = _read_json(folder / "results.json", {"notebooks": []})["notebooks"]
+    fresh = [{**asdict(result), "ok": result.ok} for result in results]
+    known = {entry["name"]: entry for entry in earlier + fresh}
+    entries = [known[notebook.name] for notebook in course.notebooks if notebook.name in known]
+    text = json.dumps({**about, "notebooks": entries}, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "results.json", text)
+    write_atomically(folder / "index.html", _index(about, entries))
 
 
 def _parameters(notebook: Notebook, lane: str) -> dict[str, object]:

@@ -18,9 +18,10 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, repo_data
 
 PACKAGES = (  # what pyproject.toml depends on
-    *("torch", "torchaudio", "transformers", "openai-whisper", "librosa", "soundfile", "soxr", "spacy", "jieba"),
-    *("numpy", "scipy", "pandas", "scikit-learn", "safetensors", "filelock", "pyyaml", "tqdm", "matplotlib", "seaborn"),
-    *("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "papermill", "nbclient", "nbconvert", "nbformat"),
+    *("torch", "torchaudio", "transformers", "huggingface-hub", "openai-whisper", "librosa", "soundfile", "soxr"),
+    *("spacy", "jieba", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "filelock", "joblib", "pyyaml"),
+    *("tqdm", "matplotlib", "pillow", "seaborn", "jupyterlab", "ipython", "ipykernel", "jupyter-client"),
+    *("ipywidgets", "anywidget", "papermill", "nbclient", "nbconvert", "nbformat"),
 )
 FREE_BYTES = 2_000_000_000  # Whisper, its conversion and a course's features need less
 _SIGNS = {"ok": "✓", "note": "·", "missing": "✗"}

@@ -6,7 +6,7 @@ emotion counts the same. The literature sometimes swaps the two names; here they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +126,37 @@ def paired_bootstrap(
         low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
         rows[m] = [float(value_a[m]), float(value_b[m]), float(value_a[m] - value_b[m]), low, high, p]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["a", "b", "difference", "low", "high", "p"])
+
+
+def interval(
+    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, float]:
+    """Any number that is computed from rows, with its percentile interval: {"value", "low", "high"}.
+
+    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole groups are
+    drawn with replacement. A resample for which the number does not exist (NaN) is left out.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    rows = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+    rng = np.random.default_rng(seed)
+    draws = [statistic(np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))])) for _ in range(n)]
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return {"value": float(statistic(np.arange(len(group)))), "low": float(low), "high": float(high)}
+
+
+def fleiss_kappa(votes: np.ndarray) -> float:
+    """Agreement of raters beyond chance, from votes (N, C): how many raters chose each class for each item.
+
+    1 is full agreement, 0 what raters would reach who drew labels from the overall shares. Every item needs the same
+    number of votes, two at least. NaN where all votes are for one class. Source: Fleiss (1971).
+    """
+    votes = np.asarray(votes, float)
+    raters = votes.sum(1)
+    if len(votes) == 0 or raters.min() < 2 or raters.min() != raters.max():
+        raise VcemoError("every item needs the same number of votes, two at least", do="leave out the others")
+    pairs = (votes * (votes - 1)).sum(1) / (raters * (raters - 1))  # (N,): share of agreeing pairs of raters
+    chance = np.square(votes.sum(0) / votes.sum()).sum()
+    return float((pairs.mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
 def mcnemar(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, float]:

@@ -210,6 +210,29 @@ def _plain(name: str) -> str:
     return name.replace("_", " ")
 
 
+@matplotlib.rc_context(_STYLE)
+def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] | None = None, xlabel: str = "") -> Figure:
+    """How a number is spread in each group: a box from quarter to quarter with the median, whiskers from 5 to 95 %.
+
+    One row a group of the column `by`, with its count; groups that are emotions have their colours.
+    """
+    groups = {name: rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by, sort=True)}
+    names = [name for name in (order or groups) if len(groups.get(name, ()))]
+    if not names:
+        raise VcemoError(f"nothing to draw: no {value} by {by}")
+    figure, axis = _figure(6, 0.8 + 0.34 * len(names))
+    boxes = axis.boxplot([groups[name] for name in names], orientation="horizontal", whis=(5, 95), showfliers=False,
+                         patch_artist=True, widths=0.6, medianprops={"color": "black"})  # fmt: skip
+    colours = palette(names) if set(names) <= set(LABELS) else dict.fromkeys(names, _OKABE_ITO[6])
+    for box, name in zip(boxes["boxes"], names, strict=True):
+        box.set(facecolor=colours[name], alpha=0.6, linewidth=0.8)
+    axis.set_yticks(range(1, len(names) + 1), [f"{name} ({len(groups[name])})" for name in names])
+    axis.set(xlabel=xlabel or _plain(value))
+    axis.invert_yaxis()
+    axis.grid(axis="x", linewidth=0.4)
+    return figure
+
+
 # ---------------------------------------------------------------------------------------------- results
 
 
@@ -378,4 +401,101 @@ def attention(
         getattr(axis, f"set_{which}ticks")(range(length), labels, **font)
     axis.set(ylabel=row_title, xlabel=column_title, title=title)
     figure.colorbar(image, ax=axis, label="attention", pad=0.01)
+    return figure
+
+
+# ---------------------------------------------------------------------------------------------- texts
+
+_EDITS = {  # op -> what a reader sees below the character, and its colours
+    "=": ("", "#ffffff", "#222222"),
+    "~": ("≠", "#fde3c8", "#8a3c00"),
+    "-": ("lost", "#d7e8f7", "#004a80"),
+    "+": ("new", "#f6dcea", "#8a1c5c"),
+}
+
+
+def alignment(steps: Sequence[tuple[str, str, str]]) -> str:
+    """An alignment, as `asr.align` gives it, as HTML: what was said above what was heard, each edit marked by colour and word."""
+    rows: dict[str, list[str]] = {"said": [], "heard": [], "": []}
+    for op, said, heard in steps:
+        mark, back, front = _EDITS[op]
+        style = f"style='text-align:center;padding:0 .35em;background:{back};color:{front}'"
+        for row, text in zip(rows.values(), (said or "·", heard or "·", mark), strict=True):
+            row.append(f"<td lang='zh' {style}>{html.escape(text)}</td>")
+    lines = "".join(f"<tr><th style='text-align:left'>{name}</th>{''.join(cells)}</tr>" for name, cells in rows.items())
+    return f"<table>{lines}</table>"
+
+
+# ---------------------------------------------------------------------------------------------- how things work
+
+
+@matplotlib.rc_context(_STYLE)
+def spectrograms(
+    panels: Mapping[str, np.ndarray], step: float = 0.01, columns: int = 3, ylabel: str = "mel band", label: str = "log energy"
+) -> Figure:
+    """Several (T, F) pictures of sounds on one scale of colours and of seconds, `step` seconds a frame."""
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(0.9 + 2.4 * min(columns, len(panels)), 0.6 + 1.7 * rows, rows, min(columns, len(panels)), squeeze=False, sharex=True, sharey=True)
+    low, high = np.percentile(np.concatenate([np.ravel(panel) for panel in panels.values()]), [1, 99.9])
+    for axis, (name, panel) in zip(axes.flat, panels.items(), strict=False):
+        extent = (0, len(panel) * step, 0, panel.shape[1])
+        image = axis.imshow(np.asarray(panel, float).T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
+        axis.set(title=name)
+    axes[0][0].set_xlim(0, max(len(panel) for panel in panels.values()) * step)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    figure.supxlabel("seconds", fontsize=9)
+    figure.supylabel(ylabel, fontsize=9)
+    figure.colorbar(image, ax=axes, label=label, pad=0.01)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def curves(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], xlabels: Sequence[str] = (), ylabels: Sequence[str] = ()
+) -> Figure:
+    """Lines, a panel each title: {"title": {"line": (x, y), ...}, ...}; an emotion's line has its own colour."""
+    figure, axes = _figure(0.8 + 3.1 * len(panels), 2.7, 1, len(panels), squeeze=False)
+    for nth, (axis, (title, lines)) in enumerate(zip(axes[0], panels.items(), strict=True)):
+        emotions = palette(tuple(lines)) if set(lines) <= set(LABELS) else {}
+        for place, (name, (x, y)) in enumerate(lines.items()):
+            axis.plot(x, y, color=emotions.get(name, _OKABE_ITO[(4 + place) % 8]), label=name or None, linewidth=1.2)
+        axis.set(title=title, xlabel=xlabels[nth] if nth < len(xlabels) else "", ylabel=ylabels[nth] if nth < len(ylabels) else "")
+        if any(lines):
+            axis.legend(fontsize=7.5, ncols=2 if len(lines) > 4 else 1)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str], seed: int = 0) -> Figure:
+    """Words as dots with their texts beside them: vectors (N, D), brought to two dimensions by their main axes (PCA)."""
+    points = _to_two(np.asarray(vectors, float), "pca", seed)
+    kinds = list(dict.fromkeys(groups))
+    figure, axis = _figure(6.4, 4.2)
+    labels, font = _labels(figure, texts)
+    for kind in kinds:
+        chosen = np.array([group == kind for group in groups])
+        axis.plot(*points[chosen].T, _nth(kind, _MARKERS, kinds), color=_nth(kind, _OKABE_ITO, kinds), label=kind, markersize=6)
+    for (x, y), text in zip(points, labels, strict=True):
+        axis.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8, **font)
+    axis.margins(x=0.15)
+    axis.set(xticks=[], yticks=[], xlabel="first main axis", ylabel="second main axis")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def diagram(boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tuple[str, str]], size: tuple[float, float] = (7.4, 4.2)) -> Figure:
+    """Boxes with texts, {"name": (x, y, "text")} with x and y from 0 to 1, and arrows between them by name."""
+    figure, axis = _figure(*size)
+    drawn = {}
+    for name, (x, y, text) in boxes.items():
+        style = {"boxstyle": "round,pad=0.45", "facecolor": "#E8F1F8", "edgecolor": _OKABE_ITO[4], "linewidth": 1}
+        drawn[name] = axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
+    for start, end in arrows:
+        (x0, y0, _), (x1, y1, _) = boxes[start], boxes[end]
+        style = {"arrowstyle": "-|>", "color": "#444444", "patchB": drawn[end].get_bbox_patch(), "patchA": drawn[start].get_bbox_patch()}
+        axis.annotate("", (x1, y1), (x0, y0), arrowprops=style, zorder=1)
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.axis("off")
     return figure

@@ -34,13 +34,17 @@ BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4)
 def load_words(name: str = BUNDLED) -> Language:
     """A spaCy pipeline with a word segmenter and word vectors (V, 300).
 
     `name`: "bundled"; an installed spaCy package ("zh_core_web_md", "en_core_web_md"); a path to a pipeline on disk, or
     to a folder laid out as the bundled one. Raises VcemoError if there is none, or if it has no vectors.
     """
+    return _load_words(str(name))
+
+
+@lru_cache(maxsize=4)
+def _load_words(name: str) -> Language:
     import spacy
 
     folder = weights.bundled(BUNDLED_WORDS) if name == BUNDLED else Path(name)
@@ -132,6 +136,21 @@ def coverage(texts: Iterable[str], nlp: Language | None = None) -> dict[str, Any
     return {"words": total, **shares, "lacking": lacking.most_common(10)}
 
 
+def nearest(query: str | np.ndarray, nlp: Language | None = None, n: int = 8, without: Iterable[str] = ()) -> list[tuple[str, float]]:
+    """The n words whose vectors have the largest cosine with a word's, or with a vector (300,): [(word, cosine), ...].
+
+    The word itself and the words in `without` are left out. Raises VcemoError for a word of which nothing is known.
+    """
+    nlp = nlp or load_words()
+    left_out = {*without, query} if isinstance(query, str) else set(without)
+    vector = word_vectors([query], nlp)[0] if isinstance(query, str) else np.asarray(query, np.float32)
+    if not vector.any():
+        raise VcemoError("no vector for this", where=str(query)[:20], do="try a commoner word")
+    keys, _, cosines = nlp.vocab.vectors.most_similar(vector[None], n=n + len(left_out))
+    found = [(nlp.vocab.strings[int(key)], float(cosine)) for key, cosine in zip(keys[0], cosines[0], strict=True)]
+    return [pair for pair in found if pair[0] not in left_out][:n]
+
+
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
@@ -178,24 +197,29 @@ class TextEncoder:
         return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
 
-@lru_cache(maxsize=4)
 def load_bert(name: str = BUNDLED, device: str = "cpu") -> TextEncoder:
     """A frozen BERT: "bundled" (`bert-mini-zh`), a name from the hub ("bert-base-chinese"), or a folder.
 
     Weights are read from safetensors only. A hub name is looked for in the local cache, then, unless VCEMO_OFFLINE is
     set, at the hub (HF_ENDPOINT honoured). Raises VcemoError if it can't be had.
     """
+    return _load_bert(str(name), str(device))
+
+
+@lru_cache(maxsize=4)
+def _load_bert(name: str, device: str) -> TextEncoder:
     folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name)
     local = folder.is_dir()
-    if local and not (folder / "config.json").is_file():
-        raise VcemoError("no encoder in this folder", where=folder, do="it needs config.json, model.safetensors and vocab.txt")
     source = str(folder) if local else name
     try:
         tokenizer, model = _pretrained(source, local_files_only=True)
         origin = "cache"
     except Exception as missing:  # transformers raises OSError, ValueError and its hub's own kinds
+        if local:
+            remedy = "it needs config.json, a whole model.safetensors and the tokenizer's files"
+            raise VcemoError("no encoder can be read from this folder", where=folder, do=remedy) from missing
         remedy = 'check the name and the network (HF_ENDPOINT may name a mirror), give a folder, or use "bundled"'
-        if local or weights.offline() or not _hub_answers():
+        if weights.offline() or not _hub_answers():
             raise VcemoError("this encoder is not on this machine and can't be fetched", where=name, do=remedy) from missing
         try:
             tokenizer, model = _pretrained(source)
@@ -215,9 +239,19 @@ def _pretrained(source: str, **options: Any) -> tuple[Any, Any]:
     """Tokenizer and model of transformers; only safetensors are read, so that nothing is unpickled."""
     import torch
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as chatter
 
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    return tokenizer, AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options)
+    level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()  # it would warn of the pooler and the word predictor, which are not used here
+    chatter.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        with torch.random.fork_rng(devices=[]):  # it draws weights for what the file lacks; a seed set before must hold
+            return tokenizer, AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options)
+    finally:
+        chatter.set_verbosity(level)
+        if bar:
+            chatter.enable_progress_bar()
 
 
 def _hub_answers() -> bool:

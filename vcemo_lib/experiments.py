@@ -1,0 +1,209 @@
+"""Experiments as data: many settings, many seeds, one tidy table. Every finished run is one JSON file.
+
+A sweep that is killed goes on with the runs that have no file yet. Runs are independent, so they may share
+the machine's cores, or a Dask cluster: joblib hands them out.
+
+>>> table = ablate(store, parts, out="build/ablation", seeds=range(3), workers=2)
+>>> summary(table)
+>>> compare(table, "Embeddings + Acoustic", "Acoustic")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.evaluation import METRICS, bootstrap, paired_bootstrap
+from vcemo_lib.models.settings import Settings, tutorial
+from vcemo_lib.paths import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Config = Settings | tuple[str, Settings]  # settings of the paper's model, or (model name, settings)
+
+TABLE3: dict[str, tuple[str, ...]] = {  # the paper's Table 3, in its order and words
+    "Embeddings": ("words",),
+    "BERT": ("bert",),
+    "Acoustic": ("audio",),
+    "Embeddings + BERT": ("words", "bert"),
+    "Embeddings + Acoustic": ("audio", "words"),
+    "BERT + Acoustic": ("audio", "bert"),
+    "Embeddings + BERT + Acoustic": ("audio", "words", "bert"),
+}
+
+
+def run(
+    configs: Mapping[str, Config],
+    store: Any,
+    parts: Mapping[str, Any],
+    out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2),
+    workers: int | None = 1,
+    keep_models: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train every config with every seed and score it on the test part, or read what an earlier call left in `out`.
+
+    workers      1: one after the other, each with all cores. More: that many processes with one thread each, which
+                 for small models is faster. None: whatever `joblib.parallel_config` says, a Dask cluster for one.
+    keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), and resume within a run
+
+    One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch, epochs,
+    seconds, parameters, file. A run is known by its model, settings, seed, data and features: change any, and it is
+    another run.
+    """
+    import pandas as pd
+    from joblib import Parallel, delayed, parallel_config
+    from tqdm.auto import tqdm
+
+    if "test" not in parts:
+        raise VcemoError("no test part to score on", where="experiments.run", do="give parts with 'train', 'val' and 'test'")
+    about = {"parts": {name: part.fingerprint() for name, part in parts.items()},
+             "features": store.describe() if hasattr(store, "describe") else None}  # fmt: skip
+    jobs = []
+    for config, given in configs.items():
+        model, settings = given if isinstance(given, tuple) else ("vcemo", given)
+        for seed in seeds:
+            fact = {"config": config, "model": model, "seed": int(seed), "settings": settings.as_dict(), **about}
+            jobs.append((fact, Path(out) / f"{_file_name(fact)}.json"))
+    waiting = [(fact, path) for fact, path in jobs if not path.exists()]
+    tasks = [delayed(_one)(fact, path, store, parts, keep_models, workers != 1) for fact, path in waiting]
+    if workers == 1 or not tasks:
+        done: Iterable = (function(*args) for function, args, _ in tasks)
+    else:
+        chosen = {} if workers is None else {"backend": "loky", "n_jobs": workers, "inner_max_num_threads": 1}
+        with parallel_config(**chosen) if chosen else _nothing():
+            done = Parallel(return_as="generator_unordered" if chosen else "list")(tasks)
+    for _ in tqdm(done, "runs", len(jobs), initial=len(jobs) - len(waiting), leave=False, disable=not progress):
+        pass
+    return pd.DataFrame([_row(path) for _, path in jobs])
+
+
+def ablate(
+    store: Any,
+    parts: Mapping[str, Any],
+    out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2),
+    settings: Settings | None = None,
+    workers: int | None = 1,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Re-run the paper's Table 3: seven choices of modalities, without SupCon as there (section 4.4)."""
+    settings = settings or tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
+    configs = {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
+    return run(configs, store, parts, out, seeds, workers, progress=progress)
+
+
+def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted"), n: int = 2000) -> pd.DataFrame:
+    """One row a config, in the table's order: for each metric the mean over seeds and a 95 % interval.
+
+    The interval is of resampled test speakers, all seeds of a speaker together: what another test set of as many
+    speakers would give. `sd` is the spread between seeds alone, what another start of training would give.
+    Columns: (metric, mean | low | high | sd), seeds, parameters, seconds (mean of a run).
+    """
+    import pandas as pd
+
+    rows = {}
+    for config, runs in table.groupby("config", sort=False):
+        y, said, groups, classes = _pooled(runs)
+        interval = bootstrap(y, said, groups, n, classes=classes)
+        row: dict[tuple[str, str], float] = {}
+        for m in metrics:
+            row[m, "mean"], row[m, "low"], row[m, "high"] = runs[m].mean(), interval.low[m], interval.high[m]
+            row[m, "sd"] = runs[m].std()
+        row |= {("runs", "seeds"): len(runs), ("runs", "parameters"): runs.parameters.iloc[0], ("runs", "seconds"): runs.seconds.mean()}
+        rows[config] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("config")
+
+
+def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
+    """Is config a better than config b? Paired bootstrap over speakers, their common seeds pooled.
+
+    Rows: metrics; columns: a, b, difference, low, high, p (see `evaluation.paired_bootstrap`).
+    """
+    for name in (a, b):
+        if name not in set(table.config):
+            raise VcemoError(f"no config is called {name!r}", do=f"choose among {', '.join(table.config.unique())}")
+    common = sorted(set(table.seed[table.config == a]) & set(table.seed[table.config == b]))
+    if not common:
+        raise VcemoError(f"{a!r} and {b!r} have no seed in common", do="run both with the same seeds")
+    of = {name: table[(table.config == name) & table.seed.isin(common)].sort_values("seed") for name in (a, b)}
+    y, said_a, groups, classes = _pooled(of[a])
+    y_again, said_b, _, _ = _pooled(of[b])
+    if not np.array_equal(y, y_again):
+        raise VcemoError(f"{a!r} and {b!r} were scored on different utterances", do="run both on the same parts")
+    return paired_bootstrap(y, said_a, said_b, groups, n, classes=classes)
+
+
+def predictions(file: Path | str) -> dict[str, Any]:
+    """What one run said about the test part: ids, speakers, classes, y_true, y_pred."""
+    return json.loads(Path(file).read_text(encoding="utf-8"))["predictions"]
+
+
+def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool) -> Path:
+    """Train and score one run and write its file. In a process of its own it keeps to one thread."""
+    import torch
+
+    from vcemo_lib.models import build, parameters
+    from vcemo_lib.training import device, fit
+
+    if alone:
+        torch.set_num_threads(1)
+    settings = Settings.from_dict(fact["settings"])
+    model = build(fact["model"], settings, seed=fact["seed"])
+    result = fit(model, store, parts, seed=fact["seed"], out=path.with_suffix("") if keep else None, progress=False)
+    test, val = result.predict(parts["test"]), result.history.loc[result.best_epoch]
+    done = fact | {
+        "scores": test.scores(),
+        "val": {m: float(val[f"val_{m}"]) for m in METRICS},
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "seconds": result.seconds,
+        "parameters": parameters(model),
+        "machine": {"device": str(device()), "processor": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads()},
+        "predictions": {
+            "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
+            "y_true": test.y_true.tolist(), "y_pred": test.y_pred.tolist(),
+        },  # fmt: skip
+    }
+    write_atomically(path, json.dumps(done, ensure_ascii=False))
+    return path
+
+
+def _file_name(fact: Mapping[str, Any]) -> str:
+    """Readable, and different for different runs: config, seed and a digest of all that decides the result."""
+    digest = hashlib.sha256(json.dumps(fact, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
+    return f"{re.sub(r'[^a-z0-9]+', '-', fact['config'].lower()).strip('-')}-seed{fact['seed']}-{digest}"
+
+
+def _row(path: Path) -> dict[str, Any]:
+    """One run's file as a row of the tidy table."""
+    try:
+        r = json.loads(path.read_text(encoding="utf-8"))
+        plain = {k: r[k] for k in ("best_epoch", "epochs", "seconds", "parameters")}
+        val = {f"val_{m}": v for m, v in r["val"].items()}
+        return {"config": r["config"], "model": r["model"], "seed": r["seed"], **r["scores"], **val, **plain, "file": str(path)}
+    except (json.JSONDecodeError, KeyError) as error:
+        raise VcemoError("this is not the whole result of a run", where=path, do="delete it and run again") from error
+
+
+def _pooled(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Labels, predictions and speakers of several runs, end to end."""
+    said = [predictions(file) for file in runs.file]
+    together = (np.concatenate([np.asarray(s[key]) for s in said]) for key in ("y_true", "y_pred", "speakers"))
+    return *together, len(said[0]["classes"])
+
+
+def _nothing() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()

@@ -1,0 +1,87 @@
+"""A linear probe: what can be read off a frozen feature with nothing but a straight cut.
+
+The usual quick comparison of speech representations: average a feature over time, fit a logistic regression, score it
+on other speakers. It says what a feature offers, not what a model with memory and attention could make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    from vcemo_lib.runs import Predictions
+
+ACOUSTIC = ("mel", "whisper")
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn, the inverse of the penalty, tried on the validation part
+
+
+def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
+    """Each utterance's mean over time, (N, width) float32; zeros for an empty sequence."""
+    rows = [np.asarray(store.get(kind, utt_id), np.float32) for utt_id in ids]
+    return np.stack([row.mean(axis=0) if len(row) else np.zeros(row.shape[1], np.float32) for row in rows])
+
+
+def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
+    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) where groups (N,) are given.
+
+    No label is looked at. A column that does not vary, and a group of one, come out as zeros.
+    """
+    groups = np.zeros(len(x)) if groups is None else np.asarray(groups)
+    if len(groups) != len(x):
+        raise VcemoError(f"{len(groups)} groups for {len(x)} rows", do="give one group a row")
+    out = np.empty_like(x, dtype=np.float32)
+    for group in np.unique(groups):
+        rows = x[groups == group]
+        deviation = rows.std(axis=0)
+        out[groups == group] = (rows - rows.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1.0)
+    return out
+
+
+def linear(
+    store: Any,
+    parts: Mapping[str, Any],
+    kinds: str | Sequence[str],
+    by_speaker: bool = False,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Predictions:
+    """Balanced logistic regression on the means of one kind of feature, or of several side by side -> its test predictions.
+
+    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the test part
+                too, but no labels: it must be reported with the score.
+    strengths   the inverse penalties tried; the best unweighted accuracy on parts["val"] decides, the test part is
+                scored once. `features` of the result are what the regression saw, (N, D).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from vcemo_lib.evaluation import scores
+    from vcemo_lib.runs import Predictions
+
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    ids = {name: part.ids for name, part in parts.items()}
+    speakers = np.concatenate([part.table["speaker"].to_numpy(str) for part in parts.values()])
+    columns = []
+    for kind in kinds:
+        x = pooled(store, kind, [utt_id for name in ids for utt_id in ids[name]])  # all parts, (N, width)
+        columns.append(standardise(x, speakers) if by_speaker and kind in ACOUSTIC else x)
+    cuts = np.cumsum([len(found) for found in ids.values()])[:-1]
+    x = dict(zip(ids, np.split(np.concatenate(columns, axis=1), cuts), strict=True))
+    y = {name: part.y() for name, part in parts.items()}
+    scaler = StandardScaler().fit(x["train"])
+    x = {name: scaler.transform(values) for name, values in x.items()}
+
+    fitted = [LogisticRegression(C=c, class_weight="balanced", max_iter=500).fit(x["train"], y["train"]) for c in strengths]
+    classes = tuple(parts["train"].labels)
+    on_val = [scores(y["val"], model.predict(x["val"]), classes)["ua"] for model in fitted]
+    best = fitted[int(np.argmax(on_val))]
+    probabilities = np.zeros((len(y["test"]), len(classes)), np.float32)
+    probabilities[:, best.classes_] = best.predict_proba(x["test"])
+    return Predictions(
+        ids["test"], classes, y["test"], probabilities.argmax(1), probabilities, x["test"],
+        parts["test"].table["speaker"].to_numpy(str),
+    )  # fmt: skip
