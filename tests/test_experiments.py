@@ -93,3 +93,41 @@ def test_mistakes_are_told(data, tmp_path) -> None:
         quiet(data, tmp_path, {"without": CONFIGS["without"].but(epochs=1)}, seeds=(0,))
     with pytest.raises(VcemoError, match="no test part"):
         run(CONFIGS, data[0], {}, tmp_path)
+
+
+def test_a_folder_reads_as_the_table_that_wrote_it(data, tmp_path) -> None:
+    table = quiet(data, tmp_path)
+    again = experiments.read(tmp_path)
+    assert again.set_index(["config", "seed"]).loc[list(zip(table.config, table.seed, strict=True))].wa.tolist() == table.wa.tolist()
+    assert experiments.facts(table.file[0])["settings"]["alpha"] == CONFIGS["with SupCon"].alpha
+    with pytest.raises(VcemoError, match="no results"):
+        experiments.read(tmp_path / "none")
+
+
+def test_answers_and_where_they_gain(data, tmp_path) -> None:
+    table = quiet(data, tmp_path)
+    said = experiments.answers(table)
+    shares = said.groupby(["config", "seed"]).right.mean()
+    assert all(shares[row.config, row.seed] == pytest.approx(row.wa) for row in table.itertuples())
+    kinds = said.drop_duplicates("utt_id").set_index("utt_id").speaker.rename("who")
+    gain = experiments.gain_by(said, "with SupCon", "without", kinds, n=50)
+    assert gain.utterances.sum() == said.utt_id.nunique()
+    assert np.average(gain.difference, weights=gain.utterances) == pytest.approx(shares["with SupCon"].mean() - shares["without"].mean())
+    assert (experiments.gain_by(said, "without", "without", kinds, n=50)[["difference", "low", "high"]] == 0).all(axis=None)
+
+
+def test_loaded_weights_do_not_make_another_run_and_no_path_is_written(data, tmp_path) -> None:
+    store, parts = data
+
+    class Described(type(store)):
+        weights: list = [{"name": "bert", "source": "bundled", "sha256": "0", "path": "/somewhere"}]
+
+        def describe(self):
+            return {"kinds": {"words": {}}, "text": "gold", "weights": self.weights}
+
+    described = Described(synthetic.corpus(64))
+    configs = {"without": CONFIGS["without"].but(epochs=1)}
+    first = run(configs, described, parts, tmp_path, seeds=(0,), progress=False)
+    assert "/somewhere" not in Path(first.file[0]).read_text() and '"sha256": "0"' in Path(first.file[0]).read_text()
+    described.weights = []
+    assert run(configs, described, parts, tmp_path, seeds=(0,), progress=False).equals(first)

@@ -261,3 +261,18 @@ def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:
 def test_alignment_marks_every_edit_in_words_and_escapes() -> None:
     text = plots.alignment([("=", "你", "你"), ("~", "好", "号"), ("-", "吗", ""), ("+", "", "<")])
     assert text.count("<td") == 12 and all(mark in text for mark in ("≠", "lost", "new", "&lt;"))
+
+
+def test_intervals_of_one_name_share_a_line() -> None:
+    table = pd.DataFrame({"value": [1.0, 2.0, 3.0, 4.0], "low": 0.0, "high": 5.0, "source": ["a", "a", "b", "b"]}, ["sad", "fear"] * 2)
+    axis = plots.intervals(table, group="source").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["sad", "fear"]
+    heights = {round(y) for line in axis.lines for y in line.get_ydata()}
+    assert heights == {0, 1}
+
+
+def test_confusion_says_what_its_rows_and_columns_are() -> None:
+    table = pd.DataFrame(np.eye(2), pd.Index(["a", "b"], name="label"), pd.Index(["a", "b"], name="vote"))
+    axis = plots.confusion(table).axes[0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("vote", "label")
+    assert plots.confusion(np.eye(6)).axes[0].get_xlabel() == "predicted"

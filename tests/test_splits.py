@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +30,7 @@ def test_a_grouped_split_shares_no_group_and_keeps_the_shares(corpus: Corpus, sp
     sets = [set(parts[p].table[column]) for p in ("train", "val", "test")]
     assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert sum(len(p) for p in parts.values()) == 600
-    for part, share in zip(("train", "val", "test"), splits.FRACTIONS):
+    for part, share in zip(("train", "val", "test"), splits.FRACTIONS, strict=True):
         assert abs(len(parts[part]) / 600 - share) < 0.05
         assert set(parts[part].table["emotion"]) == set(LABELS)
 

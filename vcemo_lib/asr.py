@@ -45,9 +45,11 @@ SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinar
 TOKENS_PER_SECOND = 12  # nobody speaks faster: what runs longer is a loop
 SPARE_TOKENS = 10
 SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
-NO_SPEECH = 0.5  # probability; real speech measured 0.03 to 0.40, noise and music 0.62 to 0.97
-UNSURE = -0.8  # mean log probability a token; real speech measured -0.1 to -0.6, noise and music -1.1 to -3.8
-VERSION = 2  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
+# (probability of no speech above, mean log probability a token below) that together mean nothing was said. Measured: 50
+# silent, noisy, tonal clips 0.80 to 0.97 and -1.5 to -3.8 in Mandarin, -0.55 ("you") in English; hardest speech 0.68, -1.2
+PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
+NO_SPEECH = ((0.5, -1.35), (0.8, -0.5))
+VERSION = 3  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ class Transcript:
     language: str
     no_speech: float  # probability of "no speech" before the first word
     avg_logprob: float  # mean log probability per token, of what was decoded before any gate
+    peak_db: float  # level of the loudest 10 ms, dB re full scale
     seconds: float  # length of the clip
     window: float  # s, that it was decoded in
     retried: bool = False  # looped in the short window, decoded again in the full one
-    gate: str = ""  # why the text is empty: "energy", "no speech", ... or "" where it was let through
+    gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"; "" where it was let through
     words: tuple[Word, ...] | None = None
     features: np.ndarray | None = None  # (frames of 20 ms, width) float16, where a layer was asked for
 
@@ -543,7 +546,7 @@ def transcribe(
         _check_layer(whisper_model, layer)
     choose = window if callable(window) else lambda seconds: float(window) if seconds < window else window_of(seconds)
     settings = dict(
-        model=weights.whisper(model).name, language=language, prompt=prompt, word_times=word_times, gate=gate, version=VERSION,
+        model=weights.whisper(model).name, language=language, prompt=prompt, word_times=word_times, version=VERSION,
         window=[choose(float(s)) for s in range(30)], half=str(whisper_model.encoder.conv1.weight.dtype),
     )  # fmt: skip
     store = _Cache(model, settings) if cache and layer is None else None  # frames are features.py's to keep
@@ -551,7 +554,7 @@ def transcribe(
     found: list[Transcript | None] = [store.get(key) for key in keys] if store else [None] * len(clips)
 
     def work(wave_batch: list[np.ndarray], seconds: float) -> list[Transcript]:
-        return _batch(whisper_model, wave_batch, choose(seconds), language, prompt, word_times, layer, gate)
+        return _batch(whisper_model, wave_batch, choose(seconds), language, prompt, word_times, layer)
 
     from tqdm.auto import tqdm
 
@@ -564,7 +567,7 @@ def transcribe(
                 if store:
                     store.put(keys[i], one)
             bar.update(len(batch))
-    return found
+    return [_gated(one, prompt) if gate else one for one in found]
 
 
 def _batches(clips: Sequence[Clip], todo: Iterable[int], choose: Callable[[float], float], size: int) -> Iterator[list[int]]:
@@ -579,7 +582,7 @@ def _batches(clips: Sequence[Clip], todo: Iterable[int], choose: Callable[[float
 
 def _batch(
     model: Whisper, waves: list[np.ndarray], window: float, language: str | None, prompt: str | None, word_times: bool,
-    layer: int | None, gate: bool,
+    layer: int | None,
 ) -> list[Transcript]:  # fmt: skip
     """Transcribe clips of one window, and those that loop once more in the full one."""
     if len(waves[0]) > FULL_WINDOW * audio.SAMPLE_RATE:
@@ -597,11 +600,10 @@ def _batch(
     result = []
     for k, (one, wave) in enumerate(zip(heard, waves, strict=True)):
         text = _tokenizer_of(model, one.language).decode(one.tokens).strip()
-        closed = _gate(wave, one, text, prompt) if gate else ""
         result.append(
             Transcript(
-                "" if closed else text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6), len(wave) / audio.SAMPLE_RATE,
-                windows[k], k in again, closed, () if closed and word_times else one.words, one.features,
+                text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6), round(float(_levels(wave).max()), 2),
+                len(wave) / audio.SAMPLE_RATE, windows[k], k in again, words=one.words, features=one.features,
             )
         )  # fmt: skip
     return result
@@ -617,20 +619,27 @@ def _long(model: Whisper, wave: np.ndarray, language: str | None, prompt: str | 
     words = tuple(Word(w["word"], w["start"], w["end"], w["probability"]) for s in segments for w in s.get("words", ()))
     mean = {name: float(np.mean([s[name] for s in segments])) if segments else 0.0 for name in ("no_speech_prob", "avg_logprob")}
     return Transcript(
-        result["text"].strip(), result["language"], mean["no_speech_prob"], mean["avg_logprob"], len(wave) / audio.SAMPLE_RATE,
-        FULL_WINDOW, words=words if word_times else None,
+        result["text"].strip(), result["language"], mean["no_speech_prob"], mean["avg_logprob"], round(float(_levels(wave).max()), 2),
+        len(wave) / audio.SAMPLE_RATE, FULL_WINDOW, words=words if word_times else None,
     )  # fmt: skip
 
 
-def _gate(wave: np.ndarray, one: _Heard, text: str, prompt: str | None) -> str:
+def _gate(one: Transcript, prompt: str | None) -> str:
     """Why this is no speech, or "" when it may be."""
-    if _levels(wave).max() < SILENT_DB:
+    if one.peak_db < SILENT_DB:
         return "silence"
-    if one.no_speech > NO_SPEECH and one.avg_logprob < UNSURE:
+    if any(one.no_speech > probability and one.avg_logprob < certainty for probability, certainty in NO_SPEECH):
         return "no speech"
-    if prompt and text and cer(prompt, text) < 0.4 and one.avg_logprob < UNSURE / 2:
+    if prompt and one.text and one.avg_logprob < PROMPT_LOGPROB and cer(prompt, one.text) < 0.4:
         return "prompt"  # on sounds that are no speech Whisper likes to repeat what it was prompted with
     return ""
+
+
+def _gated(one: Transcript, prompt: str | None) -> Transcript:
+    """The transcript, emptied where the gate is closed; what is cached is kept ungated, so that the gate may change."""
+    if not (reason := _gate(one, prompt)):
+        return one
+    return replace(one, text="", gate=reason, words=None if one.words is None else ())
 
 
 # ---- cache -----------------------------------------------------------------------------------------------

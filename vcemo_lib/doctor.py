@@ -147,13 +147,15 @@ def _memory() -> str:
 
 
 def _weights() -> Iterator[Finding]:
-    from vcemo_lib import text, weights
+    from vcemo_lib import predict, text, weights
 
     table = weights.table().set_index("name")
     for name in (text.BUNDLED_WORDS, text.BUNDLED_BERT):
         if name not in table.index:
             do = "restore data/models/ with git checkout"
             yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
+    if predict.BUNDLED not in table.index:
+        yield Finding("Weights", predict.BUNDLED, "note", "not bundled: a clip is judged by a run of your own", "vcemo train")
     for name, row in table.iterrows():
         detail = f"{row['source']}, {row['megabytes']:g} MB"
         if row["kind"] == "bundled":

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.evaluation import METRICS, bootstrap, paired_bootstrap
+from vcemo_lib.evaluation import METRICS, bootstrap, interval, paired_bootstrap
 from vcemo_lib.models.settings import Settings, tutorial
 from vcemo_lib.paths import write_atomically
 
@@ -68,7 +70,7 @@ def run(
     if "test" not in parts:
         raise VcemoError("no test part to score on", where="experiments.run", do="give parts with 'train', 'val' and 'test'")
     about = {"parts": {name: part.fingerprint() for name, part in parts.items()},
-             "features": store.describe() if hasattr(store, "describe") else None}  # fmt: skip
+             "features": _described(store)}  # fmt: skip
     jobs = []
     for config, given in configs.items():
         model, settings = given if isinstance(given, tuple) else ("vcemo", given)
@@ -144,9 +146,58 @@ def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
     return paired_bootstrap(y, said_a, said_b, groups, n, classes=classes)
 
 
+def read(folder: Path | str) -> pd.DataFrame:
+    """The table of the runs that lie in a folder, whoever made them: by config in the order of their files, by seed."""
+    import pandas as pd
+
+    if not (files := sorted(Path(folder).glob("*.json"))):
+        raise VcemoError("no results of runs", where=Path(folder), do="run the experiment, or name another folder")
+    return pd.DataFrame([_row(file) for file in files]).sort_values(["config", "seed"], ignore_index=True)
+
+
+def facts(file: Path | str) -> dict[str, Any]:
+    """All that is known of one run: settings, data, features, scores, machine, predictions."""
+    return json.loads(Path(file).read_text(encoding="utf-8"))
+
+
 def predictions(file: Path | str) -> dict[str, Any]:
     """What one run said about the test part: ids, speakers, classes, y_true, y_pred."""
-    return json.loads(Path(file).read_text(encoding="utf-8"))["predictions"]
+    return facts(file)["predictions"]
+
+
+def answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Every answer of every run, a row each: config, seed, utt_id, speaker, emotion, predicted, right."""
+    import pandas as pd
+
+    rows = []
+    for config, seed, file in zip(table.config, table.seed, table.file, strict=True):
+        said = predictions(file)
+        name = np.asarray(said["classes"])
+        one = {"utt_id": said["ids"], "speaker": said["speakers"], "emotion": name[said["y_true"]], "predicted": name[said["y_pred"]]}
+        rows.append(pd.DataFrame({"config": config, "seed": seed} | one))
+    return pd.concat(rows, ignore_index=True).assign(right=lambda said: said.emotion == said.predicted)
+
+
+def gain_by(said: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1000) -> pd.DataFrame:
+    """Where is config a better than b? The share of right answers of both on each kind of utterance.
+
+    said   what `answers` gives; seeds that both have are pooled
+    kinds  utt_id -> kind; utterances without one are left out
+    One row a kind: utterances, a, b, difference, and its 95 % interval low, high from resampled speakers.
+    """
+    import pandas as pd
+
+    keys = ["utt_id", "seed"]
+    of_a, of_b = (said[said.config == name].set_index(keys) for name in (a, b))
+    both = of_a[["speaker", "right"]].join(of_b["right"].rename("right_b"), how="inner").reset_index()
+    both = both.assign(kind=both.utt_id.map(kinds), difference=both.right.astype(float) - both.right_b)
+    rows = {}
+    for kind, part in both.dropna(subset="kind").groupby("kind"):
+        difference = part.difference.to_numpy()
+        found = interval(lambda rows, d=difference: d[rows].mean(), part.speaker, n)
+        rows[kind] = {"utterances": part.utt_id.nunique(), "a": part.right.mean(), "b": part.right_b.mean(),
+                      "difference": found["value"], "low": found["low"], "high": found["high"]}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
 
 
 def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool) -> Path:
@@ -169,7 +220,9 @@ def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any],
         "epochs": len(result.history),
         "seconds": result.seconds,
         "parameters": parameters(model),
-        "machine": {"device": str(device()), "processor": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads()},
+        "machine": {"device": _device_name(device()), "processor": platform.machine(), "cores": os.cpu_count(),
+                    "threads": torch.get_num_threads(), "torch": torch.__version__,
+                    "date": datetime.now(UTC).isoformat(timespec="seconds")},
         "predictions": {
             "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
             "y_true": test.y_true.tolist(), "y_pred": test.y_pred.tolist(),
@@ -179,8 +232,27 @@ def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any],
     return path
 
 
+def _described(store: Any) -> dict[str, Any] | None:
+    """How the features were made. Weights lose their path: where they lie differs between machines."""
+    if not hasattr(store, "describe"):
+        return None
+    about = store.describe()
+    return about | {"weights": [{k: v for k, v in one.items() if k != "path"} for one in about.get("weights", ())]}
+
+
+def _device_name(where: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else str(where)
+
+
 def _file_name(fact: Mapping[str, Any]) -> str:
-    """Readable, and different for different runs: config, seed and a digest of all that decides the result."""
+    """Readable, and different for different runs: config, seed and a digest of all that decides the result.
+
+    The list of loaded weights is left out: features that are read from the cache load none, yet are the same.
+    """
+    if fact.get("features"):
+        fact = {**fact, "features": {k: v for k, v in fact["features"].items() if k != "weights"}}
     digest = hashlib.sha256(json.dumps(fact, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
     return f"{re.sub(r'[^a-z0-9]+', '-', fact['config'].lower()).strip('-')}-seed{fact['seed']}-{digest}"
 

@@ -183,7 +183,6 @@ class FeatureStore:
     keys: dict[str, dict[str, str]]  # "audio" and "text" -> utt_id -> content key
     settings: dict[str, dict[str, Any]]
     text: str
-    used: list[dict[str, str]]  # weights, as vcemo_lib.weights.used() tells
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -207,8 +206,9 @@ class FeatureStore:
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds}, labels)
 
     def describe(self) -> dict[str, Any]:
-        """What the features were made with, for a result file."""
-        return {"kinds": self.settings, "text": self.text, "weights": self.used}
+        """What the features were made with, for a result file: settings, and checksums of bundled encoders; no paths."""
+        kinds = {kind: {**settings, "version": _version(kind, settings)} for kind, settings in self.settings.items()}
+        return {"kinds": kinds, "text": self.text}
 
     def _shelf(self, kind: str) -> Shelf:
         if kind not in self.shelves:
@@ -232,8 +232,6 @@ def compute(
     """
     from filelock import FileLock
     from tqdm.auto import tqdm
-
-    from vcemo_lib import weights
 
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
@@ -259,7 +257,7 @@ def compute(
                 shelf.append([key for key, _ in part], KINDS[kind].make(content, **chosen[kind]))
                 bar.update(len(part))
             bar.close()
-    return FeatureStore(shelves, keys, chosen, text, weights.used())
+    return FeatureStore(shelves, keys, chosen, text)
 
 
 def _segment(corpus: Corpus, utt_id: str) -> tuple[float, float | None]:

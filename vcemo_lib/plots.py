@@ -199,6 +199,7 @@ def prosody_shift(table: pd.DataFrame, source: str = "source", reference: str | 
                 colour = _OKABE_ITO[4 + nth % 4]
                 axis.errorbar(mean, where, xerr=spread, fmt=_MARKERS[nth + 2], color=colour, markersize=5, label=name)
         axis.axvline(0, color="#888888", linewidth=0.8)
+        axis.use_sticky_edges = False  # bands keep clear of the frame
         axis.set(title=_plain(feature), yticks=range(len(emotions)), yticklabels=emotions)
     axes[0][0].invert_yaxis()
     figure.supxlabel("shift from neutral (mean; whisker: one standard deviation between speakers)", fontsize=9)
@@ -240,7 +241,8 @@ def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] | None
 def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] | None = None, title: str = "") -> Figure:
     """A confusion matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts.
 
-    The classes are named by `labels`, else by the rows of a DataFrame, else they are the six emotions.
+    The classes are named by `labels`, else by the rows of a DataFrame, else they are the six emotions. What rows and
+    columns are, a DataFrame's own names say; else true and predicted.
     """
     import seaborn
 
@@ -253,9 +255,10 @@ def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] | None = 
     figure, axis = _figure(1.4 + 0.62 * len(labels), 1.0 + 0.56 * len(labels))
     seaborn.heatmap(
         shares, ax=axis, cmap="Blues", vmin=0, vmax=1, annot=texts, fmt="", annot_kws={"fontsize": 7.5},
-        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the true class", "shrink": 0.8},
+        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the row", "shrink": 0.8},
     )  # fmt: skip
-    axis.set(xlabel="predicted", ylabel="true", title=title)
+    rows, columns = (getattr(getattr(matrix, which, None), "name", None) for which in ("index", "columns"))
+    axis.set(xlabel=columns or "predicted", ylabel=rows or "true", title=title)
     axis.tick_params("x", rotation=35)
     axis.tick_params("y", rotation=0)
     return figure
@@ -346,14 +349,18 @@ def intervals(
 ) -> Figure:
     """Dots with whiskers: a row a line (named by the index), its interval from `low` to `high`.
 
-    `group` names a column that colours the rows; `reference` draws a line (zero difference, a majority baseline).
+    `group` names a column that colours the rows, and sets rows of one name beside each other; `reference` draws a line (zero difference, a majority baseline).
     """
     if missing := [column for column in (value, low, high, group) if column and column not in table]:
         raise VcemoError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    figure, axis = _figure(6, 0.9 + 0.34 * len(table))
     groups = list(dict.fromkeys(table[group])) if group else [None]
     names = [str(name) if not isinstance(name, tuple) else ", ".join(map(str, name)) for name in table.index]
-    where = np.arange(len(table))
+    where = np.arange(len(table), dtype=float)
+    if group and not table.index.is_unique:
+        lines, sides = list(dict.fromkeys(names)), np.linspace(-0.17, 0.17, len(groups))
+        where = np.array([lines.index(name) + sides[groups.index(one)] for name, one in zip(names, table[group], strict=True)])
+        names = lines
+    figure, axis = _figure(6, 0.9 + 0.34 * len(names))
     for nth, one in enumerate(groups):
         rows = (table[group] == one).to_numpy() if group else np.ones(len(table), bool)
         middle, ends = table.loc[rows, value].to_numpy(float), table.loc[rows, [low, high]].to_numpy(float)
@@ -362,9 +369,9 @@ def intervals(
         axis.errorbar(middle, where[rows], xerr=errors, capsize=2.5, markersize=5, label=one, **style)
     if reference is not None:
         axis.axvline(reference, color="#888888", linestyle="--", linewidth=1, label=reference_label or None)
-    axis.set(yticks=where, xlabel=xlabel or _plain(value), ylim=(len(table) - 0.5, -0.5))
+    axis.set(xlabel=xlabel or _plain(value), ylim=(len(names) - 0.5, -0.5))
     labels, font = _labels(figure, names)
-    axis.set_yticks(where, labels, **font)
+    axis.set_yticks(range(len(names)), labels, **font)
     axis.grid(axis="x", linewidth=0.4)
     if group or reference_label:
         figure.legend(loc="outside upper right", ncols=len(groups) + 1, fontsize=8)

@@ -1,4 +1,4 @@
-"""Notebook 04: attention by hand, its parameters, a mean that knows padding, and one rival reading."""
+"""Notebook 04: attention by hand, a mean that knows padding, and one rival reading."""
 
 from __future__ import annotations
 
@@ -75,45 +75,6 @@ attend = Exercise(
         "no scale": (lambda: _attend_wrongly(lambda d: 1.0), "not scaled"),
         "scaled by d": (lambda: _attend_wrongly(lambda d: float(d)), "square root"),
         "masked too late": (lambda: _attend_wrongly(lambda d: d**0.5, late=True), "after the softmax"),
-    },
-)
-
-
-# ---- its parameters -------------------------------------------------------------------------------------------------
-
-
-def _judge_count(answer: Callable[[int, int], int]) -> str | None:
-    from vcemo_lib.models import parameters
-    from vcemo_lib.models.attention import Attention
-
-    for width, heads in ((64, 4), (64, 8), (512, 8), (96, 3)):
-        want, found = parameters(Attention(width, heads, 0.0)), answer(width, heads)
-        if found == want:
-            continue
-        if found == 4 * width**2:
-            return f"width {width} has {want:,}, not {found:,}: four linear layers, and each has a bias of {width} numbers, too."
-        if found == heads * want or found == heads * 4 * width**2:
-            return f"width {width} with {heads} heads has {want:,}, not {found:,}: the heads share the width between them, each gets {width // heads} channels. More heads cost nothing."
-        if found == 3 * (width**2 + width):
-            return f"width {width} has {want:,}, not {found:,}: q, k and v, and a fourth layer that mixes the heads."
-        return f"width {width} with {heads} heads has {want:,} parameters, not {found:,}."
-    return None
-
-
-def _solve_count() -> Callable[[int, int], int]:
-    return lambda width, heads: 4 * (width * width + width)  # q, k, v, out; the heads share them
-
-
-count = Exercise(
-    "Parameters of one attention",
-    _judge_count,
-    _solve_count,
-    ("Attention has four nn.Linear(width, width): q, k, v and out.", "A linear layer has a matrix and a bias. Where do the heads come in?"),
-    "Right: 4 (d² + d), whatever the number of heads.",
-    {
-        "no biases": (lambda: lambda width, heads: 4 * width**2, "bias"),
-        "heads multiply": (lambda: lambda width, heads: heads * 4 * (width**2 + width), "share the width"),
-        "no output layer": (lambda: lambda width, heads: 3 * (width**2 + width), "fourth"),
     },
 )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyworld
-
 from common import EMOTIONS, FRAME_MS, HERE, RATE, sentence_file
 from plan import MEASURES, Speaker, Utterance, design, human_shifts, plan
 from revoice import synthesise

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
 from common import FRAME_MS, HERE, sentence_file
 from plan import Utterance, design, plan
 

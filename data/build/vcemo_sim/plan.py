@@ -11,10 +11,8 @@ import csv
 import json
 import tomllib
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-
 from common import EMOTIONS, HERE, read_sentences
 
 PARTS = ("train", "val", "test")
@@ -103,7 +101,7 @@ def human_votes() -> np.ndarray:
 def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
     """120 speakers with their part; women, men and children are spread over the parts as `design.toml` says."""
     human, spread, own = human_shifts(), settings["spread"], settings["speaker"]
-    kinds = [(kind, part) for kind in ("women", "men", "children") for part, n in zip(PARTS, settings["speakers"][kind]) for _ in range(n)]
+    kinds = [(kind, part) for kind in ("women", "men", "children") for part, n in zip(PARTS, settings["speakers"][kind], strict=True) for _ in range(n)]
     speakers = []
     for number, place in enumerate(rng.permutation(len(kinds))):
         kind, part = kinds[place]
@@ -154,7 +152,7 @@ def split_sentences(rows: list[dict[str, str]], shares: np.ndarray, rng: np.rand
     for groups in kinds.values():
         order = [list(groups.values())[i] for i in rng.permutation(len(groups))]
         ends = np.round(np.cumsum(shares) * len(order)).astype(int)
-        for part, start, end in zip(PARTS, [0, *ends[:-1]], ends):
+        for part, start, end in zip(PARTS, [0, *ends[:-1]], ends, strict=True):
             parts[part] += [row for group in order[start:end] for row in group]
     return parts
 

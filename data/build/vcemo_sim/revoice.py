@@ -18,7 +18,6 @@ import numpy as np
 import pyworld
 import soundfile
 import soxr
-
 from common import FRAME_MS, HERE, RATE, TTS_RATE, sentence_file
 from plan import MEASURES, Speaker, Utterance, design, plan
 
@@ -83,7 +82,7 @@ def colour(envelope: np.ndarray, speaker: Speaker, hf_db: float) -> np.ndarray:
 def synthesise(utterance: Utterance, speaker: Speaker, work: Path, audio: dict) -> np.ndarray:
     """The finished sound of one utterance, (N,) float64 at 16 kHz."""
     rng = np.random.default_rng(utterance.seed)
-    target = {m: float(np.clip(v, -LIMITS[m], LIMITS[m])) for m, v in zip(MEASURES, utterance.prosody)}
+    target = {m: float(np.clip(v, -LIMITS[m], LIMITS[m])) for m, v in zip(MEASURES, utterance.prosody, strict=True)}
     with np.load(sentence_file(work, utterance.text)) as kept:
         f0, coded_envelope, coded_aperiodicity = (kept[k].astype(np.float64) for k in ("f0", "envelope", "aperiodicity"))
     factor = 2 ** (speaker.log2_tempo + target["log2_duration"])

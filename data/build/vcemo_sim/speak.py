@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-
 from common import FRAME_MS, TTS_RATE, read_sentences, sentence_file, write_npz
 
 PAUSE_S = 0.18  # silence at a comma

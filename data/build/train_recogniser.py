@@ -1,0 +1,32 @@
+"""Train the bundled recogniser (data/models/recogniser/) on VCEMO-Sim: `python data/build/train_recogniser.py`.
+
+Unlike the notebooks' models it does not standardise by speaker: it must judge a single clip of a stranger.
+Words are Whisper's, as they will be when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+
+import vcemo_lib as vc
+from vcemo_lib.paths import repo_data, write_atomically
+
+SEED = 0
+
+
+def main() -> None:
+    corpus = vc.load_corpus("sim")
+    parts = vc.splits.given(corpus)
+    store = vc.features.compute(corpus, kinds=("mel", "words", "bert"), text="asr")
+    model = vc.models.build("vcemo", vc.models.tutorial(speaker_norm=False), seed=SEED)
+    run = vc.training.fit(model, store, parts, seed=SEED)
+    folder = repo_data() / "models" / "recogniser"
+    run.save(folder)
+    test = run.predict(parts["test"]).intervals().round(4)
+    about = {"corpus": "VCEMO-Sim (simulated)", "fingerprint": corpus.fingerprint(), "seed": SEED, "text": "asr", "test": test.to_dict("index")}
+    write_atomically(folder / "about.json", json.dumps(about, indent=1) + "\n")
+    print(test)
+
+
+if __name__ == "__main__":
+    main()
