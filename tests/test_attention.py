@@ -90,8 +90,9 @@ def test_the_last_encoder_layer_reaches_the_first_decoder_layer_only_in_vcemo(gu
     x, y = torch.randn(B, S, D), torch.randn(B, T, D)
     before = first_decoder_output(co, x, y)
     with torch.no_grad():
-        co.encoder[-1].think[0].weight.add_(1.0)
-    assert (not torch.equal(first_decoder_output(co, x, y), before)) == reaches
+        co.encoder[-1].think[0].weight.add_(torch.randn(2 * D, D))  # a constant would meet rows that add up to 0
+    moved = (first_decoder_output(co, x, y) - before).abs().max()
+    assert moved > 1e-2 if reaches else moved == 0
 
 
 def test_the_guide_is_not_changed_by_the_guided() -> None:

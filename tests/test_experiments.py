@@ -131,3 +131,16 @@ def test_loaded_weights_do_not_make_another_run_and_no_path_is_written(data, tmp
     assert "/somewhere" not in Path(first.file[0]).read_text() and '"sha256": "0"' in Path(first.file[0]).read_text()
     described.weights = []
     assert run(configs, described, parts, tmp_path, seeds=(0,), progress=False).equals(first)
+
+
+def test_agreement_follows_students_prediction_interval() -> None:
+    import pandas as pd
+
+    stored = pd.DataFrame({"config": "x", "seed": [0, 1, 2], "wa": [0.70, 0.72, 0.74], "ua": [0.6, 0.6, 0.6]})
+    live = pd.DataFrame([{"config": "x", "seed": 1, "wa": 0.80, "ua": 0.6}, {"config": "x", "seed": 9, "wa": 0.83, "ua": 0.61}])
+    found = experiments.agreement(live, stored)
+    assert found.inside.tolist() == [True, True, False, False]
+    assert found.low[0] == pytest.approx(0.72 - 4.302653 * 0.02 * (4 / 3) ** 0.5, abs=1e-5)
+    assert found.stored[0] == 0.72 and np.isnan(found.stored[2])
+    with pytest.raises(VcemoError, match="stored"):
+        experiments.agreement(live, stored[:1])

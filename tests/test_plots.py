@@ -276,3 +276,12 @@ def test_confusion_says_what_its_rows_and_columns_are() -> None:
     axis = plots.confusion(table).axes[0]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("vote", "label")
     assert plots.confusion(np.eye(6)).axes[0].get_xlabel() == "predicted"
+
+
+def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
+    points = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    figure = plots.plane({"pulled": (points, points / 7), "still": (points, None)}, ["happy", "sad", "happy"])
+    pulled, still = figure.axes
+    assert [text.get_text() for text in pulled.texts] == ["a", "b", "c"]
+    (arrows,) = [one for one in pulled.collections if hasattr(one, "U")]
+    assert np.allclose(np.hypot(arrows.U, arrows.V), 0.5) and not still.collections

@@ -21,7 +21,8 @@ def test_the_setting_switches_to_another_reading(reading) -> None:
 def test_layers_in_the_other_reading_run(reading) -> None:
     small = {"conv_channels": (8, 8), "width": 32, "heads": 2, "layers": 2, "bert": "cls"}
     other = small.get(reading.setting, reading.other)
-    model = build("vcemo", tutorial(layers=3 if reading.setting == "guided_by" else 1, **{reading.setting: other}), synthetic.WIDTHS).eval()
+    settings = tutorial(layers=3 if reading.setting == "guided_by" else 1).but(**{reading.setting: other})
+    model = build("vcemo", settings, synthetic.WIDTHS).eval()
     corpus = synthetic.corpus(4)
     with torch.no_grad():
         logits = model(synthetic.Store(corpus).batch(corpus.ids, ("mel", "words", "bert"))).logits

@@ -178,6 +178,14 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).assign(right=lambda said: said.emotion == said.predicted)
 
 
+def paired(said: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """The answers of two configs beside each other: utt_id, seed, speaker, a and b (right or not), difference (a - b)."""
+    keys = ["utt_id", "seed"]
+    of_a, of_b = (said[said.config == name].set_index(keys) for name in (a, b))
+    both = of_a[["speaker", "right"]].rename(columns={"right": "a"}).join(of_b.right.rename("b"), how="inner")
+    return both.assign(difference=both.a.astype(float) - both.b).reset_index()
+
+
 def gain_by(said: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1000) -> pd.DataFrame:
     """Where is config a better than b? The share of right answers of both on each kind of utterance.
 
@@ -187,17 +195,39 @@ def gain_by(said: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1000)
     """
     import pandas as pd
 
-    keys = ["utt_id", "seed"]
-    of_a, of_b = (said[said.config == name].set_index(keys) for name in (a, b))
-    both = of_a[["speaker", "right"]].join(of_b["right"].rename("right_b"), how="inner").reset_index()
-    both = both.assign(kind=both.utt_id.map(kinds), difference=both.right.astype(float) - both.right_b)
+    both = paired(said, a, b).assign(kind=lambda one: one.utt_id.map(kinds)).dropna(subset="kind")
     rows = {}
-    for kind, part in both.dropna(subset="kind").groupby("kind"):
+    for kind, part in both.groupby("kind"):
         difference = part.difference.to_numpy()
         found = interval(lambda rows, d=difference: d[rows].mean(), part.speaker, n)
-        rows[kind] = {"utterances": part.utt_id.nunique(), "a": part.right.mean(), "b": part.right_b.mean(),
+        rows[kind] = {"utterances": part.utt_id.nunique(), "a": part.a.mean(), "b": part.b.mean(),
                       "difference": found["value"], "low": found["low"], "high": found["high"]}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
+
+
+def agreement(live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:
+    """Do runs made here land where runs of the same configs, made earlier, say they should?
+
+    Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same seed's),
+    and low, high: where one further run falls 95 times in 100, if seeds scatter as the stored ones do (Student's
+    prediction interval; with three seeds it is wide). inside: whether the live one does.
+    """
+    import pandas as pd
+    from scipy.stats import t
+
+    rows = []
+    for run in live.to_dict("records"):
+        others = stored[stored.config == run["config"]]
+        if len(others) < 2:
+            raise VcemoError(f"{len(others)} stored run(s) of {run['config']!r}", do="store two at least")
+        for m in metrics:
+            values, same = others[m].to_numpy(), others[m][others.seed == run["seed"]]
+            half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * (1 + 1 / len(values)) ** 0.5
+            low, high = values.mean() - half, values.mean() + half
+            rows.append({"config": run["config"], "seed": run["seed"], "metric": m, "live": run[m],
+                         "stored": same.iloc[0] if len(same) else float("nan"), "low": low, "high": high,
+                         "inside": bool(low <= run[m] <= high)})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool) -> Path:

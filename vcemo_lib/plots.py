@@ -187,6 +187,7 @@ def prosody_shift(table: pd.DataFrame, source: str = "source", reference: str | 
     figure, axes = _figure(1.2 + 2.1 * len(features), 0.9 + 0.42 * len(emotions), 1, len(features), sharey=True, squeeze=False)
     offsets = dict(zip(sources, np.linspace(-0.2, 0.2, len(sources)) if len(sources) > 1 else [0.0], strict=True))
     for axis, feature in zip(axes[0], features, strict=True):
+        axis.use_sticky_edges = False  # bands keep clear of the frame
         for nth, name in enumerate(sources):
             rows = table[(table["feature"] == feature) & (table[source] == name)].set_index("emotion").reindex(emotions)
             where = np.arange(len(emotions)) + offsets[name]
@@ -199,7 +200,6 @@ def prosody_shift(table: pd.DataFrame, source: str = "source", reference: str | 
                 colour = _OKABE_ITO[4 + nth % 4]
                 axis.errorbar(mean, where, xerr=spread, fmt=_MARKERS[nth + 2], color=colour, markersize=5, label=name)
         axis.axvline(0, color="#888888", linewidth=0.8)
-        axis.use_sticky_edges = False  # bands keep clear of the frame
         axis.set(title=_plain(feature), yticks=range(len(emotions)), yticklabels=emotions)
     axes[0][0].invert_yaxis()
     figure.supxlabel("shift from neutral (mean; whisker: one standard deviation between speakers)", fontsize=9)
@@ -441,8 +441,10 @@ def spectrograms(
     panels: Mapping[str, np.ndarray], step: float = 0.01, columns: int = 3, ylabel: str = "mel band", label: str = "log energy"
 ) -> Figure:
     """Several (T, F) pictures of sounds on one scale of colours and of seconds, `step` seconds a frame."""
-    rows = -(-len(panels) // columns)
-    figure, axes = _figure(0.9 + 2.4 * min(columns, len(panels)), 0.6 + 1.7 * rows, rows, min(columns, len(panels)), squeeze=False, sharex=True, sharey=True)
+    columns = min(columns, len(panels))
+    rows, one_height = -(-len(panels) // columns), len({panel.shape[1] for panel in panels.values()}) == 1
+    size = (0.9 + 2.4 * columns, 0.6 + 1.7 * rows)
+    figure, axes = _figure(*size, rows, columns, squeeze=False, sharex=True, sharey=one_height)
     low, high = np.percentile(np.concatenate([np.ravel(panel) for panel in panels.values()]), [1, 99.9])
     for axis, (name, panel) in zip(axes.flat, panels.items(), strict=False):
         extent = (0, len(panel) * step, 0, panel.shape[1])
@@ -462,7 +464,7 @@ def curves(
     panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], xlabels: Sequence[str] = (), ylabels: Sequence[str] = ()
 ) -> Figure:
     """Lines, a panel each title: {"title": {"line": (x, y), ...}, ...}; an emotion's line has its own colour."""
-    figure, axes = _figure(0.8 + 3.1 * len(panels), 2.7, 1, len(panels), squeeze=False)
+    figure, axes = _figure(max(5.2, 0.8 + 3.1 * len(panels)), 2.7, 1, len(panels), squeeze=False)
     for nth, (axis, (title, lines)) in enumerate(zip(axes[0], panels.items(), strict=True)):
         emotions = palette(tuple(lines)) if set(lines) <= set(LABELS) else {}
         for place, (name, (x, y)) in enumerate(lines.items()):
@@ -483,12 +485,24 @@ def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str], s
     for kind in kinds:
         chosen = np.array([group == kind for group in groups])
         axis.plot(*points[chosen].T, _nth(kind, _MARKERS, kinds), color=_nth(kind, _OKABE_ITO, kinds), label=kind, markersize=6)
-    for (x, y), text in zip(points, labels, strict=True):
-        axis.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8, **font)
+    scale = np.array([380, 270]) / np.ptp(points, axis=0)  # points of the page a unit of data, about
+    taken: list[np.ndarray] = [(point * scale)[[0, 1, 0, 1]] + (-4, -4, 4, 4) for point in points]  # boxes: left, low, right, high
+    for point, text in zip(points, labels, strict=True):
+        wide = 4.7 * len(text)
+        places = [(5, 2), (5, -9), (-5 - wide, 2), (-5 - wide, -9), (-wide / 2, 6), (-wide / 2, -14)]
+        boxes = [(point * scale)[[0, 1, 0, 1]] + (x, y, x + wide, y + 8) for x, y in places]
+        crowd = [sum(_overlap(box, other) for other in taken) for box in boxes]
+        taken.append(boxes[int(np.argmin(crowd))])
+        axis.annotate(text, point, xytext=places[int(np.argmin(crowd))], textcoords="offset points", fontsize=8, **font)
     axis.margins(x=0.15)
     axis.set(xticks=[], yticks=[], xlabel="first main axis", ylabel="second main axis")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """The area that two boxes (left, low, right, high) share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 @matplotlib.rc_context(_STYLE)
@@ -505,4 +519,30 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tupl
         axis.annotate("", (x1, y1), (x0, y0), arrowprops=style, zorder=1)
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.axis("off")
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Sequence[str]) -> Figure:
+    """Points in the plane on the unit circle, {"title": (points (N, 2), arrows (N, 2) or None)}, lettered, coloured by label.
+
+    The arrows of a panel are drawn to one scale: the longest is half a radius.
+    """
+    names = list(dict.fromkeys(labels))
+    colours, markers = palette(names), {name: _nth(name, _MARKERS, names) for name in names}
+    figure, axes = _figure(0.9 + 2.5 * len(panels), 2.9, 1, len(panels), squeeze=False)
+    for axis, (title, (points, arrows)) in zip(axes[0], panels.items(), strict=True):
+        turn = np.linspace(0, 2 * np.pi, 200)
+        axis.plot(np.cos(turn), np.sin(turn), color="#BBBBBB", linewidth=0.8)
+        for name in names:
+            chosen = np.array([label == name for label in labels])
+            axis.plot(*np.asarray(points)[chosen].T, markers[name], color=colours[name], markersize=8, label=name)
+        for nth, (x, y) in enumerate(np.asarray(points, float)):
+            axis.text(1.17 * x, 1.17 * y, chr(ord("a") + nth), ha="center", va="center")
+        if arrows is not None:
+            longest = max(np.linalg.norm(arrows, axis=1).max(), 1e-12)
+            axis.quiver(*np.asarray(points).T, *(0.5 * np.asarray(arrows) / longest).T, angles="xy", scale_units="xy", scale=1, width=0.012)
+        axis.set(title=title, xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[], aspect="equal")
+        axis.spines[:].set_visible(False)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), fontsize=8)
     return figure

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from vcemo_lib.exercises import Exercise
+from vcemo_lib.exercises import Exercise, Question
 
 # ---- 1: the edit distance -----------------------------------------------------------------------------------
 
@@ -150,4 +150,41 @@ rate = Exercise(
         "with punctuation": (lambda: lambda w, s: sum(len(x.text) for x in w) / (w[-1].end - w[0].start), "question mark"),
         "words": (lambda: lambda w, s: len(w) / (w[-1].end - w[0].start), "counted words"),
     },
+)
+
+# ---- the quiz -----------------------------------------------------------------------------------------------
+
+QUESTIONS = (
+    Question(
+        "A recogniser writes 20 characters where 5 were said, all 5 of them right. What is its CER?",
+        (
+            ("300 %", True, "15 insertions over 5 characters said. CER has no upper bound: inventing counts."),
+            ("0 %, since all that was said is there", False, "Insertions are errors, too."),
+            ("75 %", False, "That is 15 of 20: the edits are divided by what was said, not by what was written."),
+        ),
+    ),
+    Question(
+        "CER falls from 14 % to 9 % although the model is the same. What may have happened?",
+        (
+            ("The texts were normalised before they were compared.", True, "Punctuation, numerals and Traditional characters can make up a large part of a raw rate."),
+            ("The clips' rates were pooled instead of averaged.", True, "That changes the number as well: short clips weigh less. So say which of the two you did."),
+            ("Temperature was set to zero.", False, "Possible in principle, but it changes the transcripts; here the transcripts are the same."),
+        ),
+    ),
+    Question(
+        "Why does Whisper write a sentence for a silent clip?",
+        (
+            ("Its training texts rarely were empty, so the decoder prefers some text over none.", True, "The decoder is a language model that looks at sound. Without sound the language model goes on alone."),
+            ("The clip holds speech that is too soft to hear.", False, "An array of zeros holds nothing."),
+            ("The prompt asks for it.", False, "It happens without a prompt as well, with other sentences."),
+        ),
+    ),
+    Question(
+        "On ASR text a model loses 4 points of UA, with an interval from -1 to 9. What may you write?",
+        (
+            ("On these clips a cost is likely but not certain; more speakers would tell.", True, "The interval holds zero, though most of it lies on one side."),
+            ("ASR errors cost 4 points.", False, "That hides how uncertain it is."),
+            ("ASR errors cost nothing.", False, "An interval that holds zero does not prove zero: it also holds 8."),
+        ),
+    ),
 )

@@ -178,7 +178,7 @@ QUIZ = (
     Question(
         "Why are audio and words brought to the same number of steps before fusion 1?",
         (
-            ("Attention needs equal lengths.", False, "It does not: queries and keys may differ in number. Fusion 2 has 16 against as many tokens as BERT gives."),
+            ("Attention needs equal lengths.", False, "It does not: queries and keys may differ in number. In fusion 2 the fused steps stand against as many tokens as BERT gives."),
             ("They are added element by element.", True, "Adding needs equal shapes. The paper adds, but does not say how the lengths are made equal."),
             ("To save time.", False, "It does save time, but it is needed for the sum."),
         ),

@@ -16,25 +16,39 @@ from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.settings import MODALITIES, Settings, paper, tutorial
 from vcemo_lib.models.vcemo import VCEMO, Output
 
-__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "paper", "parameters", "tutorial"]
+__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "model_class", "paper", "parameters", "tutorial"]
 
-MODELS = {"vcemo": "vcemo_lib.models.vcemo:VCEMO"}  # name -> module:class, imported when it is built
+MODELS = {  # name -> module:class, imported when it is built
+    "vcemo": "vcemo_lib.models.vcemo:VCEMO",
+    "xu": "vcemo_lib.models.baselines.xu:Xu",
+    "yoon": "vcemo_lib.models.baselines.yoon:Yoon",
+    "mdre": "vcemo_lib.models.baselines.yoon:MDRE",
+    "umons": "vcemo_lib.models.baselines.umons:UMONS",
+    "cme": "vcemo_lib.models.baselines.cme:CME",
+}
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The class of a model. Raises VcemoError for an unknown name."""
+    if name not in MODELS:
+        raise VcemoError(f"no model is called {name!r}", do=f"choose one of {', '.join(MODELS)}")
+    module, cls = MODELS[name].split(":")
+    return getattr(import_module(module), cls)
 
 
 def build(
     name: str = "vcemo", settings: Settings | None = None, widths: Mapping[str, int] | None = None, seed: int = 0
 ) -> nn.Module:
-    """A model with fresh weights, the same for the same seed.
+    """A model with fresh weights, the same for the same seed; without settings, the small ones of its `tutorial()`.
 
     `widths` overrides the feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`,
     `.widths` and `.kinds` (which features each modality reads).
     """
-    if name not in MODELS:
-        raise VcemoError(f"no model is called {name!r}", do=f"choose one of {', '.join(MODELS)}")
-    module, cls = MODELS[name].split(":")
+    cls = model_class(name)
+    settings = settings or getattr(cls, "tutorial", tutorial)()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return getattr(import_module(module), cls)(settings or tutorial(), widths)
+        return cls(settings, widths)
 
 
 def parameters(model: nn.Module) -> int:

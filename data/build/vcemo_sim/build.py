@@ -36,7 +36,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     python = own_python(arguments.work)
     own = Path(sys.executable)
-    stages = [(python, "speak.py"), (python, "revoice.py"), (python, "finish.py"), (own, "listen.py"), (own, "datasheet.py")]
+    stages = [(python, "speak.py"), (python, "revoice.py"), (python, "finish.py"), (own, "listen.py"), (own, "sift.py"), (own, "datasheet.py")]
     if arguments.calibrate:
         stages.insert(1, (python, "calibrate.py"))
     for interpreter, script in stages:

@@ -1,4 +1,4 @@
-"""Stage 6: fill the datasheet's template with the numbers of about.json."""
+"""Stage 7: fill the datasheet's template with the numbers of about.json."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def fill() -> str:
         "megabytes": about["megabytes"],
         "cer_all": f"{heard['all']:.1%}",
         "cer_tenth": f"{heard['every_tenth_sentence']:.1%}",
+        "prosody_inside": "{inside} of {of}".format(**about["prosody_within_human_spread"]),
+        "dropped": about["sifted"]["dropped"],
+        "worst_cer": f"{about['sifted']['above_cer']:.0%}",
+        "cer_before": f"{about['sifted']['cer_before']:.1%}",
         "votes": votes,
         "spread": f"{about['spread']['between_speakers']:.0%} of the spread between and {about['spread']['within_speaker']:.0%} of that within speakers are simulated; the rest is the sentence and the measuring.",
     }

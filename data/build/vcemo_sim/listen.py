@@ -1,13 +1,12 @@
 """Stage 5: listen to the finished corpus as anyone would: prosody by pyin, words by Whisper.
 
-Run with the course's own environment. Writes prosody.csv (measures of every clip), puts Whisper's words into
-manifest.csv as the column `asr`, and the CER of every tenth sentence and of all clips into about.json.
+Run with the course's own environment. Writes prosody.csv (measures of every clip) and puts Whisper's words into
+manifest.csv as the column `asr`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from vcemo_lib import asr, audio, corpora
 from vcemo_lib.paths import write_atomically
 
 OUT = Path(__file__).resolve().parent.parent.parent / "vcemo_sim"
-EVERY = 10  # one sentence in ten is read against the sound in the datasheet
 
 
 def measure(clip: Path) -> dict[str, float]:
@@ -41,17 +39,6 @@ def main() -> None:
         manifest = pd.read_csv(OUT / "manifest.csv", dtype=str, keep_default_na=False)
         manifest["asr"] = manifest["utt_id"].map(heard["text"])
         write_atomically(OUT / "manifest.csv", manifest.to_csv(index=False, lineterminator="\n"))
-        about = json.loads((OUT / "about.json").read_text(encoding="utf-8"))
-        tenth = set(manifest["text"].drop_duplicates().iloc[::EVERY])
-        chosen = manifest[manifest["text"].isin(tenth)]
-        about["cer_whisper_base"] = {
-            "all": round(asr.cer(manifest["text"].tolist(), manifest["asr"].tolist()), 4),
-            "every_tenth_sentence": round(asr.cer(chosen["text"].tolist(), chosen["asr"].tolist()), 4),
-            "clips": len(manifest),
-            "clips_every_tenth_sentence": len(chosen),
-        }
-        write_atomically(OUT / "about.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        print(about["cer_whisper_base"])
 
 
 if __name__ == "__main__":
