@@ -284,4 +284,4 @@ def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
     pulled, still = figure.axes
     assert [text.get_text() for text in pulled.texts] == ["a", "b", "c"]
     (arrows,) = [one for one in pulled.collections if hasattr(one, "U")]
-    assert np.allclose(np.hypot(arrows.U, arrows.V), 0.5) and not still.collections
+    assert np.allclose(np.hypot(arrows.U, arrows.V), 0.8) and not still.collections

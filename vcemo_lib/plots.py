@@ -526,7 +526,7 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tupl
 def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Sequence[str]) -> Figure:
     """Points in the plane on the unit circle, {"title": (points (N, 2), arrows (N, 2) or None)}, lettered, coloured by label.
 
-    The arrows of a panel are drawn to one scale: the longest is half a radius.
+    The arrows of a panel are drawn to one scale: the longest is 0.8 of a radius.
     """
     names = list(dict.fromkeys(labels))
     colours, markers = palette(names), {name: _nth(name, _MARKERS, names) for name in names}
@@ -536,13 +536,13 @@ def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Se
         axis.plot(np.cos(turn), np.sin(turn), color="#BBBBBB", linewidth=0.8)
         for name in names:
             chosen = np.array([label == name for label in labels])
-            axis.plot(*np.asarray(points)[chosen].T, markers[name], color=colours[name], markersize=8, label=name)
+            axis.plot(*np.asarray(points)[chosen].T, markers[name], color=colours[name], markersize=6, label=name)
         for nth, (x, y) in enumerate(np.asarray(points, float)):
             axis.text(1.17 * x, 1.17 * y, chr(ord("a") + nth), ha="center", va="center")
         if arrows is not None:
             longest = max(np.linalg.norm(arrows, axis=1).max(), 1e-12)
-            axis.quiver(*np.asarray(points).T, *(0.5 * np.asarray(arrows) / longest).T, angles="xy", scale_units="xy", scale=1, width=0.012)
-        axis.set(title=title, xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[], aspect="equal")
+            axis.quiver(*np.asarray(points).T, *(0.8 * np.asarray(arrows) / longest).T, angles="xy", scale_units="xy", scale=1, width=0.012, zorder=3)
+        axis.set(title=title, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xticks=[], yticks=[], aspect="equal")
         axis.spines[:].set_visible(False)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""Notebook 03: frames, noise, cosine, and each speaker measured against themselves."""
+"""Notebook 03: frames, noise, and each speaker measured against themselves."""
 
 from __future__ import annotations
 
@@ -90,54 +90,6 @@ noise = Exercise(
         "power for amplitude": (lambda: lambda wave, db: np.sqrt(np.mean(wave.astype(float) ** 2)) * 10 ** (-db / 10), "divide by 20"),
         "peak for power": (lambda: lambda wave, db: np.abs(wave).max() * 10 ** (-db / 20), "peak"),
         "the wrong sign": (lambda: lambda wave, db: np.sqrt(np.mean(wave.astype(float) ** 2)) * 10 ** (db / 20), "below the signal"),
-    },
-)
-
-
-# ---- cosine ---------------------------------------------------------------------------------------------------------
-
-
-def _judge_cosine(answer: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
-    rng = np.random.default_rng(4)
-    a, b = rng.standard_normal(300).astype(np.float32), rng.standard_normal(300).astype(np.float32)
-    for one, other in ((a, b), (a, a + b), (a, -2 * a)):
-        want = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-        found = float(answer(one, other))
-        if np.isclose(found, want, atol=1e-4):
-            continue
-        if np.isclose(found, float(one @ other), rtol=1e-3):
-            return "that is the dot product: a long vector would be near to everything. Divide by both lengths."
-        if np.isclose(found, 1 - want, atol=1e-4):
-            return "that is the cosine distance, 1 - cosine: it is small for near words."
-        return f"two vectors whose cosine is {want:.3f} gave {found:.3f}."
-    found = float(answer(np.zeros(300, np.float32), a))
-    return None if found == 0 else f"an unknown word has a zero vector, and its cosine came out as {found}. Return 0 there, else NaN spreads through all that follows."
-
-
-def _solve_cosine() -> Callable[[np.ndarray, np.ndarray], float]:
-    def cosine(a: np.ndarray, b: np.ndarray) -> float:
-        lengths = np.linalg.norm(a) * np.linalg.norm(b)
-        return float(a @ b / lengths) if lengths else 0.0
-
-    return cosine
-
-
-cosine = Exercise(
-    "Cosine of two words",
-    _judge_cosine,
-    _solve_cosine,
-    (
-        "cos(a, b) = a·b / (|a| |b|); np.linalg.norm gives a length.",
-        "What does your function give for a word without a vector, which is all zeros?",
-    ),
-    "Right, for the unknown word too.",
-    {
-        "dot product": (lambda: lambda a, b: float(a @ b), "both lengths"),
-        "distance": (lambda: lambda a, b: 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)), "distance"),
-        "zero vector": (
-            lambda: lambda a, b: float(np.float32(a @ b) / np.float32(np.linalg.norm(a) * np.linalg.norm(b) or np.nan)),
-            "zero vector",
-        ),
     },
 )
 

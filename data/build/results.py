@@ -1,0 +1,78 @@
+"""Write README's results section from the result files: `python data/build/results.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from vcemo_lib import experiments
+from vcemo_lib.paths import repo_data, write_atomically
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+START, END = "<!-- results: written by data/build/results.py -->\n", "<!-- end of results -->"
+
+
+def stored(name: str) -> pd.DataFrame:
+    """The bundled runs of an experiment, one row each, in the order of the paper's Table 3."""
+    folder = repo_data() / "expected" / "results" / name
+    table = experiments.read(folder)
+    order = {config: i for i, config in enumerate(experiments.TABLE3)}
+    return table.sort_values(["config", "seed"], key=lambda c: c.map(order) if c.name == "config" and name == "ablation" else c)
+
+
+def section() -> str:
+    """The section's text."""
+    data = repo_data()
+    about = json.loads((data / "vcemo_sim" / "about.json").read_text(encoding="utf-8"))
+    encoders = json.loads((data / "models" / "encoders.json").read_text(encoding="utf-8"))
+    runs = stored("ablation")
+    rows = experiments.summary(runs)
+    whole = list(experiments.TABLE3)[-1]
+    lines = [
+        f"On VCEMO-Sim (*simulated*; six classes; test part: {about['split_counts']['test']} utterances by 20 speakers whom the model never "
+        f"heard, saying sentences it never read), tutorial-size model, {int(rows['runs', 'seeds'].min())} seeds, without SupCon; "
+        "95 % intervals from resampled speakers:",
+        "",
+        "| modalities | WA | UA | weighted F1 |",
+        "|---|---|---|---|",
+    ]
+    for config, row in rows.iterrows():
+        cells = [f"{row[m, 'mean']:.1%} ({row[m, 'low']:.1%} to {row[m, 'high']:.1%})" for m in ("wa", "ua", "f1_weighted")]
+        lines.append(f"| {config} | {' | '.join(cells)} |")
+    lines += ["", "All three modalities against each single one, paired:", "", "| against | difference in WA | in UA |", "|---|---|---|"]
+    for single in list(experiments.TABLE3)[:3]:
+        paired = experiments.compare(runs, whole, single)
+        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
+        lines.append(f"| {single} | {' | '.join(cells)} |")
+    both = pd.concat([runs[runs.config == whole], stored("supcon")])
+    lines += ["", "Supervised contrastive learning (weight alpha) against none, same seeds:", "", "| alpha | difference in WA | in UA |", "|---|---|---|"]
+    for config in sorted(set(both.config) - {whole}):
+        paired = experiments.compare(both, config, whole)
+        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
+        lines.append(f"| {config.removeprefix('alpha ')} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Whisper base on it: CER {about['cer_whisper_base']['all']:.1%} (after sifting; {about['sifted']['cer_before']:.1%} before). Prosody of the "
+        f"finished sound: {about['prosody_within_human_spread']['inside']} of {about['prosody_within_human_spread']['of']} shifts within one human "
+        "between-speaker spread.",
+        "",
+        "Bundled text encoders on real Weibo posts (SMP2020, six emotions, 200 labelled posts, ten draws, frozen, macro-F1):",
+        "",
+        "| encoder | macro-F1 |",
+        "|---|---|",
+        *[f"| {name} | {value['macro_f1']:.3f} ± {value['spread']:.3f} |" for name, value in encoders["encoders"].items()],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    write_atomically(README, before + START + section() + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
