@@ -534,14 +534,14 @@ def transcribe(
     the same pass. With `cache` every finished batch is kept, so that a killed run goes on where it stopped.
     """
     if hasattr(clips, "table"):
-        paths = [clips.path(utt_id) for utt_id in clips.ids]
+        sounds = [_sound(clips, utt_id) for utt_id in clips.ids]
         found = transcribe(
-            paths, model, language, prompt, batch_size, window, word_times, layer, gate, progress, cache, device
+            sounds, model, language, prompt, batch_size, window, word_times, layer, gate, progress, cache, device
         )
         return _frame(clips.ids, found)
     if isinstance(clips, (str, Path)) or (isinstance(clips, np.ndarray) and clips.dtype != object):
         clips = [clips]
-    prompt = prompt if language in ("zh", None) or prompt != MANDARIN_PROMPT else None
+    prompt = prompt if language == "zh" or prompt != MANDARIN_PROMPT else None
     whisper_model = load_model(model, device)
     if layer is not None:
         _check_layer(whisper_model, layer)
@@ -554,21 +554,30 @@ def transcribe(
     keys = [_content(clip) for clip in clips] if store else []
     found: list[Transcript | None] = [store.get(key) for key in keys] if store else [None] * len(clips)
 
-    def work(wave_batch: list[np.ndarray], seconds: float) -> list[Transcript]:
-        return _batch(whisper_model, wave_batch, choose(seconds), language, prompt, word_times, layer)
-
     from tqdm.auto import tqdm
 
     with tqdm(total=len(clips), desc=f"Whisper {Path(model).stem}", unit="clip", disable=not progress) as bar:
         bar.update(sum(one is not None for one in found))
         for batch in _batches(clips, [i for i, one in enumerate(found) if one is None], choose, batch_size):
             waves = [audio.load(clips[i]) for i in batch]
-            for i, one in zip(batch, work(waves, max(map(len, waves)) / audio.SAMPLE_RATE), strict=True):
+            chosen = choose(max(map(len, waves)) / audio.SAMPLE_RATE)
+            heard = _batch(whisper_model, waves, chosen, language, prompt, word_times, layer)
+            for i, one in zip(batch, heard, strict=True):
                 found[i] = one
                 if store:
                     store.put(keys[i], one)
             bar.update(len(batch))
     return [_gated(one, prompt) if gate else one for one in found]
+
+
+def _sound(corpus: Corpus, utt_id: str) -> Clip:
+    """An utterance's file, or its samples where it is a part of one."""
+    row = corpus.table.loc[utt_id]
+    start, end = (row.get(column) for column in ("start", "end"))
+    if start is None or start != start:  # no column, or NaN
+        return corpus.path(utt_id)
+    stop = None if end is None or end != end else round(float(end) * audio.SAMPLE_RATE)
+    return audio.load(corpus.path(utt_id))[round(float(start) * audio.SAMPLE_RATE) : stop]
 
 
 def _batches(clips: Sequence[Clip], todo: Iterable[int], choose: Callable[[float], float], size: int) -> Iterator[list[int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import json
 import os
 import queue
@@ -152,14 +153,14 @@ def download(url: str, target: Path, expected: str) -> Path:
         return target
     except _Unavailable as reason:
         raise VcemoError(f"the download failed, {reason}", where=url, do="nothing was kept; run it again") from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:  # the latter: chunks that break off
         raise _write_error(error, target, f"the download of {url} broke off") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _write_error(error: OSError, where: Path, otherwise: str) -> VcemoError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+def _write_error(error: Exception, where: Path, otherwise: str) -> VcemoError:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return VcemoError("the disk is full", where=where, do="free some space, or point VCEMO_CACHE elsewhere")
     return VcemoError(f"{otherwise}: {error}", where=where, do="nothing was kept; run it again")
 
