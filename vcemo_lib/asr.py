@@ -82,7 +82,6 @@ class Transcript:
 
 @lru_cache(maxsize=2)
 def _load(path: Path, size: str, device: str) -> Whisper:
-    import torch
     import whisper
     from safetensors.torch import load_file
 

@@ -147,8 +147,8 @@ def waveform_and_mel(wave: np.ndarray, mel: np.ndarray | None = None, title: str
     figure.colorbar(image, ax=bottom, label="log energy", pad=0.01)
     if words:
         texts, font = _labels(figure, [getattr(word, "text", None) or word.word for word in words])
-        for word, text in zip(words, texts, strict=True):
-            top.axvspan(word.start, word.end, color=_OKABE_ITO[6], alpha=0.25, linewidth=0)
+        for nth, (word, text) in enumerate(zip(words, texts, strict=True)):
+            top.axvspan(word.start, word.end, color=_OKABE_ITO[6], alpha=(0.2, 0.45)[nth % 2], linewidth=0)
             top.text((word.start + word.end) / 2, 1.02, text, transform=top.get_xaxis_transform(), ha="center", **font)
     return figure
 

@@ -1,0 +1,44 @@
+"""Log-mel spectrograms: librosa one clip at a time against `audio.log_mels`, over the same clips of VCEMO-Sim in one run."""
+
+from __future__ import annotations
+
+import argparse
+
+import librosa
+import numpy as np
+from machine import describe, timed
+
+from vcemo_lib import audio
+from vcemo_lib.corpora import load_corpus
+
+
+def plain(wave: np.ndarray) -> np.ndarray:
+    """(T, 80), as `audio.log_mel` is defined."""
+    power = librosa.feature.melspectrogram(
+        y=wave, sr=audio.SAMPLE_RATE, n_fft=audio.N_FFT, hop_length=audio.HOP, n_mels=audio.N_MELS, pad_mode="constant"
+    )
+    return np.log(np.maximum(power, audio.LOG_FLOOR)).T
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=300)
+    corpus = load_corpus("sim")
+    chosen = np.linspace(0, len(corpus) - 1, min(parser.parse_args().clips, len(corpus))).astype(int)
+    waves = [audio.load(corpus.path(corpus.ids[i])) for i in chosen]
+    plain(waves[0])
+    audio.log_mels(waves[:8])
+    with timed() as slow:
+        theirs = [plain(wave) for wave in waves]
+    with timed() as fast:
+        ours = audio.log_mels(waves)
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    print(f"{len(waves)} clips, {np.mean([len(wave) for wave in waves]) / audio.SAMPLE_RATE:.1f} s each on average; {describe()}")
+    print(f"{'way':28s} {'clips/s':>8s} {'processor ms/clip':>18s}")
+    for name, taken in (("librosa, a loop", slow), ("audio.log_mels", fast)):
+        print(f"{name:28s} {len(waves) / taken.wall:8.0f} {1000 * taken.cpu / len(waves):18.2f}")
+    print(f"ratio: {slow.wall / fast.wall:.1f} in clips a second, {slow.cpu / fast.cpu:.1f} in processor time; at most {apart:.1e} apart")
+
+
+if __name__ == "__main__":
+    main()

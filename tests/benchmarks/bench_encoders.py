@@ -1,0 +1,68 @@
+"""The bundled text encoders: what they know of the feeling in a text when labels are few.
+
+Prints the table of data/models/encoders.json, and where the posts that it was measured on are at hand (`--texts`, or
+../shared/data/text beside the repository) measures it again, by data/build/text/evaluate.py. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from machine import describe, timed
+
+from vcemo_lib import text
+from vcemo_lib.paths import repo_data
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measured_again(texts: Path) -> dict[str, float]:
+    """Macro-F1 of each feature, with evaluate.py's own draws and classifier."""
+    sys.path.insert(0, str(repo_data() / "build" / "text"))
+    import numpy as np
+    from corpus import evaluation_lines
+    from evaluate import macro_f1
+
+    posts = evaluation_lines(texts)
+    rows = json.loads((texts / "smp2020_usual_eval.json").read_text(encoding="utf-8"))
+    labels = np.array([row["label"] for row in rows])
+    bert, nlp = text.load_bert(), text.load_words()
+    vectors = [text.word_vectors(post, nlp) for post in posts]  # (W, 300) each
+    features = {
+        "TF-IDF, characters 1-3": np.array(posts, object),
+        "vectors-zh": np.stack([one.mean(0) if len(one) else np.zeros(300) for one in vectors]),
+        "bert-mini-zh": bert.pooled(posts),
+        "bert-mini-zh, [CLS]": bert.pooled(posts, "cls"),
+    }
+    return {name: float(macro_f1(values, labels).mean()) for name, values in features.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=Path, default=ROOT.parent / "shared" / "data" / "text")
+    texts = parser.parse_args().texts
+    kept = json.loads((repo_data() / "models" / "encoders.json").read_text(encoding="utf-8"))
+    again: dict[str, float] = {}
+    print(f"{kept['measure']}; {describe()}")
+    if (texts / "smp2020_usual_eval.json").is_file():
+        with timed() as taken:
+            again = measured_again(texts)
+        print(f"measured again in {taken.cpu:.0f} s of processor time")
+    else:
+        print(f"not measured again: no posts in {texts}")
+    print(f"{'feature':28s} {'kept':>6s} {'spread':>7s} {'again':>6s} {'wanted':>7s} {'MB':>6s}")
+    for name, row in kept["encoders"].items():
+        wanted, size = kept["wanted"].get(name), kept["megabytes"].get(name)
+        print(
+            f"{name:28s} {row['macro_f1']:6.3f} {row['spread']:7.3f} {f'{again[name]:.3f}' if name in again else '-':>6s} "
+            f"{wanted or '-':>7} {size or '-':>6}"
+        )
+    if moved := [name for name, value in again.items() if abs(value - kept["encoders"][name]["macro_f1"]) > 0.01]:
+        sys.exit(f"measured again, these moved by more than 0.01: {', '.join(moved)}")
+
+
+if __name__ == "__main__":
+    main()
