@@ -149,6 +149,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "asr"
 
 
+@pytest.mark.weights
 def test_the_encoder_in_its_own_window_is_whispers(model) -> None:
     import torch
 
@@ -158,6 +159,7 @@ def test_the_encoder_in_its_own_window_is_whispers(model) -> None:
         assert torch.allclose(ours, model.encoder(mel), atol=1e-4) and layer is ours
 
 
+@pytest.mark.weights
 def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -> None:
     import torch
     import whisper
@@ -173,6 +175,7 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
         assert one.no_speech == pytest.approx(theirs.no_speech_prob, abs=1e-3)
 
 
+@pytest.mark.weights
 def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus, own_cache: Path) -> None:
     heard = asr.transcribe(corpus, progress=False)
     assert list(heard.index) == corpus.ids
@@ -182,6 +185,19 @@ def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus,
     assert not heard["retried"].any() and (heard["window"] < 3.1).all()
 
 
+@pytest.mark.slow
+@pytest.mark.weights
+def test_errors_are_as_many_as_plain_whispers(model, corpus: Corpus) -> None:
+    options = dict(language="zh", initial_prompt=asr.MANDARIN_PROMPT, temperature=0.0, fp16=False)
+    waves = [audio.load(corpus.path(u)) for u in corpus.ids]
+    plain = [model.transcribe(wave, **options)["text"] for wave in waves]
+    ours = asr.transcribe(waves, progress=False, cache=False)
+    said = [corpus.text_of(u) for u in corpus.ids]
+    assert all(one.gate == "" for one in ours)
+    assert asr.cer(said, [one.text for one in ours]) <= asr.cer(said, plain) + 0.05, plain
+
+
+@pytest.mark.weights
 def test_a_clip_is_heard_alike_alone_and_in_a_batch(model, corpus: Corpus) -> None:
     paths = [corpus.path(u) for u in corpus.ids[:4]]
     together = asr.transcribe(paths, progress=False, cache=False)
@@ -190,6 +206,7 @@ def test_a_clip_is_heard_alike_alone_and_in_a_batch(model, corpus: Corpus) -> No
     assert alone[0].avg_logprob == pytest.approx(together[2].avg_logprob, abs=1e-3)
 
 
+@pytest.mark.weights
 def test_what_is_kept_is_not_decoded_again(model, corpus: Corpus, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [corpus.path(u) for u in corpus.ids[:5]]
     real, calls = asr._batch, []
@@ -214,24 +231,25 @@ def test_what_is_kept_is_not_decoded_again(model, corpus: Corpus, own_cache: Pat
     assert [one.text for one in first] == [one.text for one in asr.transcribe(paths[::-1], progress=False)][::-1]
 
 
+@pytest.mark.weights
 def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = asr._tokenizer_of(model, "zh")
-    good, windows = tokenizer.encode("你好"), []
+    good, windows, stubborn = asr._tokenizer_of(model, "zh").encode("你好"), [], [False]
 
     def decode(model, waves, window, *rest):
         windows.append(window)
-        loop = window < asr.FULL_WINDOW or still
+        loop = window < asr.FULL_WINDOW or stubborn[0]
         tokens = good * 6 if loop else list(good)
         return [asr._Heard(list(tokens), "zh", 0.1, -0.2, unfinished=loop) for _ in waves]
 
     monkeypatch.setattr(asr, "_decode", decode)
     wave = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
-    for still in (False, True):  # and when even that loops, the loop is cut
+    for stubborn[0] in (False, True):  # and when even that loops, the loop is cut
         one = asr.transcribe([wave], progress=False, cache=False)[0]
         assert one.text == "你好" and one.retried and one.window == asr.FULL_WINDOW
     assert windows == [1.5, 30.0, 1.5, 30.0]
 
 
+@pytest.mark.weights
 def test_word_times_follow_the_sound(model, corpus: Corpus) -> None:
     first, second = (audio.load(corpus.path(u)) for u in corpus.ids[:2])
     gap = np.zeros(RATE, dtype=np.float32)
@@ -248,6 +266,7 @@ def test_word_times_follow_the_sound(model, corpus: Corpus) -> None:
     assert len(both.words) - len(later) == pytest.approx(len(alone.words), abs=2)
 
 
+@pytest.mark.weights
 def test_encoder_frames(model) -> None:
     rng = np.random.default_rng(0)
     waves = [0.1 * rng.standard_normal(n).astype(np.float32) for n in (8000, 8001, 16_000, 100)]
@@ -259,6 +278,7 @@ def test_encoder_frames(model) -> None:
         asr.encoder_features(waves[0], layer=7)
 
 
+@pytest.mark.weights
 def test_encoder_frames_come_with_the_transcript(model, corpus: Corpus) -> None:
     wave = audio.load(corpus.path(corpus.ids[0]))
     one = asr.transcribe([wave], layer=3, progress=False, cache=False)[0]
@@ -268,6 +288,7 @@ def test_encoder_frames_come_with_the_transcript(model, corpus: Corpus) -> None:
     assert np.median(cosine) > 0.95, "the silence after the clip changes them little"
 
 
+@pytest.mark.weights
 def test_mistakes_are_told(model, tmp_path: Path) -> None:
     with pytest.raises(VcemoError, match="no such audio file"):
         asr.transcribe([tmp_path / "none.wav"], progress=False)
@@ -318,8 +339,16 @@ def nonspeech(seed: int = 0) -> list[np.ndarray]:
     return [np.clip(w, -1, 1).astype(np.float32) for w in scaled]
 
 
+@pytest.mark.weights
+def test_nothing_is_heard_in_a_dozen_of_them(model) -> None:
+    dozen = nonspeech(seed=1)[::4]  # not the noises that the gate was measured on
+    heard = asr.transcribe(dozen, progress=False, cache=False)
+    assert [(4 * k, one.text, one.no_speech, one.avg_logprob) for k, one in enumerate(heard) if one.text or not one.gate] == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.weights
 def test_nothing_is_heard_where_nobody_speaks(model) -> None:
     clips = nonspeech()
     assert len(clips) == 50
@@ -329,6 +358,7 @@ def test_nothing_is_heard_where_nobody_speaks(model) -> None:
     assert [one.text for one in english] == [""] * len(english)
 
 
+@pytest.mark.weights
 def test_a_segment_of_a_long_file_is_heard_alone(model, corpus: Corpus, tmp_path: Path) -> None:
     import soundfile
 
@@ -344,6 +374,7 @@ def test_a_segment_of_a_long_file_is_heard_alone(model, corpus: Corpus, tmp_path
     assert parts["text"].tolist() == [one.text for one in alone]
 
 
+@pytest.mark.weights
 def test_long_recordings_go_window_after_window(model, monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict = {}
     segments = [{"no_speech_prob": 0.1, "avg_logprob": -0.3}]

@@ -113,3 +113,13 @@ def test_every_name_of_the_face_is_there(name):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = vcemo_lib.nothing
+
+
+def test_the_readme_tells_the_results_of_the_result_files() -> None:
+    spec = importlib.util.spec_from_file_location("results", ROOT / "data" / "build" / "results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert module.section() in readme
+    count = len(module.stored("ablation"))
+    assert count == 21, "three seeds of seven rows"

@@ -676,9 +676,9 @@ class _Cache:
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
             try:
                 row = json.loads(line)
-                words = row["words"] and tuple(Word(*word.values()) for word in row["words"])
-                self.rows[row.pop("key")] = Transcript(**row | {"words": words if row["words"] is None else words or ()})
-            except (ValueError, TypeError, KeyError, AttributeError):
+                key, words = row.pop("key"), row.pop("words")
+                self.rows[key] = Transcript(**row, words=words if words is None else tuple(Word(**word) for word in words))
+            except (ValueError, TypeError, KeyError, AttributeError):  # half a line, or one of an older make
                 continue
 
     def get(self, key: str) -> Transcript | None:
