@@ -1,6 +1,7 @@
 """The project's own files agree with each other: pyproject, lock, environment, Makefile, the lazy face."""
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess

@@ -50,7 +50,7 @@ PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is take
 # 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt, -0.63 ("you") in English;
 # of 3,000 clips of VCEMO-Sim one is beyond these lines, of 480 of RAVDESS none comes near
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6))
-VERSION = 3  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
+VERSION = 4  # of the decoding below: raise it when results change, so that no stale transcript is read from the cache
 
 
 @dataclass(frozen=True)
@@ -494,10 +494,17 @@ def _words(tokenizer: Tokenizer, one: _Heard, starts: np.ndarray, probability: S
 
 
 def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]:
-    """Words moved inside the sounding part: the first never begins, and the last never ends, in the silence around it."""
-    sounding = np.flatnonzero(_levels(wave) > _levels(wave).max() - 35)
-    first, last = int(sounding[0]) / 100, int(sounding[-1] + 1) / 100  # 10 ms a frame
-    return tuple(replace(w, start=min(max(w.start, first), last), end=max(min(w.end, last), first)) for w in words)
+    """Words without the silence that the alignment gives them: what comes before a first word or in a pause is nobody's."""
+    levels = _levels(wave)
+    sounding = levels > levels.max() - 35  # 10 ms a frame
+    result = []
+    for word in words:
+        heard = np.flatnonzero(sounding[round(word.start * 100) : round(word.end * 100)])
+        if len(heard):
+            start, end = (round(word.start + int(k) / 100, 2) for k in (heard[0], heard[-1] + 1))
+            word = replace(word, start=start, end=end)
+        result.append(word)
+    return tuple(result)
 
 
 def _levels(wave: np.ndarray) -> np.ndarray:
