@@ -176,6 +176,18 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
 
 
 @pytest.mark.weights
+def test_half_precision_hears_the_same(model, corpus: Corpus) -> None:
+    import copy
+
+    half = copy.deepcopy(model)
+    asr._halve(half)
+    waves = [audio.load(corpus.path(corpus.ids[1]))]
+    window = asr.window_of(len(waves[0]) / RATE)
+    whole, halved = (asr._decode(m, waves, window, "zh", asr.MANDARIN_PROMPT, False, True, -1)[0] for m in (model, half))
+    assert asr.cer(*(asr._tokenizer_of(model, "zh").decode(one.tokens) for one in (whole, halved))) < 0.2
+    assert halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1) and np.isfinite(halved.features).all()
+
+
 def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus, own_cache: Path) -> None:
     heard = asr.transcribe(corpus, progress=False)
     assert list(heard.index) == corpus.ids

@@ -89,8 +89,17 @@ def _load(path: Path, size: str, device: str) -> Whisper:
     model.load_state_dict(load_file(path))
     if size in whisper._ALIGNMENT_HEADS:
         model.set_alignment_heads(whisper._ALIGNMENT_HEADS[size])
-    model = model.half() if device.startswith("cuda") else model.float()
+    if device.startswith("cuda"):
+        _halve(model)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _halve(model: Whisper) -> None:
+    """Half precision but for the layer norms, which Whisper computes in float32."""
+    model.half()
+    for module in model.modules():
+        if type(module).__name__ == "LayerNorm":
+            module.float()
 
 
 def load_model(name: str = "base", device: str | None = None) -> Whisper:
