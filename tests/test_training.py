@@ -45,7 +45,8 @@ def same_weights(a: Run, b: Run) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("changes", [{}, QUEUED, {"alpha": 100.0}, {"modalities": ("audio",)}], ids=str)
+# At alpha = 100 cross-entropy is a hundredth of the loss: its head takes longer.
+@pytest.mark.parametrize("changes", [{}, QUEUED, {"alpha": 100.0, "epochs": 80}, {"modalities": ("audio",)}], ids=str)
 def test_overfits_32_utterances(changes: dict) -> None:
     """Noise without any pattern: only a loop that really learns remembers it."""
     whole = synthetic.corpus(32)
