@@ -8,7 +8,16 @@ from sklearn import metrics
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import (
-    bootstrap, confusion, fleiss_kappa, from_counts, interval, majority, mcnemar, over_seeds, paired_bootstrap, scores,
+    bootstrap,
+    confusion,
+    fleiss_kappa,
+    from_counts,
+    interval,
+    majority,
+    mcnemar,
+    over_seeds,
+    paired_bootstrap,
+    scores,
 )  # fmt: skip
 
 
