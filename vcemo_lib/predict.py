@@ -11,7 +11,6 @@ import numpy as np
 
 from vcemo_lib import audio, features
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import repo_data
 
 if TYPE_CHECKING:
     from vcemo_lib.loading import Features
@@ -169,11 +168,6 @@ class EmotionRecognizer:
                 rows.append(output.logits.float().softmax(-1)[0].cpu().numpy())
                 pools.append(output.attention["pool"][0].float().cpu().numpy())
         return np.stack(rows), pools
-
-
-def bundled_path() -> Path:
-    """Where the bundled recogniser lies."""
-    return repo_data() / "models" / BUNDLED
 
 
 def _from_hub(repository: str) -> Path:

@@ -509,6 +509,14 @@ def bundled_digest(name: str) -> str:
     return hashlib.sha256("".join(listed[path] for path in sorted(listed)).encode()).hexdigest()[:12]
 
 
+def sign_bundled(models: Path) -> list[str]:
+    """Write `SHA256SUMS` for every file in the folders of `models`: what `bundled` checks. Returns its lines."""
+    files = sorted(path for path in models.rglob("*") if path.is_file() and path.parent != models)
+    lines = [f"{sha256(path)}  {path.relative_to(models).as_posix()}" for path in files]
+    write_atomically(models / "SHA256SUMS", "\n".join(lines) + "\n")
+    return lines
+
+
 def _bundled_sums(models: Path) -> dict[Path, str]:
     """`sha256sum`'s own format: the sum, two spaces, the path from `data/models`."""
     sums = models / "SHA256SUMS"

@@ -6,9 +6,7 @@ Words are Whisper's, as they will be when it is used.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from pathlib import Path
 
 import vcemo_lib as vc
 from vcemo_lib.paths import repo_data, write_atomically
@@ -27,15 +25,8 @@ def main() -> None:
     test = run.predict(parts["test"]).intervals().round(4)
     about = {"corpus": "VCEMO-Sim (simulated)", "fingerprint": corpus.fingerprint(), "seed": SEED, "text": "asr", "test": test.to_dict("index")}
     write_atomically(folder / "about.json", json.dumps(about, indent=1) + "\n")
-    sign(folder.parent)
+    vc.weights.sign_bundled(folder.parent)
     print(test)
-
-
-def sign(models: Path) -> None:
-    """Write the checksums of everything that is bundled, which `weights.bundled` checks."""
-    files = sorted(path for path in models.rglob("*") if path.is_file() and path.parent != models)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(models).as_posix()}\n" for path in files]
-    write_atomically(models / "SHA256SUMS", "".join(lines))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
 from corpus import arguments
+
+from vcemo_lib import weights
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -19,10 +20,7 @@ def main() -> None:
         for file in sorted((options.work / name).iterdir()):
             shutil.copyfile(file, MODELS / name / f".{file.name}.tmp")
             os.replace(MODELS / name / f".{file.name}.tmp", MODELS / name / file.name)
-    files = sorted(path for path in MODELS.rglob("*") if path.is_file() and path.parent != MODELS)
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(MODELS).as_posix()}" for path in files]
-    (MODELS / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
-    print(*sums, sep="\n")
+    print(*weights.sign_bundled(MODELS), sep="\n")
 
 
 if __name__ == "__main__":
