@@ -1,5 +1,8 @@
 # make setup        install everything into .venv (done by the others when it is needed)
 # make notebooks    run the course: executed notebooks and an index in build/$(LANE)/
+# make app          the playground as a page of its own, for a class or a demo
+# make site         the executed course as one HTML site for a folder or a stick: build/site/index.html
+# make browser      tests of notebooks, app and site in this machine's Chromium; screenshots in build/screenshots/
 # make test | lab | bench | clean
 PYTHON ?= python3
 LANE ?= cpu
@@ -8,7 +11,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks test lab bench lock clean distclean
+.PHONY: help setup notebooks test lab app site browser bench lock clean distclean
 
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
@@ -30,18 +33,32 @@ notebooks: $(STAMP)
 
 # TESTS="-k audio -x" is passed on.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(TESTS)
+
+# Skips, saying so, where there is no Chromium: on the PATH, or named by VCEMO_CHROMIUM.
+browser: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-build-isolation --editable '.[browser]'
+	$(BIN)/python -m pytest tests/browser $(TESTS)
 
 lab: $(STAMP)
 	$(BIN)/python -m jupyterlab notebooks
 
+# APP="--port=8867 --no-browser" is passed on to Voila.
+app: $(STAMP)
+	$(BIN)/python -m voila notebooks/app/playground.ipynb $(APP)
+
+site: $(STAMP)
+	$(BIN)/python -m vcemo_lib course site
+
+# What it finds is kept in data/expected/bench/ and stands in README's results.
 bench: $(STAMP)
-	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script --write || exit 1; done
+	$(BIN)/python data/build/results.py
 
 # What is installed becomes the lock, without what a platform brings by itself.
 lock: $(STAMP)
 	{ grep '^#' requirements.lock; $(BIN)/python -m pip list --format=freeze --exclude-editable; } \
-	  | sed -E -e '/^(pip|vcemo-lib|triton|nvidia-.*|cuda-.*)==/d' -e 's/\+[a-z0-9]+$$//' \
+	  | sed -E -e '/^(pip|vcemo-lib|triton|nvidia-.*|cuda-.*|playwright|greenlet)==/d' -e 's/\+[a-z0-9]+$$//' \
 	           -e '/^(pexpect|ptyprocess)==/s/$$/; sys_platform != "win32"/' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 

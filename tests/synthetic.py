@@ -11,7 +11,7 @@ import pandas as pd
 from vcemo_lib.corpora import LABELS, Corpus
 from vcemo_lib.models import Batch
 
-WIDTHS = {"mel": 80, "words": 300, "bert": 16, "whisper": 512}
+WIDTHS = {"mel": 80, "words": 300, "bert": 16, "whisper": 512, "word_spans": 2}
 
 
 def corpus(n: int = 48, seed: int = 0, speakers: int = 6) -> Corpus:
@@ -49,6 +49,9 @@ class Store:
             for kind, low, high in (("mel", 20, 60), ("words", 0, 6), ("bert", 2, 8), ("whisper", 10, 30)):
                 noise = rng.normal(size=(rng.integers(low, high), WIDTHS[kind]))
                 self.features[kind][utt_id] = (noise + signal * pattern[kind][y]).astype(np.float32)
+            frames, words = (len(self.features[kind][utt_id]) for kind in ("mel", "words"))
+            cuts = np.linspace(0, frames, words + 1).astype(np.float32)
+            self.features["word_spans"][utt_id] = np.stack([cuts[:-1], cuts[1:]], axis=1)  # (W, 2)
 
     def width(self, kind: str) -> int:
         return WIDTHS[kind]

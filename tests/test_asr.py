@@ -244,6 +244,14 @@ def test_what_is_kept_is_not_decoded_again(model, corpus: Corpus, own_cache: Pat
     assert [one.text for one in first] == [one.text for one in asr.transcribe(paths[::-1], progress=False)][::-1]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_told(own_cache: Path) -> None:
+    kept = asr._Cache("base", {})
+    kept.path.symlink_to("/dev/full")  # writes to it fail as on a full disk
+    with pytest.raises(VcemoError, match="could not keep transcripts: No space left.*free some space"):
+        kept.put("key", asr.Transcript("你好", "zh", 0.0, -0.1, -20.0, 1.0, 1.5))
+
+
 @pytest.mark.weights
 def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.MonkeyPatch) -> None:
     good, windows, stubborn = asr._tokenizer_of(model, "zh").encode("今天天气真好"), [], [False]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.models import Batch, Settings, build
+from vcemo_lib.models import Batch, Settings, build, settings_for
 from vcemo_lib.models import tutorial as ours
 from vcemo_lib.models.attention import CoAttention
 from vcemo_lib.models.baselines import RIVALS, faults, published, tutorial
-from vcemo_lib.models.baselines.cme import mean_and_max, word_spans
+from vcemo_lib.models.baselines.cme import mean_and_max
 from vcemo_lib.training import Run, fit
 
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4, 4), conv_strides=((1, 1),) * 3)
@@ -38,8 +37,8 @@ def arrays(lengths=LENGTHS, seed: int = 0) -> dict[str, list[np.ndarray]]:
 
 
 def batch_of(lengths=LENGTHS, spans=None) -> Batch:
-    spans = spans and [np.reshape(s, (-1, 2)) for s in spans]
-    return Batch.collate(["a", "b", "c"], arrays(lengths), [0, 1, 2], word_spans=spans)
+    known = {"word_spans": [np.reshape(s, (-1, 2)) for s in spans]} if spans else {}
+    return Batch.collate(["a", "b", "c"], arrays(lengths) | known, [0, 1, 2])
 
 
 def longer(batch: Batch, by: int) -> Batch:
@@ -238,14 +237,6 @@ def test_cme_words_without_a_time_are_spread_evenly() -> None:
     assert (first[0, 0], end[0, 0]) == (1, 10)  # frames 3 to 20 of 10 ms are 1 to 10 of 20 ms
 
 
-def test_word_spans_match_characters() -> None:
-    heard = [SimpleNamespace(text=t, start=a, end=b) for t, a, b in
-             [("你", 0.1, 0.3), ("好,", 0.3, 0.5), ("世", 0.6, 0.7), ("借", 0.7, 0.9), ("吗?", 1.0, 1.2)]]  # fmt: skip
-    spans = word_spans(["你好", "世界", "真的", "吗"], heard)
-    np.testing.assert_allclose(spans, [[10, 40], [60, 70], [0, 0], [100, 110]], rtol=1e-5)
-    assert word_spans([], heard).shape == (0, 2) and not word_spans(["你好"], []).any()
-
-
 def test_published_settings_are_the_authors() -> None:
     xu, yoon, mdre, umons, cme = (published(name) for name in ("xu", "yoon", "mdre", "umons", "cme"))
     assert (xu.width, xu.heads, xu.dropout, xu.lr, xu.batch_size, xu.epochs, xu.clip) == (200, 8, 0.5, 1e-3, 64, 150, 3.0)
@@ -257,11 +248,20 @@ def test_published_settings_are_the_authors() -> None:
         assert Settings.from_dict(json.loads(json.dumps(s.as_dict()))) == s
 
 
+def test_settings_of_any_model_by_size() -> None:
+    assert settings_for("umons", "paper", 4) == published("umons") and settings_for("cme", classes=4, lr=1e-2) == tutorial("cme", 4, lr=1e-2)
+    assert settings_for("vcemo", alpha=0.0) == ours(alpha=0.0)
+    with pytest.raises(VcemoError, match="no size 'huge'"):
+        settings_for("xu", "huge")
+
+
 @rivals
 def test_small_settings_train_like_our_own(name: str) -> None:
     of_training = ("optimizer", "lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout")
     assert all(getattr(tutorial(name), field) == getattr(ours(), field) for field in of_training)
     assert build(name).settings == tutorial(name)  # what one gets without asking
+    with pytest.raises(VcemoError, match="reads one acoustic feature"):
+        build("xu", small("xu", acoustic="both"))
     with pytest.raises(VcemoError, match="reads audio and words"):
         build(name, ours())
     assert not faults(name).empty

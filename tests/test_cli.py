@@ -1,4 +1,4 @@
-"""The command line: what it prints and its exit codes, on a corpus of short tones (no weights are needed)."""
+"""The command line: what it prints and its exit codes, on a corpus of short tones."""
 
 import csv
 import json
@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from vcemo_lib import __version__, audio
+from vcemo_lib import __version__, audio, weights
 from vcemo_lib.cli import main
 from vcemo_lib.corpora import LABELS, load_corpus
+from vcemo_lib.paths import cache_dir
+
+CACHE = cache_dir()  # this machine's own
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_version_help_and_no_command(capsys):
             main(arguments)
         assert ended.value.code == code
     out, _ = told(capsys)
-    commands = ("doctor", "corpora", "prepare", "features", "train", "evaluate", "ablate", "predict", "course")
+    commands = ("doctor", "corpora", "prepare", "features", "train", "evaluate", "ablate", "compare", "predict", "course")
     assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)
 
 
@@ -112,6 +115,15 @@ def test_training_writes_a_run_with_stamped_results(trained, tones):
     assert results["metrics"]["wa"]["value"] > 0.5  # six pitches far apart; chance is 0.17
 
 
+@pytest.mark.weights
+def test_a_model_may_hear_both_acoustic_features(capsys, tones, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "cache_dir", lambda: CACHE)  # Whisper is not fetched again
+    options = ["--acoustic", "both", "--modalities", "audio", "--epochs", "1", "--out", str(tmp_path)]
+    assert main(["train", str(tones), *options]) == 0
+    assert main(["evaluate", str(tmp_path), str(tones)]) == 0
+    assert "6 utterances" in told(capsys)[0]
+
+
 def test_evaluation_of_a_loaded_run_repeats_what_training_found(capsys, trained, tones, tmp_path):
     assert main(["evaluate", str(trained), str(tones), "--out", str(tmp_path)]) == 0
     assert "6 utterances" in told(capsys)[0]
@@ -142,6 +154,24 @@ def test_ablation_trains_the_rows_of_table_3(capsys, tones, tmp_path):
     assert len(list((tmp_path / "runs").glob("*.json"))) == 7
     assert main(arguments) == 0  # reads what is there
     assert told(capsys)[0] == once
+
+
+def test_comparison_trains_the_peers_that_are_named(capsys, tones, tmp_path):
+    arguments = ["compare", str(tones), "--seeds", "0", "1", "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert main([*arguments, "--models", "Yoon 2018 (MDRE)", "CME 2021"]) == 0
+    once, _ = told(capsys)
+    assert "CME 2021" in once and "2 seed(s)" in once and "Xu" not in once
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 4
+    assert main([*arguments, "--models", "Xu"]) == 2
+    assert "choose among Xu 2019" in told(capsys)[1]
+
+
+def test_a_rival_is_trained_kept_and_evaluated(capsys, tones, tmp_path):
+    assert main(["train", str(tones), "--model", "cme", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert main(["evaluate", str(tmp_path), str(tones)]) == 0
+    assert "6 utterances" in told(capsys)[0]
+    assert main(["train", str(tones), "--model", "nobody"]) == 2
+    assert "no model is called 'nobody'" in told(capsys)[1]
 
 
 def test_course_commands_reach_the_course(capsys, monkeypatch, tmp_path):

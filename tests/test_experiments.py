@@ -144,3 +144,122 @@ def test_agreement_follows_students_prediction_interval() -> None:
     assert found.stored[0] == 0.72 and np.isnan(found.stored[2])
     with pytest.raises(VcemoError, match="stored"):
         experiments.agreement(live, stored[:1])
+
+
+def test_peers_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
+    small = dict(width=16, heads=2, ff_width=16, length=6, batch_size=16, epochs=1)
+    table = experiments.peers(*data, out=tmp_path, seeds=(0,), progress=False, **small)
+    assert table.config.tolist() == list(experiments.PEERS) and table.model.tolist() == [model for model, _ in experiments.PEERS.values()]
+    settings = [experiments.facts(file)["settings"] for file in table.file]
+    of_training = ("lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout", "text_dropout", "select")
+    assert all(len({s[field] for s in settings}) == 1 for field in of_training)
+    assert [bool(s["alpha"]) for s in settings] == [False] * 7 + [True]
+    assert settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"] and len(settings[6]["modalities"]) == 3
+    again = experiments.peers(*data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small)
+    assert again.file.tolist() == table.file[table.config == "CME 2021"].tolist()
+    with pytest.raises(VcemoError, match="no peer is called Xu"):
+        experiments.peers(*data, out=tmp_path, names=["Xu"])
+
+
+def test_peers_as_published(data) -> None:
+    configs = experiments.peer_configs(data[0], 6, "paper", ["UMONS 2020", "VCEMO"])
+    (_, umons), (_, ours) = configs["UMONS 2020"], configs["VCEMO"]
+    assert (umons.layers, umons.epochs, ours.layers, ours.batch_size, ours.alpha) == (4, 99, 6, 256, 0.0)
+
+
+def test_all_pairs_are_held_against_the_number_of_tests(data, tmp_path) -> None:
+    table = quiet(data, tmp_path, CONFIGS | {"again": CONFIGS["without"].but(lr=2e-2)})
+    pairs = experiments.all_pairs(table, n=200)
+    assert len(pairs) == 3 and (pairs.difference >= 0).all() and (pairs.p_holm >= pairs.p).all()
+    one = pairs.iloc[0]
+    assert one.difference == pytest.approx(compare(table, one.a, one.b, 200).difference["ua"])
+    smallest = pairs.p.idxmin()
+    assert pairs.p_holm[smallest] == pytest.approx(min(1, 3 * pairs.p[smallest]))
+
+
+def test_a_dask_cluster_gives_the_same_and_loses_nothing_when_a_worker_is_killed(data, tmp_path) -> None:
+    """A real scheduler, two real worker processes; one is killed while it trains."""
+    import os
+    import subprocess
+    import sys
+    import threading
+    import time
+
+    import torch
+    from distributed import Client, LocalCluster
+
+    torch.set_num_threads(1)  # as the workers do
+    configs = {name: settings.but(epochs=6) for name, settings in CONFIGS.items()}
+    alone = quiet(data, tmp_path / "alone", configs, seeds=(0, 1, 2))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # for `synthetic`
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster, Client(cluster, set_as_default=False) as client:
+        address = cluster.scheduler_address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
+                   "--local-directory", str(tmp_path)]  # fmt: skip
+        workers = [subprocess.Popen([*command, "--name", f"w{i}"], env=env, stderr=subprocess.DEVNULL) for i in range(2)]
+        killed = []
+
+        def kill_one_at_work() -> None:
+            while not killed and workers[1].poll() is None:
+                where = {one["name"]: address for address, one in client.scheduler_info(n_workers=-1)["workers"].items()}
+                if list((tmp_path / "dask").glob("*.json")) and client.processing().get(where["w1"]):
+                    workers[1].kill()
+                    killed.append(True)
+                time.sleep(0.02)
+
+        try:
+            client.wait_for_workers(2, timeout=120)
+            killer = threading.Thread(target=kill_one_at_work)
+            killer.start()
+            table = quiet(data, tmp_path / "dask", configs, seeds=(0, 1, 2), dask=address)
+            killer.join()
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+    assert killed, "no worker was killed in the middle"
+    assert table[["config", "seed", *METRICS]].equals(alone[["config", "seed", *METRICS]])
+
+
+def test_dask_mistakes_are_told(data, tmp_path) -> None:
+    from distributed import LocalCluster
+
+    with pytest.raises(VcemoError, match="no Dask scheduler"):
+        quiet(data, tmp_path, dask="nowhere")
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        with pytest.raises(VcemoError, match="2 threads"):
+            quiet(data, tmp_path, dask=cluster.scheduler_address)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_supcon_on_each_setting_of_the_dials(data, tmp_path) -> None:
+    store, parts = data
+    half = {**parts, "train": parts["train"].subset(parts["train"].ids[::2])}
+    dials = {"whole": parts, "half": half}
+    table = experiments.over_dials(store, dials, tmp_path, (0, 1), TINY.but(modalities=("words",)), progress=False)
+    assert list(dict.fromkeys(table.config)) == [f"{name}, {alpha}" for name in dials for alpha in experiments.DIALLED]
+    assert [experiments.facts(f)["settings"]["alpha"] for f in table.file[::2]] == [0.0, 1.0, 0.0, 1.0]
+    trained_on = [experiments.facts(f)["parts"]["train"] for f in table.file]
+    assert trained_on == 4 * [parts["train"].fingerprint()] + 4 * [half["train"].fingerprint()]
+
+
+def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:
+    configs = {name: TINY.but(modalities=("words",), **{"alpha": 0.0, "epochs": 3} | change)
+               for name, change in {"a": {"alpha": 1.0}, "b": {}, "c": {"epochs": 1}, "d": {"width": 8}}.items()}  # fmt: skip
+    table = quiet(data, tmp_path, configs)
+    found = experiments.compare_gains(table, ("a", "b"), ("c", "d"), "wa", n=200)
+    gains = [compare(table, *pair, n=10).loc["wa", "difference"] for pair in (("a", "b"), ("c", "d"))]
+    assert found["value"] == pytest.approx(gains[0] - gains[1]) and found["low"] <= found["value"] <= found["high"]
+    none = experiments.compare_gains(table, ("a", "b"), ("a", "b"), n=50)
+    assert none == {"value": 0.0, "low": 0.0, "high": 0.0}
+    with pytest.raises(VcemoError, match="no config is called 'e'"):
+        experiments.compare_gains(table, ("a", "b"), ("c", "e"))
+
+
+def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> None:
+    configs = {name: TINY.but(modalities=("words",), epochs=1, **change) for name, change in experiments.SUPCON.items()}
+    table = quiet(data, tmp_path, configs, seeds=(0,))
+    used = [experiments.facts(f)["settings"] for f in table.file]
+    assert [(s["alpha"], bool(s["queue"]), s["views"]) for s in used] == [(0.0, False, 1), (0.1, False, 1), (1.0, False, 1), (0.1, True, 1), (0.1, False, 2)]
+    machine = experiments.facts(table.file[0])["machine"]
+    assert {"device", "processor", "cores", "threads", "torch", "python", "numpy", "vcemo_lib", "date"} <= set(machine)

@@ -147,3 +147,30 @@ def test_segments_of_one_long_file(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "start", "end"]).set_index("utt_id")
     store = features.compute(Corpus("cut", tmp_path, table), ("mel",), cache=tmp_path / "c", progress=False)
     assert len(store.get("mel", "a")) == 51 and len(store.get("mel", "b")) == 101
+
+
+def test_word_spans_are_of_sound_and_words(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, 3)
+    store = features.compute(corpus, ("mel", "words", "word_spans"), cache=tmp_path / "cache", progress=False)
+    for utt_id in corpus.ids:
+        spans = store.get("word_spans", utt_id)
+        assert spans.shape == (len(store.get("words", utt_id)), 2) and (np.diff(spans) >= 1).all()
+        assert spans.max(initial=0) <= len(store.get("mel", utt_id))
+    before = {u: key for u, key in store.keys["both"].items()}
+    corpus.table.loc["u1", "text"] = "昨天下雨了"
+    soundfile.write(corpus.path("u0"), np.zeros(4000), 16_000)
+    after = features.compute(corpus, ("word_spans",), cache=tmp_path / "cache", progress=False).keys["both"]
+    assert [u for u in before if before[u] != after[u]] == ["u0", "u1"]
+
+
+@pytest.mark.weights
+def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> None:
+    import vcemo_lib as vc
+
+    few = vc.load_corpus("sim").subset(["s001_03", "s017_01"])
+    guess, timed = (features.compute(few, ("mel", "word_spans"), cache=tmp_path, progress=False, times=times) for times in ("voice", "base"))
+    for utt_id in few.ids:
+        by_voice, by_whisper = (store.get("word_spans", utt_id).astype(float) for store in (guess, timed))
+        heard = by_whisper[:, 1] > by_whisper[:, 0]
+        assert heard.mean() > 0.5 and by_whisper.max() <= len(guess.get("mel", utt_id)) + 2
+        assert np.median(np.abs(by_voice - by_whisper)[heard]) < 30  # frames of 10 ms

@@ -128,6 +128,8 @@ def test_attention_labels_words_and_seconds():
     axis = figure.axes[0]
     assert np.allclose(axis.images[0].get_array(), weights)
     assert axis.get_xticklabels()[-1].get_text() == "0.9 s"
+    above, below, _ = plots.attention(weights, ["oh", "no"], 0.1, mel=np.ones((100, 80))).axes
+    assert above.images[0].get_array().shape == (80, 100) and above.get_xlim() == below.get_xlim()  # one second over ten steps of 0.1 s
     with pytest.raises(VcemoError, match="3 names for 2 words steps"):
         plots.attention(weights, ["a", "b", "c"], 0.1, "words")
     with pytest.raises(VcemoError, match="choose a head"):
@@ -220,6 +222,9 @@ def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
     _, _, below = shown(monkeypatch, figure)
     assert "<th>1</th><th>2</th><th>3</th><th>4</th>" in below
     assert "<td lang='zh'>今天</td>" in below and "&lt;我&gt;" in below
+    figure = plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好，我 (sad)")
+    assert figure.get_suptitle() == "s001: 1 (sad)"
+    assert "<td lang='zh'>你好，我</td>" in shown(monkeypatch, figure)[2]
 
 
 def test_with_a_chinese_font_words_are_drawn_with_it(monkeypatch):
@@ -227,6 +232,7 @@ def test_with_a_chinese_font_words_are_drawn_with_it(monkeypatch):
     figure = plots.attention(np.eye(2), ["今天", "好"], 0.1)
     ticks = figure.axes[0].get_yticklabels()
     assert [(tick.get_text(), tick.get_fontfamily()) for tick in ticks] == [(w, ["Some CJK Font"]) for w in ("今天", "好")]
+    assert plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好").get_suptitle() == "s001: 你好"
 
 
 def test_a_font_that_is_found_really_has_the_characters():
@@ -285,3 +291,26 @@ def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
     assert [text.get_text() for text in pulled.texts] == ["a", "b", "c"]
     (arrows,) = [one for one in pulled.collections if hasattr(one, "U")]
     assert np.allclose(np.hypot(arrows.U, arrows.V), 0.8) and not still.collections
+
+
+def test_critical_difference_joins_what_is_not_shown_to_differ() -> None:
+    scores = {"a": 0.50, "b": 0.52, "c": 0.55, "d": 0.70}
+    differ = {frozenset("ac"): 0.01, frozenset("ad"): 0.01, frozenset("bd"): 0.01, frozenset("cd"): 0.01}
+    rows = [{"a": x, "b": y, "p_holm": differ.get(frozenset((x, y)), 0.4)} for x, y in ("ab", "ac", "ad", "bc", "bd", "cd")]
+    axis = plots.critical_difference(scores, pd.DataFrame(rows)).axes[0]
+    bars = [line.get_xdata().round(2).tolist() for line in axis.lines if line.get_linewidth() == 4]
+    assert bars == [[0.50, 0.52], [0.52, 0.55]]
+    assert [text.get_text().split()[0] for text in axis.texts] == list("abcd")
+
+
+def test_a_bold_box_of_a_diagram_stands_out() -> None:
+    plain, bold = (plots.diagram({"a": (0.2, 0.5, "audio")}, [], bold=names).axes[0].texts[0].get_bbox_patch() for names in ((), ("a",)))
+    assert bold.get_linewidth() > plain.get_linewidth() and bold.get_facecolor() != plain.get_facecolor()
+
+
+def test_trade_off_puts_a_marker_at_each_cost_and_score() -> None:
+    table = pd.DataFrame({"parameters": [1e5, 4e5], "value": [0.5, 0.6], "low": [0.45, 0.55], "high": [0.56, 0.7]}, ["a", "b"])
+    axis = plots.trade_off(table, "parameters").axes[0]
+    found = [(line.lines[0].get_xdata()[0], line.lines[0].get_ydata()[0]) for line in axis.containers]
+    assert found == [(1e5, 0.5), (4e5, 0.6)] and axis.get_xscale() == "log"
+    assert axis.get_legend_handles_labels()[1] == ["a", "b"]

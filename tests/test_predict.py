@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -69,7 +74,109 @@ def test_it_saves_and_loads(recogniser: EmotionRecognizer, corpus: vc.Corpus, tm
 
 
 @pytest.mark.weights
+def test_a_model_of_both_acoustic_features_is_fitted_saved_and_asked(corpus: vc.Corpus, tmp_path: Path) -> None:
+    few = corpus.subset(corpus.ids[:24])
+    store = vc.features.compute(few, kinds=("mel", "whisper"), progress=False)
+    settings = vc.models.tutorial(6, modalities=("audio",), acoustic="both", epochs=1, augment=0)
+    run = vc.training.fit(vc.models.build("vcemo", settings), store, {"train": few, "val": few}, progress=False)
+    recogniser = EmotionRecognizer(run)
+    recogniser.save(tmp_path)
+    clip = few.path(few.ids[0])
+    said = recogniser.predict(clip, text="")
+    assert EmotionRecognizer.load(tmp_path).predict(clip, text="").probabilities == said.probabilities
+    muted = recogniser.predict(clip, text="", mute=["audio"]).probabilities
+    assert muted != said.probabilities and np.isfinite(list(muted.values())).all()
+
+
+@pytest.mark.weights
 def test_it_listens_for_the_words_itself(recogniser: EmotionRecognizer, corpus: vc.Corpus) -> None:
     sad = corpus.table[(corpus.table["emotion"] == "sad") & (corpus.table["seconds"].astype(float) > 2.5)].index[0]
     said = recogniser.predict(corpus.path(sad))
     assert any("\u4e00" <= c <= "\u9fff" for c in said.transcript) and said.words[0].start >= 0
+
+
+# ---- the hub: its client's real code against a little hub on this machine
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """A hub that keeps what is pushed, {path: content}, and gives it back, over HTTP on this machine."""
+    from huggingface_hub import constants
+
+    kept: dict[str, bytes] = {}
+    commit = "0" * 40
+
+    class Hub(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def answer(self, content: bytes, status: int = 200, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(content)), "X-Repo-Commit": commit, **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.endswith("/api/repos/create"):
+                name = "somebody/" + json.loads(body)["name"]
+                self.answer(json.dumps({"url": f"{constants.ENDPOINT}/{name}", "name": name}).encode())
+            elif "/preupload/" in self.path:
+                files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+                self.answer(json.dumps({"files": files}).encode())
+            elif "/commit/" in self.path:
+                for line in map(json.loads, body.splitlines()):
+                    if line["key"] == "file":
+                        repository = self.path.split("/api/models/")[1].split("/commit/")[0]
+                        kept[f"/{repository}/resolve/main/{line['value']['path']}"] = base64.b64decode(line["value"]["content"])
+                self.answer(json.dumps({"success": True, "commitUrl": f"{constants.ENDPOINT}/{repository}/commit/{commit}", "commitOid": commit}).encode())
+            else:
+                self.answer(b"{}", 404)
+
+        def do_GET(self) -> None:
+            if self.path == "/":
+                self.answer(b"a hub")
+            elif self.path in kept:
+                content = kept[self.path]
+                self.answer(content, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
+            else:
+                self.answer(b"{}", 404, X_Error_Code="RepoNotFound", X_Error_Message="Repository Not Found")
+
+        do_HEAD = do_GET
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr(constants, "ENDPOINT", address)  # the client read the variable when it was imported
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    monkeypatch.delenv("VCEMO_OFFLINE", raising=False)
+    yield kept
+    server.shutdown()
+
+
+def test_a_recogniser_goes_to_the_hub_and_comes_back(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus, hub: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = recogniser.push_to_hub("somebody/ser")
+    assert "/commit/" in address and list(hub) == ["/somebody/ser/resolve/main/run.safetensors"]
+    clip = corpus.path(corpus.ids[3])
+    expected = recogniser.predict(clip, text="好的").probabilities
+    assert EmotionRecognizer.load("somebody/ser").predict(clip, text="好的").probabilities == expected
+    monkeypatch.setenv("VCEMO_OFFLINE", "1")  # it is in the client's cache by now
+    assert EmotionRecognizer.load("somebody/ser").predict(clip, text="好的").probabilities == expected
+
+
+def test_what_the_hub_does_not_have_is_told(hub: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VcemoError, match="could not get nobody/nothing from the hub, RepositoryNotFoundError"):
+        EmotionRecognizer.load("nobody/nothing")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(VcemoError, match="out of reach"):
+        EmotionRecognizer.load("nobody/nothing")
+    monkeypatch.setenv("VCEMO_OFFLINE", "1")
+    with pytest.raises(VcemoError, match="VCEMO_OFFLINE is set"):
+        EmotionRecognizer.load("nobody/nothing")

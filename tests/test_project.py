@@ -40,14 +40,16 @@ def test_lock_pins_each_package_to_one_portable_version():
 
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
     pins = locked()
-    for line in PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["dev"]:
+    extras = PYPROJECT["optional-dependencies"]
+    for line in PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]:  # the tests need a cluster's packages too
         wanted = Requirement(line)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), f"{line} but locked at {pinned.version}"
 
 
 def test_everything_that_the_library_imports_is_declared():
-    declared = {canonicalize_name(Requirement(line).name) for line in PYPROJECT["dependencies"]}
+    lines = PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["cluster"]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
     owners = packages_distributions()
     undeclared = {}
     for path in sorted((ROOT / "vcemo_lib").rglob("*.py")):
@@ -74,7 +76,7 @@ def test_environment_agrees_with_lock_and_pyproject():
 
 
 def test_make_knows_its_targets_and_passes_lane_and_python_on():
-    inherited = ("MAKEFLAGS", "MAKELEVEL", "LANE", "ONLY", "JOBS", "PYTHON", "TESTS")  # `make test` may run this test
+    inherited = ("MAKEFLAGS", "MAKELEVEL", "LANE", "ONLY", "JOBS", "PYTHON", "TESTS", "APP")  # `make test` may run this test
     env = {name: value for name, value in os.environ.items() if name not in inherited}
 
     def dry(*arguments: str) -> str:
@@ -85,6 +87,8 @@ def test_make_knows_its_targets_and_passes_lane_and_python_on():
     assert "course run --lane smoke --only 03 --jobs 1" in dry("notebooks", "LANE=smoke", "ONLY=03", "JOBS=1")
     assert "python3.12 -m venv .venv" in dry("setup", "PYTHON=python3.12")
     assert "requirements.lock" in dry("setup") and "pytest" in dry("test") and "jupyterlab" in dry("lab")
+    assert "course site" in dry("site") and "voila notebooks/app/playground.ipynb --port=1" in dry("app", "APP=--port=1")
+    assert "[browser]" in dry("browser") and "--ignore tests/browser" in dry("test")
     assert "rm -rf build" in dry("clean")
 
 
@@ -102,7 +106,7 @@ def test_setup_runs_again_only_when_the_lock_changes(tmp_path):
 def test_ci_runs_the_tests_and_the_smoke_lane_and_stops_at_a_failure():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "set -euo pipefail" in script
-    assert script.index("make test") < script.index("make notebooks LANE=smoke")
+    assert script.index("make test") < script.index("make notebooks LANE=smoke") < script.index("make browser")
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 
 
@@ -124,3 +128,6 @@ def test_the_readme_tells_the_results_of_the_result_files() -> None:
     assert module.section() in readme
     count = len(module.stored("ablation"))
     assert count == 21, "three seeds of seven rows"
+    assert {"asr", "audio", "encoders"} <= module.benchmarks().keys()
+    for one in module.benchmarks().values():
+        assert "ratio" not in one or f"| {one['what']} | {one['against']} | {one['ratio']:.1f} |" in readme

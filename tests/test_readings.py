@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import synthetic
 import torch
 
 from vcemo_lib.models import build, paper, tutorial
-from vcemo_lib.models.readings import READINGS, readings
+from vcemo_lib.models.readings import READINGS, page, readings
 
 
 @pytest.mark.parametrize("reading", READINGS, ids=lambda r: r.setting)
@@ -34,3 +36,9 @@ def test_the_table_holds_each_place_once() -> None:
     assert table.index.is_unique and len(table) == len(READINGS)
     assert table.loc["alpha", ["paper()", "on IEMOCAP"]].tolist() == [0.1, 100.0]
     assert set(readings("layers").index) | set(readings("loss").index) | set(readings("training").index) == set(table.index)
+
+
+def test_the_page_in_the_docs_agrees() -> None:
+    written = (Path(__file__).parents[1] / "docs" / "readings.md").read_text(encoding="utf-8")
+    assert written == page(), "run python data/build/readings.py"
+    assert all(f"| `{reading.setting}` |" in written for reading in READINGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -12,10 +14,12 @@ import pytest
 import synthetic
 import torch
 
-from vcemo_lib import checkpoint
+from vcemo_lib import augmentation, checkpoint, training
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.features import FeatureStore, Shelf
 from vcemo_lib.loading import Scaler, gather
 from vcemo_lib.models import Settings, build, paper, tutorial
+from vcemo_lib.models.branches import FrameNorm
 from vcemo_lib.training import Learner, Run, fit, learning_rate
 
 N = 64
@@ -172,17 +176,23 @@ def test_one_class_and_tiny_parts_stay_finite(store) -> None:
     assert np.isfinite(run.history.to_numpy()).all() and run.predict(angry).scores()["wa"] == 1.0
 
 
-def test_mistakes_are_told(store, parts) -> None:
+def test_mistakes_are_told(store, parts, tmp_path) -> None:
     with pytest.raises(VcemoError, match="4 emotions"):
         train(store, parts, classes=4)
     with pytest.raises(VcemoError, match="16 wide"):
         train(store, parts, bert_width=8)
+    with pytest.raises(VcemoError, match="this store holds no 'whisper'.*compute it with"):
+        lacking = FeatureStore({"mel": Shelf(tmp_path / "mel"), "words": Shelf(tmp_path / "words")}, {}, {}, "gold")
+        lacking.shelves["mel"].width, lacking.shelves["words"].width = 80, 300
+        train(lacking, parts, acoustic="both", modalities=("audio", "words"))
     with pytest.raises(VcemoError, match="no val part"):
         train(store, {"train": parts["train"]})
 
 
-def test_a_run_survives_the_disk(store, parts, tmp_path) -> None:
-    run = train(store, parts, epochs=2)
+@pytest.mark.parametrize("changes", [{}, {"acoustic": "both", "speaker_norm": True, "augment": 0}], ids=str)
+def test_a_run_survives_the_disk(store, parts, tmp_path, changes: dict) -> None:
+    run = train(store, parts, epochs=2, **changes)
+    assert not changes or all(set(kinds) == {"mel", "whisper"} for kinds in run.scaler.by_speaker.values())
     run.save(tmp_path)
     back = Run.load(tmp_path, store)
     assert back.settings == run.settings and back.best_epoch == run.best_epoch and back.history.equals(run.history)
@@ -263,3 +273,168 @@ def test_learning_rates() -> None:
     rates = [learning_rate(step, 100, s) for step in range(100)]
     assert rates[0] == 0.1 and rates[9] == rates[10] == max(rates) == 1.0 and 0 < rates[-1] < 0.01
     assert {learning_rate(step, 100, paper()) for step in range(100)} == {1e-5}
+
+
+@pytest.mark.parametrize("acoustic", ["mel", "both"])
+def test_averaging_frames_once_changes_nothing(store, parts, acoustic: str) -> None:
+    """The twin that finds its frames averaged computes what the model computes from every frame."""
+    model = build("vcemo", tiny(dropout=0.0, text_dropout=0.0, modality_dropout=0.0, acoustic=acoustic))
+    features, scaler, _ = training._prepare(model, store, parts)
+    twin, train, val, _ = training._on_device(model, parts["train"], features, scaler, False, False)
+    assert twin is not model and train.kinds["mel"].rows.shape[1] == 40 and len(val) == len(parts["val"])
+    index = np.arange(0, 32, 3)
+    for training_mode in (True, False):
+        there, here = (m.train(training_mode)(part.batch(index)) for m, part in ((model, features["train"]), (twin, train)))
+        torch.testing.assert_close(here.logits, there.logits)
+    a, b = Learner(model, model.settings), Learner(twin, model.settings)
+    for learner, part in ((a, features["train"]), (b, train)):
+        learner.step(part.batch(index))
+    for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_norm_with_weights_is_norm_of_the_real_frames() -> None:
+    """What a GPU computes, against what a processor does, where padding is anything but zero."""
+    left_out, weighed = (FrameNorm(3) for _ in range(2))
+    x, mask = torch.randn(4, 3, 9, 5), torch.arange(9) < torch.tensor([9, 4, 1, 7])[:, None]
+    for training_mode in (True, True, False):
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        ours, theirs = weighed.train(training_mode).weighted(a, mask), left_out.train(training_mode)(b, mask)
+        torch.testing.assert_close(ours, theirs)
+        weight = torch.randn_like(x)
+        (ours * weight).sum().backward(), (theirs * weight).sum().backward()
+        torch.testing.assert_close(a.grad, b.grad)
+        for state in ("running_mean", "running_var", "num_batches_tracked"):
+            torch.testing.assert_close(getattr(weighed, state), getattr(left_out, state))
+    torch.testing.assert_close(weighed.weight.grad, left_out.weight.grad)
+
+
+def test_a_step_that_is_not_finite_leaves_the_weights_alone() -> None:
+    """On a GPU nobody looks at the loss before the next step is under way."""
+    learner = Learner(build("vcemo", tiny()), tiny())
+    features = gather(synthetic.Store(synthetic.corpus(N)), synthetic.corpus(N), ["mel", "words", "bert"])
+    learner.step(features.batch(np.arange(8)))
+    before = {name: t.clone() for name, t in learner.tensors().items() if "running" not in name and "num_batches" not in name}
+    bad = features.batch(np.arange(8))
+    bad.bert[0, 0, 0] = float("nan")
+    assert not learner.step(bad)["finite"]
+    assert all(learner.tensors()[name].equal(t) for name, t in before.items())
+    assert learner.step(features.batch(np.arange(8)))["finite"]
+
+
+def test_divergence_is_told_after_the_epoch_too(store, parts, monkeypatch) -> None:
+    """As where there is a GPU: the losses of an epoch are looked at together."""
+    check = training._check
+    monkeypatch.setattr(training, "_check", lambda steps, *rest: len(steps) > 1 and check(steps, *rest))
+    with pytest.raises(VcemoError, match=r"diverged: loss .*epoch \d+, step \d+"):
+        train(store, parts, lr=1e30, schedule="constant", clip=0.0, epochs=20)
+
+
+TEAM = """
+import json, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+import synthetic
+from test_training import N, train
+from vcemo_lib.distributed import team
+said = []
+for options in {runs!r}:
+    run = train(synthetic.Store(synthetic.corpus(N)), synthetic.parts(N), **options)
+    weights = torch.cat([t.flatten().double() for t in run.model.state_dict().values()])
+    history = run.history.drop(columns="seconds").to_dict("list")
+    said.append({{"size": team().size, "history": history, "weights": [float(weights.sum()), float(weights.abs().sum())]}})
+open({out!r} + f"/rank{{team().rank}}.json", "w").write(json.dumps(said))
+"""
+EXACT = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0, batch_size=9)  # 32 utterances: shares of unequal size
+
+
+def in_processes(count: int, tmp_path: Path, runs: list[dict]) -> list[list[dict]]:
+    """Train by `accelerate launch` in processes that talk through gloo; what each found in each run."""
+    script = tmp_path / "train.py"
+    script.write_text(TEAM.format(tests=str(Path(__file__).parent), runs=runs, out=str(tmp_path)), encoding="utf-8")
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    flags = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *flags, f"--num_processes={count}", str(script)]
+    done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(count)]
+
+
+def test_two_processes_train_as_one(store, parts, tmp_path) -> None:
+    """SupCon, queue and two views see the whole batch: without dropout and BatchNorm the loss curve is one process' own."""
+    options = EXACT | QUEUED | dict(modalities=("words", "bert"), out=str(tmp_path / "run"))
+    first, second = in_processes(2, tmp_path, [options, {"epochs": 4, "lr": 1e-2}])
+    assert first == second and first[0]["size"] == 2
+    first, with_chance = first
+    # With dropout and BatchNorm, whose draws and batches are another, the processes still agree, and learn.
+    assert with_chance["history"]["loss"][-1] < with_chance["history"]["loss"][0]
+    alone = train(store, parts, **options | {"out": None})
+    for name, curve in first["history"].items():
+        np.testing.assert_allclose(curve, alone.history[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["run.safetensors"]
+    assert Run.load(tmp_path / "run", store).predict(parts["test"]).scores() == alone.predict(parts["test"]).scores()
+
+
+@pytest.fixture
+def spoken(tmp_path, monkeypatch) -> dict:
+    """A few real clips of VCEMO-Sim, features in a cache of their own."""
+    from vcemo_lib.corpora import load_corpus, splits
+
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "cache"))
+    return {name: part.subset(part.ids[:n], name) for (name, part), n in zip(splits.given(load_corpus("sim")).items(), (8, 3, 3), strict=True)}
+
+
+def test_augmentation_draws_versions_of_training_clips_and_of_no_others(spoken, tmp_path, monkeypatch) -> None:
+    from vcemo_lib import audio, features
+
+    heard = []
+    augment = audio.augment
+    monkeypatch.setattr(audio, "augment", lambda wave, rng: heard.append(len(wave)) or augment(wave, rng))
+    stores = {name: features.compute(part, ("mel",), progress=False) for name, part in spoken.items()}
+
+    class Both:
+        """One store of all parts."""
+
+        def width(self, kind):
+            return 80
+
+        def batch(self, ids, kinds):
+            return next(s for n, s in stores.items() if ids[0] in spoken[n].ids).batch(ids, kinds)
+
+    settings = tiny(modalities=("audio",), augment=2, batch_size=4, epochs=2)
+    run = fit(build("vcemo", settings), Both(), spoken, progress=False)
+    assert len(heard) == 2 * 8, "two versions of each training clip, of nothing else"
+    assert np.isfinite(run.history.to_numpy()).all()
+    again = fit(build("vcemo", settings), Both(), spoken, progress=False)
+    assert len(heard) == 2 * 8 and same_weights(run, again), "versions are kept, and drawn by the seed"
+    plain = fit(build("vcemo", settings), Both(), spoken, settings=settings.but(augment=0), progress=False)
+    assert not same_weights(run, plain)
+    made = augmentation.versions(spoken["train"], 2, progress=False)
+    for part in ("val", "test"):
+        with pytest.raises(VcemoError, match="mel_altered"):
+            made[0].batch(spoken[part].ids[:1])
+
+
+def test_versions_are_drawn_evenly_and_padded_as_they_are(spoken) -> None:
+    from vcemo_lib import features
+
+    part = spoken["train"]
+    sources = [features.compute(part, ("mel",), progress=False), *augmentation.versions(part, 2, progress=False)]
+    each = [gather(source, part, ["mel"]) for source in sources]
+    pool, seen = augmentation.Versions.of(each), set()
+    for seed in range(12):
+        drawn = pool.draw(np.random.default_rng(seed))
+        batch = drawn.batch(np.arange(len(part)))
+        for i in range(len(part)):
+            clips = [one.batch(np.array([i])).mel[0] for one in each]
+            (which,) = [k for k, clip in enumerate(clips) if len(clip) == batch.mel_len[i] and clip.equal(batch.mel[i, : len(clip)])]
+            seen.add((i, which))
+            assert not batch.mel[i, len(clips[which]) :].any()
+    assert len(seen) > 0.8 * 3 * len(part)
+    assert not any(each[0].batch(np.array([i])).mel.equal(each[1].batch(np.array([i])).mel) for i in range(len(part)))
+
+
+def test_augmentation_refuses_what_it_would_confuse(store, parts) -> None:
+    with pytest.raises(VcemoError, match="does not fit"):
+        train(store, parts, augment=1, modalities=("words",))

@@ -58,7 +58,7 @@ def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"lstm_both_ways": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"bert": "mean"}, {"bert": "cls"},
+    [{}, {"lstm_both_ways": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"acoustic": "both"}, {"bert": "mean"}, {"bert": "cls"},
      {"both_guide": True}, {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
     ids=str,
 )  # fmt: skip
@@ -152,6 +152,22 @@ def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> 
     torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
     model.eval()
     assert torch.equal(model(batch_of()).logits, model(batch_of()).logits)
+
+
+def test_both_acoustic_features_are_heard_and_their_tokens_added() -> None:
+    model = build("vcemo", small(modalities=("audio",), acoustic="both")).eval()
+    batch = batch_of()
+    both, _ = model.branches["audio"](*batch.sequence("mel"), *batch.sequence("whisper"))
+    alone = [branch(*batch.sequence(kind))[0] for kind, branch in model.branches["audio"].named_children()]
+    torch.testing.assert_close(both, sum(alone))
+    whole = model(batch).logits
+    for kind in ("mel", "whisper"):  # each of them matters
+        assert not torch.allclose(whole, model(dataclasses.replace(batch, **{kind: torch.zeros_like(getattr(batch, kind))})).logits)
+    (model(batch).logits.sum() + model(batch).projection.sum()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with pytest.raises(VcemoError, match="no 'whisper'"):
+        model(dataclasses.replace(batch, whisper=None))
+    assert small(acoustic="both").kinds["audio"] == ("mel", "whisper")
 
 
 def test_fusion_order_is_a_setting() -> None:

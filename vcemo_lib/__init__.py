@@ -13,6 +13,7 @@ from vcemo_lib.errors import VcemoError
 __version__ = "0.1.0"
 
 _MODULES = (
+    "alignment",
     "asr",
     "audio",
     "corpora",
@@ -30,6 +31,7 @@ _MODULES = (
     "text",
     "training",
     "weights",
+    "widgets",
 )
 _NAMES = {  # name -> the module it comes from
     "Corpus": "corpora",

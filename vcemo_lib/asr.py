@@ -44,7 +44,6 @@ FULL_WINDOW = 30.0  # s, the window Whisper was trained with
 SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
 TOKENS_PER_SECOND = 12  # nobody speaks faster: what runs longer is a loop
 SPARE_TOKENS = 10
-SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
 # (probability of no speech above, mean log probability a token below): both together mean that nothing was said. Measured:
 # 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt, -0.63 ("you") in English;
@@ -504,7 +503,7 @@ def _words(tokenizer: Tokenizer, one: _Heard, starts: np.ndarray, probability: S
 
 def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]:
     """Words without the silence that the alignment gives them: what comes before a first word or in a pause is nobody's."""
-    levels = _levels(wave)
+    levels = audio.levels(wave)
     sounding = levels > levels.max() - 35  # 10 ms a frame
     result = []
     for word in words:
@@ -514,12 +513,6 @@ def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]
             word = replace(word, start=start, end=end)
         result.append(word)
     return tuple(result)
-
-
-def _levels(wave: np.ndarray) -> np.ndarray:
-    """Level in dB re full scale of every 10 ms, (ceil(N / 160),)."""
-    padded = np.pad(wave, (0, -len(wave) % audio.HOP)).reshape(-1, audio.HOP)
-    return 10 * np.log10(np.square(padded, dtype=np.float64).mean(axis=1) + 1e-10)
 
 
 UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
@@ -627,7 +620,7 @@ def _batch(
         text = _tokenizer_of(model, one.language).decode(one.tokens).strip("\ufffd ")  # a cut may split a character
         result.append(
             Transcript(
-                text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6), round(float(_levels(wave).max()), 2),
+                text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6), round(float(audio.levels(wave).max()), 2),
                 len(wave) / audio.SAMPLE_RATE, windows[k], k in again, words=one.words, features=one.features,
             )
         )  # fmt: skip
@@ -644,14 +637,14 @@ def _long(model: Whisper, wave: np.ndarray, language: str | None, prompt: str | 
     words = tuple(Word(w["word"], w["start"], w["end"], w["probability"]) for s in segments for w in s.get("words", ()))
     mean = {name: float(np.mean([s[name] for s in segments])) if segments else 0.0 for name in ("no_speech_prob", "avg_logprob")}
     return Transcript(
-        result["text"].strip(), result["language"], mean["no_speech_prob"], mean["avg_logprob"], round(float(_levels(wave).max()), 2),
+        result["text"].strip(), result["language"], mean["no_speech_prob"], mean["avg_logprob"], round(float(audio.levels(wave).max()), 2),
         len(wave) / audio.SAMPLE_RATE, FULL_WINDOW, words=words if word_times else None,
     )  # fmt: skip
 
 
 def _gate(one: Transcript, prompt: str | None) -> str:
     """Why this is no speech, or "" when it may be."""
-    if one.peak_db < SILENT_DB:
+    if one.peak_db < audio.SILENT_DB:
         return "silence"
     if any(one.no_speech > probability and one.avg_logprob < certainty for probability, certainty in NO_SPEECH):
         return "no speech"
@@ -703,8 +696,12 @@ class _Cache:
     def put(self, key: str, one: Transcript) -> None:
         row = {"key": key} | {name: value for name, value in asdict(one).items() if name != "features"}
         # one write of one whole line, begun on a fresh one: what a killed or a second process leaves does no harm
-        with self.path.open("ab") as file:
-            file.write(("\n" + json.dumps(row, ensure_ascii=False)).encode("utf-8"))
+        try:
+            with self.path.open("ab") as file:
+                file.write(("\n" + json.dumps(row, ensure_ascii=False)).encode("utf-8"))
+        except OSError as error:
+            do = "free some space or set VCEMO_CACHE to another disk; what is done is kept"
+            raise VcemoError(f"could not keep transcripts: {error.strerror}", where=self.path, do=do) from error
         self.rows[key] = one
 
 

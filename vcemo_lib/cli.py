@@ -16,6 +16,8 @@ from vcemo_lib import __version__
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vcemo_lib.corpora import Corpus
     from vcemo_lib.runs import Predictions, Run
 
@@ -132,11 +134,10 @@ def train(chosen: argparse.Namespace) -> int:
     leaks = splits.audit(parts)
     if not leaks.empty:
         print(f"warning: the parts share {len(leaks)} speakers, sentences or clips; see `vcemo corpora`", file=sys.stderr)
-    wanted = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "lr", "alpha", "speaker_norm")}
-    changes = {name: value for name, value in wanted.items() if value is not None}
-    preset = {"tutorial": models.tutorial, "paper": models.paper}[chosen.preset]
-    settings = preset(classes=len(corpus.labels), modalities=tuple(chosen.modalities), **changes)
-    store = _store(corpus, settings, chosen.text)
+    wanted = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "lr", "alpha", "acoustic", "speaker_norm", "modalities")}
+    changes = {name: tuple(value) if name == "modalities" else value for name, value in wanted.items() if value is not None}
+    settings = models.settings_for(chosen.model, chosen.size, len(corpus.labels), **changes)
+    store = _store(corpus, settings, chosen.text, chosen.model)
     model = models.build(chosen.model, settings, seed=chosen.seed, widths=_widths(store))
     run = training.fit(model, store, parts, seed=chosen.seed, out=chosen.out)
     print(f"{models.parameters(model):,} parameters, best epoch {run.best_epoch}, {run.seconds:.0f} s")
@@ -152,7 +153,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
     run = training.Run.load(chosen.run)
     corpus = load_corpus(chosen.corpus, chosen.root)
     part = corpus if chosen.part == "all" else _parts(corpus, chosen.split, run.seed)[chosen.part]
-    store = _store(corpus, run.settings, chosen.text)
+    store = _store(corpus, run.settings, chosen.text, run.model.name)
     _report(run, run.predict(part, store), corpus, store, chosen.out, part=chosen.part, split=chosen.split)
     return 0
 
@@ -164,15 +165,26 @@ def ablate(chosen: argparse.Namespace) -> int:
 
     corpus = load_corpus(chosen.corpus, chosen.root)
     parts = _parts(corpus, chosen.split, seed=0)
-    preset = {"tutorial": models.tutorial, "paper": models.paper}[chosen.preset]
-    settings = preset(classes=len(corpus.labels), alpha=0.0)  # the table is without SupCon
+    settings = models.settings_for("vcemo", chosen.size, len(corpus.labels), alpha=0.0)  # the table is without SupCon
     store = _store(corpus, settings, chosen.text)
     changes = {} if chosen.epochs is None else {"epochs": chosen.epochs}
     settings = settings.but(bert_width=store.width("bert"), **changes)
-    table = experiments.ablate(store, parts, chosen.out, chosen.seeds, settings, chosen.workers)
-    print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals from resampled speakers")
-    print(experiments.summary(table).to_string(float_format="{:.3f}".format))
-    print(f"kept in {chosen.out}")
+    table = experiments.ablate(store, parts, chosen.out, chosen.seeds, settings, chosen.workers, dask=chosen.dask)
+    _show(table, corpus, chosen)
+    return 0
+
+
+def compare(chosen: argparse.Namespace) -> int:
+    """Train the models of the paper's Tables 1 and 2 (the rivals and VCEMO) on several seeds; a killed call goes on."""
+    from vcemo_lib import experiments, features
+    from vcemo_lib.corpora import load_corpus
+
+    corpus = load_corpus(chosen.corpus, chosen.root)
+    parts = _parts(corpus, chosen.split, seed=0)
+    store = features.compute(corpus, ("mel", "words", "bert", "word_spans"), chosen.text, times=chosen.word_times)
+    changes = {} if chosen.epochs is None else {"epochs": chosen.epochs}
+    table = experiments.peers(store, parts, chosen.out, chosen.seeds, chosen.workers, chosen.size, chosen.models, dask=chosen.dask, **changes)
+    _show(table, corpus, chosen)
     return 0
 
 
@@ -222,6 +234,14 @@ def course_store(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def course_site(chosen: argparse.Namespace) -> int:
+    """Write the executed course as one HTML site that works from a folder, offline, sound included."""
+    from vcemo_lib import site
+
+    print(f"open {site.build(out=chosen.out)}")
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------- shared steps
 
 
@@ -233,16 +253,12 @@ def _parts(corpus: Corpus, split: str | None, seed: int) -> dict[str, Corpus]:
     return splits.given(corpus) if split == "given" else getattr(splits, split)(corpus, seed=seed)
 
 
-def _kinds(settings: Any) -> tuple[str, ...]:
+def _store(corpus: Corpus, settings: Any, text: str, model: str = "vcemo") -> Any:
     """The features that a model of these settings reads."""
-    kind = {"audio": settings.acoustic, "words": "words", "bert": "bert"}
-    return tuple(kind[modality] for modality in settings.modalities)
+    from vcemo_lib import features, models
 
-
-def _store(corpus: Corpus, settings: Any, text: str) -> Any:
-    from vcemo_lib import features
-
-    return features.compute(corpus, kinds=_kinds(settings), text=text)
+    kinds = (*(kind for modality in settings.modalities for kind in settings.kinds[modality]), *getattr(models.model_class(model), "also_reads", ()))
+    return features.compute(corpus, kinds=kinds, text=text)
 
 
 def _widths(store: Any) -> dict[str, int]:
@@ -263,6 +279,15 @@ def _write_manifest(corpus: Corpus, path: Path) -> None:
     if "votes" in table:
         table["votes"] = [" ".join(f"{label}:{count}" for label, count in votes.items()) for votes in table["votes"]]
     write_atomically(path, table.to_csv(lineterminator="\n"))
+
+
+def _show(table: pd.DataFrame, corpus: Corpus, chosen: argparse.Namespace) -> None:
+    """Print the summary of a sweep."""
+    from vcemo_lib import experiments
+
+    print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals from resampled speakers")
+    print(experiments.summary(table).to_string(float_format="{:.3f}".format))
+    print(f"kept in {chosen.out}")
 
 
 def _report(run: Run, said: Predictions, corpus: Corpus, store: Any, out: Path | None, **about: Any) -> None:
@@ -311,6 +336,18 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--text", choices=("gold", "asr"), default="gold", help="the manifest's words, or Whisper's")
         return added
 
+    def with_size(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added.add_argument("--size", choices=("tutorial", "paper"), default="tutorial", help="small, or as published")
+        added.add_argument("--epochs", type=int)
+        return added
+
+    def with_seeds(added: argparse.ArgumentParser, out: str) -> argparse.ArgumentParser:
+        added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+        added.add_argument("--workers", type=int, default=1, help="runs at once, each with one thread")
+        added.add_argument("--dask", metavar="ADDRESS", help="train on this Dask scheduler's workers (docs/cluster.md), tcp://host:8786 say")
+        added.add_argument("--out", type=Path, default=Path(out), help="the folder for the runs' results")
+        return added
+
     add(commands, "doctor", doctor)
     with_split(with_corpus(add(commands, "corpora", corpora), default=None))
 
@@ -322,14 +359,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--kinds", nargs="+", default=["mel", "words", "bert"], metavar="KIND")
     one.add_argument("--cache", type=Path, help="the folder to keep them in")
 
-    one = with_text(with_split(with_corpus(add(commands, "train", train))))
-    one.add_argument("--model", default="vcemo")
-    one.add_argument("--preset", choices=("tutorial", "paper"), default="tutorial")
-    one.add_argument("--modalities", nargs="+", choices=MODALITIES, default=list(MODALITIES), metavar="MODALITY")
-    one.add_argument("--epochs", type=int)
+    one = with_size(with_text(with_split(with_corpus(add(commands, "train", train)))))
+    one.add_argument("--model", default="vcemo", help="vcemo, or a rival: xu, yoon, mdre, umons, cme")
+    one.add_argument("--modalities", nargs="+", choices=MODALITIES, metavar="MODALITY", help="all that the model reads by default")
     one.add_argument("--batch-size", type=int)
     one.add_argument("--lr", type=float)
     one.add_argument("--alpha", type=float, help="the weight of SupCon; 0 for cross-entropy alone")
+    one.add_argument("--acoustic", choices=("mel", "whisper", "both"), help="what the audio branch hears: log-mel, Whisper's frames, or both")
     one.add_argument("--speaker-norm", action=argparse.BooleanOptionalAction)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--out", type=Path, default=Path("run"), help="the folder for model, checkpoint and results")
@@ -340,12 +376,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--part", choices=("train", "val", "test", "all"), default="test")
     one.add_argument("--out", type=Path, help="the folder for results.json")
 
-    one = with_text(with_split(with_corpus(add(commands, "ablate", ablate))))
-    one.add_argument("--preset", choices=("tutorial", "paper"), default="tutorial")
-    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    one.add_argument("--epochs", type=int)
-    one.add_argument("--workers", type=int, default=1, help="runs at once, each with one thread")
-    one.add_argument("--out", type=Path, default=Path("run/ablation"), help="the folder for the runs' results")
+    with_seeds(with_size(with_text(with_split(with_corpus(add(commands, "ablate", ablate))))), "run/ablation")
+
+    one = with_seeds(with_size(with_text(with_split(with_corpus(add(commands, "compare", compare))))), "run/compare")
+    one.add_argument("--models", nargs="+", metavar="NAME", help="rows of the tables, such as 'Xu 2019'; all by default")
+    one.add_argument("--word-times", default="voice", help="for CME: 'voice' (laid over the voiced frames) or a Whisper, such as base")
 
     one = add(commands, "predict", predict)
     one.add_argument("clips", nargs="+", help="audio files")
@@ -353,7 +388,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--whisper", default="base", help="the Whisper that transcribes")
     one.add_argument("--json", action="store_true", help="one JSON object a clip")
 
-    whole = commands.add_parser("course", help="Run, list or store the notebooks.")
+    whole = commands.add_parser("course", help="Run, list or store the notebooks, or make a site of them.")
     notebooks = whole.add_subparsers(required=True, metavar="action")
     one = add(notebooks, "run", course_run)
     one.add_argument("--lane", default="cpu", help="smoke, cpu or gpu")
@@ -363,4 +398,6 @@ def _parser() -> argparse.ArgumentParser:
     add(notebooks, "list", course_list)
     one = add(notebooks, "store", course_store)
     one.add_argument("--only", nargs="+", metavar="NN", help="these notebooks, by number or name")
+    one = add(notebooks, "site", course_site)
+    one.add_argument("--out", type=Path, help="the folder to write; build/site by default. What lies in it is replaced")
     return parser

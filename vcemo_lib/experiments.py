@@ -1,7 +1,7 @@
 """Experiments as data: many settings, many seeds, one tidy table. Every finished run is one JSON file.
 
 A sweep that is killed goes on with the runs that have no file yet. Runs are independent, so they may share
-the machine's cores, or a Dask cluster: joblib hands them out.
+the machine's cores, or a Dask cluster (docs/cluster.md): joblib hands them out.
 
 >>> table = ablate(store, parts, out="build/ablation", seeds=range(3), workers=2)
 >>> summary(table)
@@ -15,7 +15,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.evaluation import METRICS, bootstrap, interval, paired_bootstrap
+from vcemo_lib.evaluation import METRICS, bootstrap, from_counts, interval, paired_bootstrap
 from vcemo_lib.models.settings import Settings, tutorial
 from vcemo_lib.paths import write_atomically
 
@@ -42,6 +43,26 @@ TABLE3: dict[str, tuple[str, ...]] = {  # the paper's Table 3, in its order and 
     "Embeddings + BERT + Acoustic": ("audio", "words", "bert"),
 }
 
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {  # the paper's Tables 1 and 2: name -> model, and what differs from its settings
+    "Xu 2019": ("xu", {}),
+    "Yoon 2018 (MDRE)": ("mdre", {}),
+    "Yoon 2019 (MHA-2)": ("yoon", {}),
+    "UMONS 2020": ("umons", {}),
+    "CME 2021": ("cme", {}),
+    "VCEMO, audio and words": ("vcemo", {"modalities": ("audio", "words"), "alpha": 0.0}),  # reads what the others read
+    "VCEMO": ("vcemo", {"alpha": 0.0}),
+    "VCEMO + SupCon": ("vcemo", {}),
+}
+
+SUPCON: dict[str, dict[str, Any]] = {  # training without SupCon and with it: name -> what differs from the settings (sections 3.4, 3.5)
+    "alpha 0": {"alpha": 0.0},
+    "alpha 0.1": {"alpha": 0.1},  # the paper's on VCEMO
+    "alpha 1": {"alpha": 1.0},
+    "alpha 0.1, queue": {"alpha": 0.1, "queue": 1024, "momentum": 0.99},  # at 0.999 a short run would leave the slow copy at its random start
+    "alpha 0.1, two views": {"alpha": 0.1, "views": 2},
+}
+DIALLED = ("alpha 0", "alpha 1")  # of SUPCON, compared on each of `corpora.sim.dials`: SupCon with as much weight as cross-entropy
+
 
 def run(
     configs: Mapping[str, Config],
@@ -52,19 +73,23 @@ def run(
     workers: int | None = 1,
     keep_models: bool = False,
     progress: bool = True,
+    dask: str | None = None,
 ) -> pd.DataFrame:
     """Train every config with every seed and score it on the test part, or read what an earlier call left in `out`.
 
     workers      1: one after the other, each with all cores. More: that many processes with one thread each, which
-                 for small models is faster. None: whatever `joblib.parallel_config` says, a Dask cluster for one.
+                 for small models is faster. None: whatever `joblib.parallel_config` says.
     keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), and resume within a run
+    dask         the address of a Dask scheduler, "tcp://host:8786": its workers train, one run each at a time, and a
+                 run whose worker dies is done again by another. Features and checkpoints are read and written where
+                 the worker is, so cache and `out` must be on a disk that all see; results come back by the network.
 
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch, epochs,
     seconds, parameters, file. A run is known by its model, settings, seed, data and features: change any, and it is
     another run.
     """
     import pandas as pd
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
     if "test" not in parts:
@@ -78,15 +103,15 @@ def run(
             fact = {"config": config, "model": model, "seed": int(seed), "settings": settings.as_dict(), **about}
             jobs.append((fact, Path(out) / f"{_file_name(fact)}.json"))
     waiting = [(fact, path) for fact, path in jobs if not path.exists()]
-    tasks = [delayed(_one)(fact, path, store, parts, keep_models, workers != 1) for fact, path in waiting]
-    if workers == 1 or not tasks:
-        done: Iterable = (function(*args) for function, args, _ in tasks)
-    else:
-        chosen = {} if workers is None else {"backend": "loky", "n_jobs": workers, "inner_max_num_threads": 1}
-        with parallel_config(**chosen) if chosen else _nothing():
-            done = Parallel(return_as="generator_unordered" if chosen else "list")(tasks)
-    for _ in tqdm(done, "runs", len(jobs), initial=len(jobs) - len(waiting), leave=False, disable=not progress):
-        pass
+    apart = bool(dask) or workers != 1
+    tasks = [delayed(_one)(fact, path.absolute(), store, parts, keep_models, apart) for fact, path in waiting]
+    with _workers(workers, dask) if tasks else nullcontext():
+        if apart and tasks:
+            done: Iterable = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        else:
+            done = (function(*args) for function, args, _ in tasks)
+        for path, result in tqdm(done, "runs", len(jobs), initial=len(jobs) - len(waiting), leave=False, disable=not progress):
+            write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps what is done
     return pd.DataFrame([_row(path) for _, path in jobs])
 
 
@@ -98,11 +123,73 @@ def ablate(
     settings: Settings | None = None,
     workers: int | None = 1,
     progress: bool = True,
+    dask: str | None = None,
 ) -> pd.DataFrame:
     """Re-run the paper's Table 3: seven choices of modalities, without SupCon as there (section 4.4)."""
     settings = settings or tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
     configs = {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
-    return run(configs, store, parts, out, seeds, workers, progress=progress)
+    return run(configs, store, parts, out, seeds, workers, progress=progress, dask=dask)
+
+
+def peers(
+    store: Any,
+    parts: Mapping[str, Any],
+    out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2),
+    workers: int | None = 1,
+    size: str = "tutorial",
+    names: Iterable[str] | None = None,
+    progress: bool = True,
+    dask: str | None = None,
+    **changes: Any,
+) -> pd.DataFrame:
+    """Re-run the paper's Tables 1 and 2 (section 4.3): every rival and VCEMO, on the same parts, features and loop.
+
+    store    with the kinds "mel", "words", "bert" and "word_spans"
+    size     "tutorial": all small and trained alike, so that only the architectures differ; "paper": VCEMO as in `paper()`
+             and each rival as its authors published it
+    names    some of `PEERS`; all by default
+    changes  settings that all get, epochs for one
+    """
+    configs = peer_configs(store, len(parts["train"].labels), size, names, **changes)
+    return run(configs, store, parts, out, seeds, workers, progress=progress, dask=dask)
+
+
+def peer_configs(store: Any, classes: int, size: str = "tutorial", names: Iterable[str] | None = None, **changes: Any) -> dict[str, Config]:
+    """Name -> (model, settings) of each of `PEERS`, as `run` wants them."""
+    from vcemo_lib.models import settings_for
+
+    chosen = {name: PEERS[name] for name in names or PEERS if name in PEERS}
+    if unknown := set(names or ()) - set(chosen):
+        raise VcemoError(f"no peer is called {', '.join(sorted(unknown))}", do=f"choose among {', '.join(PEERS)}")
+    common = {"bert_width": store.width("bert"), "acoustic": "mel"} | changes  # the paper's input, and the one that all can read
+    return {name: (model, settings_for(model, size, classes, **different | common)) for name, (model, different) in chosen.items()}
+
+
+def over_dials(
+    store: Any,
+    dials: Mapping[str, Mapping[str, Any]],
+    out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2),
+    settings: Settings | None = None,
+    workers: int | None = 1,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train without and with SupCon (`DIALLED`) on every setting of the dials (`corpora.sim.dials`): configs "setting, alpha".
+
+    These training parts are small, so by default each run goes through its part twice as often as `tutorial()` does.
+    """
+    import pandas as pd
+
+    if settings is None:
+        settings = tutorial(bert_width=store.width("bert"))
+        settings = settings.but(epochs=2 * settings.epochs, patience=2 * settings.patience)
+    seeds = tuple(seeds)
+    tables = []
+    for name, parts in dials.items():
+        configs = {f"{name}, {of}": settings.but(**SUPCON[of]) for of in DIALLED}
+        tables.append(run(configs, store, parts, out, seeds, workers, progress=progress))
+    return pd.concat(tables, ignore_index=True)
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted"), n: int = 2000) -> pd.DataFrame:
@@ -144,6 +231,43 @@ def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
     if not np.array_equal(y, y_again):
         raise VcemoError(f"{a!r} and {b!r} were scored on different utterances", do="run both on the same parts")
     return paired_bootstrap(y, said_a, said_b, groups, n, classes=classes)
+
+
+def compare_gains(table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua", n: int = 1000) -> dict[str, float]:
+    """Is the gain of one pair of configs (a over b) larger than that of another? {"value", "low", "high"} of gain minus gain.
+
+    All four are scored on the same resampled speakers, the seeds that all have pooled.
+    """
+    names = (*first, *second)
+    if missing := [name for name in names if name not in set(table.config)]:
+        raise VcemoError(f"no config is called {missing[0]!r}", do=f"choose among {', '.join(table.config.unique())}")
+    common = set.intersection(*(set(table.seed[table.config == name]) for name in names))
+    pooled = [_pooled(table[(table.config == name) & table.seed.isin(common)].sort_values("seed")) for name in names]
+    y, _, speakers, classes = pooled[0]
+    if not common or any(not np.array_equal(y, other[0]) for other in pooled):
+        raise VcemoError("the four were not scored on the same utterances with the same seeds", where="compare_gains", do="run them on the same test part")
+    cells = [np.asarray(y) * classes + said for _, said, _, _ in pooled]  # (N,) each
+
+    def gain_over_gain(rows: np.ndarray) -> float:
+        a, b, c, d = (from_counts(np.bincount(one[rows], minlength=classes**2).reshape(classes, classes))[metric] for one in cells)
+        return float((a - b) - (c - d))
+
+    return interval(gain_over_gain, speakers, n)
+
+
+def all_pairs(table: pd.DataFrame, metric: str = "ua", n: int = 2000) -> pd.DataFrame:
+    """Every config against every other by `compare`, best first: a, b, difference, low, high, p and p_holm.
+
+    Of many tests some come out small by chance; `p_holm` (Holm 1979) is what p must be judged by when all are looked at.
+    """
+    import pandas as pd
+
+    order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
+    pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
+    found = pd.DataFrame([{"a": a, "b": b, **compare(table, a, b, n).loc[metric, ["difference", "low", "high", "p"]]} for a, b in pairs])
+    by_p = found.p.sort_values(kind="stable")
+    holm = (by_p * np.arange(len(by_p), 0, -1)).cummax().clip(upper=1.0)  # the smallest p pays for all tests, the next for one less
+    return found.assign(p_holm=holm)
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -210,7 +334,7 @@ def agreement(live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] =
 
     Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same seed's),
     and low, high: where one further run falls 95 times in 100, if seeds scatter as the stored ones do (Student's
-    prediction interval; with three seeds it is wide). inside: whether the live one does.
+    prediction interval; with few seeds it is wide). inside: whether the live one does.
     """
     import pandas as pd
     from scipy.stats import t
@@ -230,10 +354,38 @@ def agreement(live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] =
     return pd.DataFrame(rows)
 
 
-def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool) -> Path:
-    """Train and score one run and write its file. In a process of its own it keeps to one thread."""
+@contextmanager
+def _workers(count: int | None, dask: str | None) -> Iterator[None]:
+    """Inside it, joblib's `Parallel` uses so many processes, or the workers of a Dask cluster."""
+    from joblib import parallel_config
+
+    if not dask:
+        with nullcontext() if count in (1, None) else parallel_config(backend="loky", n_jobs=count, inner_max_num_threads=1):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise VcemoError("Dask is not installed", do="pip install 'vcemo-lib[cluster]'") from error
+    try:
+        client = Client(dask, timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise VcemoError(f"no Dask scheduler answers: {error}", where=dask, do="start one, or correct the address") from error
+    with client:
+        if crowded := {threads for threads in client.nthreads().values() if threads > 1}:
+            # Runs in threads of one process would share torch's random numbers, and no result could be had again.
+            raise VcemoError(f"Dask workers with {max(crowded)} threads", where=dask, do="start them with --nthreads 1, as many as there are cores or GPUs")
+        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):  # a queue may let one wait
+            yield
+
+
+def _one(
+    fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Train and score one run, for the file at `path`. In a process of its own it keeps to one thread."""
     import torch
 
+    from vcemo_lib import __version__
     from vcemo_lib.models import build, parameters
     from vcemo_lib.training import device, fit
 
@@ -252,14 +404,14 @@ def _one(fact: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any],
         "parameters": parameters(model),
         "machine": {"device": _device_name(device()), "processor": platform.machine(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads(), "torch": torch.__version__,
+                    "python": platform.python_version(), "numpy": np.__version__, "vcemo_lib": __version__,
                     "date": datetime.now(UTC).isoformat(timespec="seconds")},
         "predictions": {
             "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
             "y_true": test.y_true.tolist(), "y_pred": test.y_pred.tolist(),
         },  # fmt: skip
     }
-    write_atomically(path, json.dumps(done, ensure_ascii=False))
-    return path
+    return path, done
 
 
 def _described(store: Any) -> dict[str, Any] | None:
@@ -304,8 +456,3 @@ def _pooled(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     together = (np.concatenate([np.asarray(s[key]) for s in said]) for key in ("y_true", "y_pred", "speakers"))
     return *together, len(said[0]["classes"])
 
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()

@@ -38,6 +38,15 @@ def mel(waves: Sequence[np.ndarray]) -> Arrays:
     return audio.log_mels(waves)
 
 
+def mel_altered(waves: Sequence[np.ndarray], version: int = 1) -> Arrays:
+    """Log-mel spectrograms (T, 80) of altered clips (section 4.2). What is drawn depends on the clip and `version` alone."""
+    from zlib import crc32
+
+    from vcemo_lib import audio
+
+    return audio.log_mels([audio.augment(wave, np.random.default_rng([version, crc32(wave.tobytes())])) for wave in waves])
+
+
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
     """Frames of Whisper's encoder, (T/2, 512) each for base. Not in the paper; its middle layers hear emotion best."""
     from vcemo_lib import asr
@@ -60,20 +69,38 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
     return text.load_bert(encoder).tokens(texts)
 
 
+def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled") -> Arrays:
+    """Which frames are each word's, (W, 2) in log-mel frames, of clips with their words; what CME 2021 aligns by.
+
+    times: "voice", words laid over the voiced frames by their characters (a guess, but a fast one); or the name of a
+    Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a frame or so.
+    """
+    from vcemo_lib import alignment, asr, audio, text
+
+    nlp = text.load_words(vectors)
+    waves, words = [wave for wave, _ in clips], [text.words(line, nlp) for _, line in clips]
+    if times == "voice":
+        return [alignment.over_voice(*pair) for pair in zip(words, audio.log_mels(waves), strict=True)]
+    heard = asr.transcribe(waves, times, word_times=True, progress=False)
+    return [alignment.from_times(said, one.words or ()) for said, one in zip(words, heard, strict=True)]
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a kind of feature is made: of sound or of words, by which function, and what its settings are by default."""
 
-    of: str  # "audio" or "text"
+    of: str  # "audio", "text", or "both"
     make: Callable[..., Arrays]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 KINDS: dict[str, Kind] = {
     "mel": Kind("audio", mel),
+    "mel_altered": Kind("audio", mel_altered, {"version": 1}),
     "words": Kind("text", words, {"vectors": "bundled"}),
     "bert": Kind("text", bert, {"encoder": "bundled"}),
     "whisper": Kind("audio", whisper, {"model": "base", "layer": 3}),
+    "word_spans": Kind("both", word_spans, {"times": "voice", "vectors": "bundled"}),
 }
 
 
@@ -86,14 +113,13 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def _version(kind: str, settings: Mapping[str, Any]) -> str:
     """What besides the settings' names decides the numbers: for bundled encoders, their checksums."""
-    from vcemo_lib import audio, text, weights
+    from vcemo_lib import alignment, audio, text, weights
 
-    if kind == "mel":
+    if kind in ("mel", "mel_altered"):
         return f"{audio.SAMPLE_RATE} {audio.N_FFT} {audio.HOP} {audio.N_MELS} {audio.LOG_FLOOR}"
-    name = {"words": text.BUNDLED_WORDS, "bert": text.BUNDLED_BERT}.get(kind)
-    if name and "bundled" in settings.values():
-        return weights.bundled_digest(name)
-    return ""
+    name = {"words": text.BUNDLED_WORDS, "word_spans": text.BUNDLED_WORDS, "bert": text.BUNDLED_BERT}.get(kind)
+    rule = f"{alignment.QUIET:g} {alignment.PAUSE} " if settings.get("times") == "voice" else ""
+    return rule + (weights.bundled_digest(name) if name and "bundled" in settings.values() else "")
 
 
 # ---- where it is kept ------------------------------------------------------------------------------------
@@ -153,6 +179,9 @@ class Shelf:
             self.rows += len(array)
         self._map = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_map": None}  # another process maps the file itself instead of being sent its content
+
     def __contains__(self, key: str) -> bool:
         return key in self.places
 
@@ -180,7 +209,7 @@ class FeatureStore:
     """The features of a corpus: `store.get("mel", utt_id)` -> (T, 80), and padded batches for the models."""
 
     shelves: dict[str, Shelf]
-    keys: dict[str, dict[str, str]]  # "audio" and "text" -> utt_id -> content key
+    keys: dict[str, dict[str, str]]  # "audio", "text" and "both" -> utt_id -> content key
     settings: dict[str, dict[str, Any]]
     text: str
 
@@ -227,7 +256,7 @@ def compute(
     """The features of every utterance; what is kept already is not computed again.
 
     text      "gold", the manifest's words, or "asr", those that Whisper heard
-    settings  vectors= and encoder= (names for vcemo_lib.text), model= and layer= (Whisper's encoder)
+    settings  vectors= and encoder= (names for vcemo_lib.text), model= and layer= (Whisper's encoder), times= (word_spans)
     Raises VcemoError for an unknown kind or setting, and for a clip that cannot be read, naming it.
     """
     from filelock import FileLock
@@ -238,10 +267,18 @@ def compute(
         raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=f"known are {', '.join(sorted(known))}")
     chosen = {kind: settings_of(kind, settings) for kind in kinds}
     keys: dict[str, dict[str, str]] = {}
-    if any(KINDS[kind].of == "audio" for kind in kinds):
+    made_of = {KINDS[kind].of for kind in kinds}
+    if made_of & {"audio", "both"}:
         keys["audio"] = {u: _sound_key(corpus, u) for u in corpus.ids}
-    if any(KINDS[kind].of == "text" for kind in kinds):
+    if made_of & {"text", "both"}:
         keys["text"] = {u: hashlib.sha256(corpus.text_of(u, text).encode("utf-8")).hexdigest() for u in corpus.ids}
+    if "both" in made_of:
+        keys["both"] = {u: f"{keys['audio'][u]} {keys['text'][u]}" for u in corpus.ids}
+    content_of = {
+        "audio": lambda u: _load(corpus, u),
+        "text": lambda u: corpus.text_of(u, text),
+        "both": lambda u: (_load(corpus, u), corpus.text_of(u, text)),
+    }
     shelves = {}
     for kind in kinds:
         shelf = shelves[kind] = shelf_of(kind, settings, cache)
@@ -253,7 +290,7 @@ def compute(
             bar = tqdm(total=len(todo), desc=f"{kind} features", leave=False, disable=not (progress and todo))
             for start in range(0, len(todo), BATCH):
                 part = todo[start : start + BATCH]
-                content = [_load(corpus, u) if of == "audio" else corpus.text_of(u, text) for _, u in part]
+                content = [content_of[of](u) for _, u in part]
                 shelf.append([key for key, _ in part], KINDS[kind].make(content, **chosen[kind]))
                 bar.update(len(part))
             bar.close()

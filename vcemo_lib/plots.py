@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,15 @@ def _labels(figure: Figure, words: Sequence[str]) -> tuple[list[str], dict[str, 
     return numbers, {}
 
 
+def _title(figure: Figure, title: str) -> None:
+    """The figure's title; what is Chinese in it becomes a number, as in `_labels`, where no font has it."""
+    runs = re.findall("[\u2e80-\u9fff\uff00-\uffef]+", title)
+    labels, font = _labels(figure, runs)
+    for run, label in zip(runs, labels, strict=True):
+        title = title.replace(run, label, 1)
+    figure.suptitle(title, fontsize=10, **font)
+
+
 def show(figure: Figure, alt: str) -> None:
     """Display a figure with its alternative text: what it shows, in words, for those who cannot see it.
 
@@ -141,7 +151,7 @@ def waveform_and_mel(wave: np.ndarray, mel: np.ndarray | None = None, title: str
     figure, (top, bottom) = _figure(7, 3.4, 2, 1, sharex=True, height_ratios=(1, 2))
     top.plot(np.arange(len(wave)) / audio.SAMPLE_RATE, wave, linewidth=0.4, color="#444444", rasterized=True)
     top.set(ylabel="amplitude", xlim=(0, seconds))
-    figure.suptitle(title, fontsize=10)
+    _title(figure, title)
     image = bottom.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, mel.shape[1]))
     bottom.set(xlabel="seconds", ylabel="mel band")
     figure.colorbar(image, ax=bottom, label="log energy", pad=0.01)
@@ -150,6 +160,38 @@ def waveform_and_mel(wave: np.ndarray, mel: np.ndarray | None = None, title: str
         for nth, (word, text) in enumerate(zip(words, texts, strict=True)):
             top.axvspan(word.start, word.end, color=_OKABE_ITO[6], alpha=(0.2, 0.45)[nth % 2], linewidth=0)
             top.text((word.start + word.end) / 2, 1.02, text, transform=top.get_xaxis_transform(), ha="center", **font)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def timeline(
+    peaks: Sequence[float], mel: np.ndarray, seconds: float, times: Sequence[float] = (), probabilities: Sequence[Sequence[float]] = (),
+    labels: Sequence[str] = LABELS, words: Sequence[Mapping[str, Any]] = (),
+) -> Figure:  # fmt: skip
+    """A clip over its seconds: waveform, log-mel, and how the prediction moves: probabilities (T, C) after `times` (T,).
+
+    `peaks` are the loudness of equal stretches (0 to 1), `mel` a picture (bands, frames, 3), `words` have text, start and end.
+    """
+    rows = 3 if len(times) else 2
+    figure, axes = _figure(7, 1.15 * rows + 0.9, rows, 1, sharex=True, height_ratios=(1, 1.5, 1.9)[:rows])
+    peaks = np.asarray(peaks)
+    middle = (np.arange(len(peaks)) + 0.5) * seconds / max(1, len(peaks))
+    axes[0].fill_between(middle, -peaks, peaks, color="#444444", linewidth=0)
+    axes[0].set(yticks=[], ylabel="wave", xlim=(0, seconds))
+    timed = [word for word in words if word["start"] is not None]
+    texts, font = _labels(figure, [word["text"] for word in timed])
+    for nth, (word, text) in enumerate(zip(timed, texts, strict=True)):
+        axes[0].axvspan(word["start"], word["end"], color=_OKABE_ITO[6], alpha=(0.2, 0.45)[nth % 2], linewidth=0)
+        axes[0].text((word["start"] + word["end"]) / 2, 1.04, text, transform=axes[0].get_xaxis_transform(), ha="center", **font)
+    axes[1].imshow(mel, aspect="auto", extent=(0, seconds, 0, 1), interpolation="nearest")
+    axes[1].set(yticks=[], ylabel="log-mel")
+    if len(times):
+        colours, table = palette(labels), np.asarray(probabilities)
+        for nth, label in enumerate(labels):
+            axes[2].plot(times, table[:, nth], color=colours[label], marker=_nth(label, _MARKERS, labels), markersize=4, linewidth=1.3, label=label)
+        axes[2].set(ylim=(-0.03, 1.03), ylabel="probability,\ngiven the clip so far")
+        axes[2].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes[-1].set(xlabel="seconds")
     return figure
 
 
@@ -311,7 +353,7 @@ def embedding(
         vectors = np.asarray(vectors, float)
         if len(vectors) != len(emotions):
             raise VcemoError(f"{len(vectors)} vectors for {len(emotions)} emotions", where=name or None)
-        flat = vectors if vectors.shape[1] == 2 else _to_two(vectors, method, seed)
+        flat = vectors if vectors.shape[1] == 2 else to_plane(vectors, method, seed)
         seaborn.scatterplot(
             x=flat[:, 0], y=flat[:, 1], hue=emotions, style=emotions, hue_order=labels, style_order=labels,
             palette=palette(labels), markers=markers, s=22, alpha=0.75, linewidth=0, ax=axis,
@@ -323,7 +365,8 @@ def embedding(
     return figure
 
 
-def _to_two(vectors: np.ndarray, method: str, seed: int) -> np.ndarray:  # (N, D) -> (N, 2)
+def to_plane(vectors: np.ndarray, method: str, seed: int) -> np.ndarray:
+    """Vectors (N, D) -> points (N, 2), by "pca" or "tsne"."""
     if method == "pca":
         from sklearn.decomposition import PCA
 
@@ -379,6 +422,63 @@ def intervals(
 
 
 @matplotlib.rc_context(_STYLE)
+def critical_difference(scores: Mapping[str, float], pairs: pd.DataFrame, level: float = 0.05, xlabel: str = "") -> Figure:
+    """Scores on a line, best on the right; a bar joins those between which no difference is shown (after Demšar 2006).
+
+    pairs  a row a pair, as `experiments.all_pairs` gives it: a, b and p_holm; a pair with p_holm below `level` differs
+    """
+    names = sorted(scores, key=scores.get)
+    apart = {frozenset((a, b)) for a, b, p in zip(pairs["a"], pairs["b"], pairs["p_holm"], strict=True) if p < level}
+    joined = []  # longest runs of neighbours no two of whom differ: (first, last)
+    for first in range(len(names)):
+        last = first
+        while last + 1 < len(names) and not any(frozenset((names[k], names[last + 1])) in apart for k in range(first, last + 1)):
+            last += 1
+        if last > first and (not joined or last > joined[-1][1]):
+            joined.append((first, last))
+    left, right = scores[names[0]], scores[names[-1]]
+    pad, half = max(right - left, 1e-6), -(-len(names) // 2)
+    figure, axis = _figure(7.2, 1.3 + 0.24 * half + 0.16 * len(joined))
+    bars, top = 0.5 * len(joined) + 0.6, 0.0
+    for nth, name in enumerate(names):  # the worse half is written on the left, the better on the right
+        worse = nth < half
+        y = -bars - 0.75 * (nth if worse else len(names) - 1 - nth)
+        end = left - 0.08 * pad if worse else right + 0.08 * pad
+        axis.plot([scores[name], scores[name], end], [top, y, y], color="#666666", linewidth=0.8)
+        axis.text(end, y, f" {name} {scores[name]:.1%} ", ha="right" if worse else "left", va="center", fontsize=8.5)
+    axis.plot(list(map(scores.get, names)), [top] * len(names), _MARKERS[0], color=_OKABE_ITO[4], markersize=5, zorder=3)
+    for nth, (first, last) in enumerate(joined):
+        y = -0.45 - 0.5 * nth
+        axis.plot([scores[names[first]] - 0.01 * pad, scores[names[last]] + 0.01 * pad], [y, y], color=_OKABE_ITO[5], linewidth=4, solid_capstyle="butt")
+    axis.set(xlim=(left - 0.75 * pad, right + 0.75 * pad), ylim=(-bars - 0.75 * half, 0.35), yticks=[])
+    axis.spines[["left", "right", "bottom"]].set_visible(False)
+    axis.spines["top"].set_visible(True)
+    axis.xaxis.set_ticks_position("top")
+    axis.xaxis.set_label_position("top")
+    axis.set_xticks([tick for tick in axis.get_xticks() if left - 0.2 * pad <= tick <= right + 0.2 * pad])
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if pad > 0.03 else f"{value:.1%}")
+    axis.set_xlabel(xlabel)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def trade_off(table: pd.DataFrame, cost: str, score: str = "value", low: str = "low", high: str = "high", xlabel: str = "", ylabel: str = "") -> Figure:
+    """What a score costs: a marker a row (named by the index) at its cost, on a logarithmic scale, with the score's interval."""
+    figure, axis = _figure(7.4, 3.2)
+    names = list(map(str, table.index))
+    for nth, (name, row) in enumerate(zip(names, table.to_dict("records"), strict=True)):
+        reach = [[max(row[score] - row[low], 0)], [max(row[high] - row[score], 0)]]
+        style = {"color": _OKABE_ITO[nth % 8], "markeredgecolor": "#222222", "markeredgewidth": 0.5, "capsize": 2.5, "elinewidth": 1}
+        axis.errorbar([row[cost]], [row[score]], yerr=reach, fmt=_MARKERS[nth % 8], markersize=7, label=name, **style)
+    axis.set(xscale="log", xlabel=xlabel or _plain(cost), ylabel=ylabel or _plain(score))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:,.10g}" if f"{value:e}"[0] in "2357" else "")
+    axis.grid(axis="y", linewidth=0.4)
+    figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
 def attention(
     weights: np.ndarray,
     rows: Sequence[str] | float,
@@ -386,21 +486,30 @@ def attention(
     row_title: str = "query",
     column_title: str = "key",
     title: str = "",
+    mel: np.ndarray | None = None,
 ) -> Figure:
     """Attention weights (Q, K) as a heat map, each row summing to one.
 
-    An axis is labelled by its words, or, given a number, in seconds at that many seconds a step.
+    An axis is labelled by its words, or, given a number, in seconds at that many seconds a step. Columns that are steps
+    of a sound may have its log-mel `mel` (T, 80) above them, on the same time.
     """
     weights = np.asarray(weights, float)
     if weights.ndim != 2:
         raise VcemoError(f"expected weights (queries, keys), not an array of shape {weights.shape}", do="choose a head")
-    figure, axis = _figure(6.4, min(4.5, 1.4 + 0.28 * weights.shape[0]))
+    height = min(4.5, 1.4 + 0.28 * weights.shape[0])
+    if mel is None:
+        figure, axis = _figure(6.4, height)
+    else:
+        figure, (above, axis) = _figure(6.4, height + 1.5, 2, 1, sharex=True, height_ratios=(1.5, height))
+        above.imshow(np.asarray(mel, float).T, origin="lower", aspect="auto", cmap="magma", extent=(-0.5, weights.shape[1] - 0.5, 0, np.shape(mel)[1]))
+        above.set(ylabel="mel band", title=title)
+        title = ""
     image = axis.imshow(weights, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
     axis.spines[:].set_visible(False)
     for which, names, length in (("y", rows, weights.shape[0]), ("x", columns, weights.shape[1])):
         if isinstance(names, int | float):
             ticks = np.linspace(0, length - 1, min(length, 6))
-            getattr(axis, f"set_{which}ticks")(ticks, [f"{tick * names:.1f} s" for tick in ticks])
+            getattr(axis, f"set_{which}ticks")(ticks - 0.5, [f"{tick * names:.1f} s" for tick in ticks])  # where the step begins
             continue
         if len(names) != length:
             raise VcemoError(f"{len(names)} names for {length} {row_title if which == 'y' else column_title} steps")
@@ -478,7 +587,7 @@ def curves(
 @matplotlib.rc_context(_STYLE)
 def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str], seed: int = 0) -> Figure:
     """Words as dots with their texts beside them: vectors (N, D), brought to two dimensions by their main axes (PCA)."""
-    points = _to_two(np.asarray(vectors, float), "pca", seed)
+    points = to_plane(np.asarray(vectors, float), "pca", seed)
     kinds = list(dict.fromkeys(groups))
     figure, axis = _figure(6.4, 4.2)
     labels, font = _labels(figure, texts)
@@ -506,12 +615,16 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @matplotlib.rc_context(_STYLE)
-def diagram(boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tuple[str, str]], size: tuple[float, float] = (7.4, 4.2)) -> Figure:
-    """Boxes with texts, {"name": (x, y, "text")} with x and y from 0 to 1, and arrows between them by name."""
+def diagram(
+    boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tuple[str, str]], size: tuple[float, float] = (7.4, 4.2), bold: Sequence[str] = ()
+) -> Figure:
+    """Boxes with texts, {"name": (x, y, "text")} with x and y from 0 to 1, and arrows between them by name; `bold` ones stand out."""
     figure, axis = _figure(*size)
     drawn = {}
     for name, (x, y, text) in boxes.items():
         style = {"boxstyle": "round,pad=0.45", "facecolor": "#E8F1F8", "edgecolor": _OKABE_ITO[4], "linewidth": 1}
+        if name in bold:
+            style |= {"facecolor": "#FCE9CC", "edgecolor": _OKABE_ITO[0], "linewidth": 2}
         drawn[name] = axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
     for start, end in arrows:
         (x0, y0, _), (x1, y1, _) = boxes[start], boxes[end]

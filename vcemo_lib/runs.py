@@ -92,7 +92,7 @@ def predict(model: nn.Module, part: Features, classes: tuple[str, ...]) -> Predi
 
 def kinds_of(model: nn.Module) -> list[str]:
     """The features that a model reads, the longest sequence first."""
-    return [model.kinds[m] for m in model.settings.modalities]
+    return [*(model.kinds[m] for m in model.settings.modalities), *getattr(model, "also_reads", ())]
 
 
 @dataclass
@@ -131,7 +131,8 @@ class Run:
         speakers = sorted(self.scaler.by_speaker)
         tensors = checkpoint.prefixed("model", self.model.state_dict())
         tensors |= checkpoint.prefixed("overall", {k: torch.stack(m) for k, m in self.scaler.overall.items()})  # (2, width)
-        tensors |= checkpoint.prefixed("speaker", {str(i): torch.stack(self.scaler.by_speaker[s]) for i, s in enumerate(speakers)})
+        for i, speaker in enumerate(speakers):
+            tensors |= checkpoint.prefixed(f"speaker.{i}", {k: torch.stack(m) for k, m in self.scaler.by_speaker[speaker].items()})
         facts = {
             "name": self.model.name, "settings": self.settings.as_dict(), "widths": dict(self.model.widths),
             "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch, "seed": self.seed,
@@ -149,7 +150,7 @@ class Run:
         model = build(facts["name"], Settings.from_dict(facts["settings"]), facts["widths"])
         model.load_state_dict(checkpoint.under("model", tensors))
         overall = {kind: tuple(m) for kind, m in checkpoint.under("overall", tensors).items()}
-        by_speaker = {s: tuple(tensors[f"speaker.{i}"]) for i, s in enumerate(facts["speakers"])}
+        by_speaker = {s: {k: tuple(m) for k, m in checkpoint.under(f"speaker.{i}", tensors).items()} for i, s in enumerate(facts["speakers"])}
         return cls(
             model.to(device()).eval(), Scaler(overall, by_speaker), pd.DataFrame(facts["history"]).set_index("epoch"),
             facts["best_epoch"], facts["seconds"], facts["seed"], tuple(facts["classes"]), facts["identity"], store,

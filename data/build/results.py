@@ -22,6 +22,58 @@ def stored(name: str) -> pd.DataFrame:
     return table.sort_values(["config", "seed"], key=lambda c: c.map(order) if c.name == "config" and name == "ablation" else c)
 
 
+def rivals() -> list[str]:
+    """The paper's rivals beside VCEMO, and what its step over them is made of; nothing until they have been run."""
+    if not any((repo_data() / "expected" / "results" / "compare").glob("*.json")):
+        return []
+    runs = stored("compare").sort_values("config", key=lambda c: c.map(list(experiments.PEERS).index), kind="stable")
+    lines = ["The rivals of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says what is equal):", "", "| model | WA | UA | parameters |", "|---|---|---|---|"]
+    for config, row in experiments.summary(runs).iterrows():
+        cells = [f"{row[m, 'mean']:.1%} ({row[m, 'low']:.1%} to {row[m, 'high']:.1%})" for m in ("wa", "ua")]
+        lines.append(f"| {config} | {' | '.join(cells)} | {row['runs', 'parameters']:,.0f} |")
+    lines += ["", "| step | difference in WA | in UA |", "|---|---|---|"]
+    same, whole, con = list(experiments.PEERS)[-3:]
+    steps = {f"architecture: over {name}": (same, name) for name, (model, _) in experiments.PEERS.items() if model != "vcemo"}
+    for step, (a, b) in (steps | {"inputs: BERT as well": (whole, same), "loss: SupCon as well": (con, whole)}).items():
+        paired = experiments.compare(runs, a, b)
+        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
+        lines.append(f"| {step} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def benchmarks() -> dict[str, dict]:
+    """What `make bench` wrote: name -> figures."""
+    files = sorted((repo_data() / "expected" / "bench").glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def machine_of(one: dict) -> str:
+    """The machine of a benchmark, whatever its load was."""
+    machine = one["machine"]
+    parts = [machine["gpu"], machine["processor"], f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}"]
+    return ", ".join(filter(None, parts))
+
+
+def speeds() -> list[str]:
+    """What `make bench` found to be how much faster than the plain way: a table for each machine that it ran on."""
+    tables: dict[str, list[str]] = {}
+    for one in benchmarks().values():
+        if "ratio" in one:
+            row = f"| {one['what']} | {one['against']} | {one['ratio']:.1f} | {one['note']} |"
+            tables.setdefault(machine_of(one), []).append(row)
+    lines: list[str] = []
+    for machine, rows in tables.items():
+        lines += [f"Speed by `make bench`, as a ratio in one run, on {machine}:", ""]
+        lines += ["| what | against | times as fast | |", "|---|---|---|---|", *rows, ""]
+    return lines
+
+
+def again_lines() -> list[str]:
+    """Whether the encoders' figures came out again in `make bench`."""
+    one = benchmarks().get("encoders")
+    return [f"Measured again by `make bench` on {machine_of(one)}: at most {one['moved']:.3f} away.", ""] if one else []
+
+
 def section() -> str:
     """The section's text."""
     data = repo_data()
@@ -54,6 +106,7 @@ def section() -> str:
         lines.append(f"| {config.removeprefix('alpha ')} | {' | '.join(cells)} |")
     lines += [
         "",
+        *rivals(),
         f"Whisper base on it: CER {about['cer_whisper_base']['all']:.1%} (after sifting; {about['sifted']['cer_before']:.1%} before). Prosody of the "
         f"finished sound: {about['prosody_within_human_spread']['inside']} of {about['prosody_within_human_spread']['of']} shifts within one human "
         "between-speaker spread.",
@@ -64,6 +117,8 @@ def section() -> str:
         "|---|---|",
         *[f"| {name} | {value['macro_f1']:.3f} ± {value['spread']:.3f} |" for name, value in encoders["encoders"].items()],
         "",
+        *again_lines(),
+        *speeds(),
     ]
     return "\n".join(lines)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-
 import librosa
 import numpy as np
-from machine import describe, timed
+from machine import arguments, describe, in_turns, keep
 
 from vcemo_lib import audio
 from vcemo_lib.corpora import load_corpus
@@ -21,23 +19,24 @@ def plain(wave: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--clips", type=int, default=300)
-    corpus = load_corpus("sim")
-    chosen = np.linspace(0, len(corpus) - 1, min(parser.parse_args().clips, len(corpus))).astype(int)
+    parser.add_argument("--repeats", type=int, default=7)
+    options, corpus = parser.parse_args(), load_corpus("sim")
+    chosen = np.linspace(0, len(corpus) - 1, min(options.clips, len(corpus))).astype(int)
     waves = [audio.load(corpus.path(corpus.ids[i])) for i in chosen]
-    plain(waves[0])
-    audio.log_mels(waves[:8])
-    with timed() as slow:
-        theirs = [plain(wave) for wave in waves]
-    with timed() as fast:
-        ours = audio.log_mels(waves)
+    theirs, ours = [plain(wave) for wave in waves], audio.log_mels(waves)  # which warms both up
     apart = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    slow, fast = in_turns([lambda: [plain(wave) for wave in waves], lambda: audio.log_mels(waves)], options.repeats)
     print(f"{len(waves)} clips, {np.mean([len(wave) for wave in waves]) / audio.SAMPLE_RATE:.1f} s each on average; {describe()}")
     print(f"{'way':28s} {'clips/s':>8s} {'processor ms/clip':>18s}")
     for name, taken in (("librosa, a loop", slow), ("audio.log_mels", fast)):
         print(f"{name:28s} {len(waves) / taken.wall:8.0f} {1000 * taken.cpu / len(waves):18.2f}")
-    print(f"ratio: {slow.wall / fast.wall:.1f} in clips a second, {slow.cpu / fast.cpu:.1f} in processor time; at most {apart:.1e} apart")
+    wall, cpu = slow.wall / fast.wall, slow.cpu / fast.cpu
+    print(f"ratio: {wall:.1f} in clips a second, {cpu:.1f} in processor time (medians of {options.repeats}); at most {apart:.1e} apart")
+    if options.write:
+        note = f"at most {apart:.0e} apart"
+        keep("audio", what="`audio.log_mels`", against="librosa, clip by clip", ratio=wall, note=note, ratio_cpu=cpu, clips=len(waves))
 
 
 if __name__ == "__main__":

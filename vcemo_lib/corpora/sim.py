@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vcemo_lib.corpora.corpus import Corpus, from_table, read_table
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAPER_RARE = 0.025  # fear and surprise together, as the paper's test parts give away (748 utterances with six classes, 730 with four)
 
 
 def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
@@ -21,3 +29,69 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
         table = table[table["paper_mix"] == "1"]
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
+
+
+# ---- dials: other training parts of the same size, drawn from a given one ------------------------------------
+
+
+def agreement(corpus: Corpus) -> pd.Series:
+    """Did the raters agree? utt_id -> "unanimous" or "split"; the name of the series is `votes`."""
+    return corpus.table["votes"].map(lambda votes: "unanimous" if max(votes.values()) == sum(votes.values()) else "split").rename("votes")
+
+
+def by_votes(corpus: Corpus, seed: int = 0) -> dict[str, Corpus]:
+    """The dial of ambiguity: {"unanimous", "split"}, as many utterances of each emotion in both, drawn by `seed`."""
+    kinds = {kind: corpus.subset(agreement(corpus) == kind, f"{corpus.name}, {kind}") for kind in ("unanimous", "split")}
+    have = [part.table["emotion"].value_counts() for part in kinds.values()]
+    wanted = {label: int(min(count.get(label, 0) for count in have)) for label in corpus.labels}
+    return {kind: _draw(part, wanted, seed) for kind, part in kinds.items()}
+
+
+def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, Corpus]:
+    """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each, drawn by `seed`.
+
+    "paper's mix" has fear and surprise at 2.5 % together and the others as they are to each other. By default the size is
+    the largest that the rarest emotion allows. Raises VcemoError where an emotion has too few utterances for the size.
+    """
+    counts = corpus.table["emotion"].value_counts().reindex(corpus.labels, fill_value=0)
+    size = size or int(counts.min()) * len(corpus.labels)
+    rare = counts.index.isin(["fear", "surprise"])
+    mixes = {
+        "balanced": counts * 0 + 1.0,
+        "as it is": counts.astype(float),
+        "paper's mix": counts * rare / counts[rare].sum() * PAPER_RARE + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
+    }
+    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), _whole(mix / mix.sum() * size), seed) for name, mix in mixes.items()}
+
+
+def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:
+    """Every setting of both dials -> parts with that training part; all are of about one size, so that size is no cause.
+
+    Validation and test part stay as they are: whole, with votes and emotions of every kind.
+    """
+    votes = by_votes(parts["train"], seed)
+    rarest = int(parts["train"].table["emotion"].value_counts().reindex(parts["train"].labels, fill_value=0).min())
+    size = min(len(votes["split"]), rarest * len(parts["train"].labels))
+    return {name: {**parts, "train": train} for name, train in (votes | by_mix(parts["train"], size, seed)).items()}
+
+
+def _draw(corpus: Corpus, wanted: Mapping[str, int], seed: int) -> Corpus:
+    """So many utterances of each emotion, in the corpus' order."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    chosen: set[str] = set()
+    for label, number in wanted.items():
+        ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy()
+        if number > len(ids):
+            raise VcemoError(f"{number} utterances of {label} wanted, there are {len(ids)}", where=corpus.name, do="choose a smaller size")
+        chosen.update(rng.permutation(ids)[:number])
+    return corpus.subset([u for u in corpus.ids if u in chosen])
+
+
+def _whole(wanted: pd.Series) -> dict[str, int]:
+    """Whole numbers with the same sum: rounded down, then the largest remainders up."""
+    floor = wanted.astype(int)
+    up = (wanted - floor).nlargest(round(wanted.sum()) - int(floor.sum())).index
+    floor[up] += 1
+    return floor.to_dict()

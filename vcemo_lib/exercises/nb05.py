@@ -219,6 +219,14 @@ QUIZ = (
         ),
     ),
     Question(
+        "You train on the unanimous utterances only, and on all of them. The second model is better. Did the ambiguous labels help?",
+        (
+            ("Yes: the only thing that changed is the ambiguity.", False, "The size changed too, and the mix of emotions. More utterances help whatever their labels are like."),
+            ("One cannot tell: draw both parts with the same size and as many of each emotion.", True, "Then what is left is what the raters agreed on. That is how the dials of this notebook are turned."),
+            ("One can tell if the test part is unanimous as well.", False, "That changes what is asked, not what was learned from. The test part has to be the same for both."),
+        ),
+    ),
+    Question(
         "What must a checkpoint hold, so that a resumed run ends like one that was never stopped?",
         (
             ("The weights.", False, "Adam also keeps two averages for every weight, and the schedule must know its step."),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.settings import MODALITIES, Settings, paper, tutorial
 from vcemo_lib.models.vcemo import VCEMO, Output
 
-__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "model_class", "paper", "parameters", "tutorial"]
+__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "model_class", "paper", "parameters", "settings_for", "tutorial"]
 
 MODELS = {  # name -> module:class, imported when it is built
     "vcemo": "vcemo_lib.models.vcemo:VCEMO",
@@ -49,6 +50,15 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return cls(settings, widths)
+
+
+def settings_for(name: str = "vcemo", size: str = "tutorial", classes: int = 6, **changes: Any) -> Settings:
+    """A model's settings: "tutorial", small and trained like all the others, or "paper", as its authors published it."""
+    ours = {"tutorial": tutorial, "paper": paper}
+    if size not in ours:
+        raise VcemoError(f"there is no size {size!r}", do=f"choose one of {', '.join(ours)}")
+    theirs = getattr(model_class(name), {"tutorial": "tutorial", "paper": "published"}[size], ours[size])
+    return theirs(classes, **changes)
 
 
 def parameters(model: nn.Module) -> int:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from vcemo_lib.errors import VcemoError
 
-KINDS = ("mel", "words", "bert", "whisper")
-
 
 @dataclass
 class Batch:
@@ -30,8 +28,9 @@ class Batch:
     bert_len: Tensor | None = None  # (B,)
     whisper: Tensor | None = None  # (B, T/2, 512)  frames of Whisper's encoder, 20 ms apart
     whisper_len: Tensor | None = None  # (B,)
-    labels: Tensor | None = None  # (B,) class indices
     word_spans: Tensor | None = None  # (B, W, 2)  start and end of each word in log-mel frames; (0, 0): not known
+    word_spans_len: Tensor | None = None  # (B,)
+    labels: Tensor | None = None  # (B,) class indices
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,15 +41,13 @@ class Batch:
         ids: Sequence[str],
         features: Mapping[str, Sequence[np.ndarray]],
         labels: Sequence[int] | np.ndarray | None = None,
-        word_spans: Sequence[np.ndarray] | None = None,
     ) -> Batch:
-        """Pad one list of (rows, width) arrays for each kind into a batch; word_spans: one (W, 2) an utterance."""
+        """Pad one list of (rows, width) arrays for each kind into a batch."""
         padded: dict[str, Tensor] = {}
         for kind, arrays in features.items():
             padded[kind], padded[f"{kind}_len"] = pad(arrays)
         known = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.int64)
-        spans = None if word_spans is None else pad(word_spans)[0]  # (B, W, 2)
-        return cls(ids=list(ids), labels=known, word_spans=spans, **padded)
+        return cls(ids=list(ids), labels=known, **padded)
 
     def sequence(self, kind: str) -> tuple[Tensor, Tensor]:
         """The values (B, T, width), zero where padded, and their mask (B, T), True where real.

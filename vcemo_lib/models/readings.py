@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ READINGS = (
     Reading("epochs", 2, "4.2: '50 steps'", "50 updates (two epochs) would not fill the queue: epochs", "training"),
     Reading("lr", 1e-4, "4.2: 1e-5 on VCEMO, 1e-4 on IEMOCAP", "1e-5 is little for a model trained from nothing", "training"),
     Reading("select", "ua", "4.3: the epoch by validation", "by accuracy, it seems; on IEMOCAP by the reported fold itself", "training"),
+    Reading("augment", 0, "4.2: noise at 30 dB SNR, pitch shift, time stretch", "how often and how much is not said", "training"),
     Reading("speaker_norm", True, "not mentioned", "ours; uses all clips of a test speaker, no labels", "training"),
 )
 
@@ -63,3 +65,40 @@ def readings(concerns: str | None = None) -> pd.DataFrame:
         if concerns in (None, r.concerns)
     ]
     return pd.DataFrame(rows).set_index("setting")
+
+
+CONCERNS = {"layers": "The model", "loss": "The loss", "training": "The training"}
+
+EQUAL = """`vcemo compare` (`experiments.peers`, notebook 07) trains the rivals and VCEMO on the same corpus, split and features and in the same
+loop. At `--size tutorial` the rivals' settings are made from `tutorial()`: optimizer, learning rate and schedule, epochs, batch size, weight
+decay, clipping, dropout (of sound and of text), modality dropout, per-speaker standardisation, augmentation, and the score that picks the
+epoch are equal for all. What differs: the architecture, and the few sizes in `SMALL` of each rival's class. The
+rivals read audio and words; VCEMO is there once with the same two and once with BERT. All hear log-mel. These settings were chosen for
+VCEMO on the validation part and not for each rival anew, which favours VCEMO, if anybody. At `--size paper` everybody has the values of its
+own authors, as far as they can be known.
+
+Where CME's word times come from is our reading, too: with `--word-times voice` (the default, and what the bundled results were made with) the
+words are laid over the voiced frames in proportion to their characters; with `--word-times base`, or another Whisper, they are Whisper's."""
+
+
+def page() -> str:
+    """The page docs/readings.md: all readings, what is not copied from the rivals, what a comparison makes equal."""
+    from vcemo_lib.models.baselines import faults
+
+    lines = ["# Readings", "", "Written by `python data/build/readings.py` from `vcemo_lib/models/readings.py`; a test compares the two.", "",
+             "The paper leaves sizes open and contradicts itself in places. Each such place is a field of `vcemo_lib.models.Settings`: change it with "
+             "`settings.but(...)`, and train.", ""]  # fmt: skip
+    for concerns, title in CONCERNS.items():
+        lines += [f"## {title}", "", *_markdown(readings(concerns), ("the paper", "the matter")), ""]
+    lines += ["## What a comparison makes equal", "", EQUAL, ""]
+    theirs = faults().rename(columns={"theirs": "their code or text", "here": "here instead"})
+    lines += ["## The rivals: what is not copied", "", *_markdown(theirs, theirs.columns), ""]
+    return "\n".join(lines)
+
+
+def _markdown(table: pd.DataFrame, prose: Sequence[str]) -> list[str]:
+    """A table's lines; what stands in the columns of `prose` is text, all else is code."""
+    head = [str(table.index.name), *table.columns]
+    rows = [[value if name in prose else f"`{value}`" for name, value in zip(head, row, strict=True)]
+            for row in table.reset_index().astype(object).to_numpy()]  # fmt: skip
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from vcemo_lib.models.attention import AttentionPool, CoAttention, Dropout, MeanPool, SelfAttention
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import AudioBranch, BertBranch, WordBranch
+from vcemo_lib.models.branches import AudioBranch, BertBranch, BothBranch, WordBranch
 from vcemo_lib.models.settings import Settings
 
 Tokens = tuple[Tensor, Tensor]  # values (B, T, d) and their mask (B, T)
@@ -61,7 +62,7 @@ class Fusion(nn.Module):
 class VCEMO(nn.Module):
     """The paper's model for any non-empty choice of its modalities.
 
-    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+
+    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames, where `acoustic` says so)
                                                            +- co-attention, added -+
     words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, concatenated
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
@@ -76,7 +77,8 @@ class VCEMO(nn.Module):
         super().__init__()
         self.settings = s = settings
         self.widths = {"mel": 80, "whisper": 512, "words": 300, "bert": s.bert_width} | dict(widths or {})
-        self.kinds = {"audio": s.acoustic, "words": "words", "bert": "bert"}  # what each modality reads
+        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each modality reads
+        self.also_reads = tuple(chain.from_iterable(s.kinds[m][1:] for m in s.modalities))  # and what beside it
         self.branches = nn.ModuleDict({m: self._branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
@@ -94,7 +96,13 @@ class VCEMO(nn.Module):
             return BertBranch(width_in, s.width, s.bert, s.text_dropout)
         if modality == "words":
             return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.text_dropout)
-        if s.acoustic == "whisper":
+        if s.acoustic == "both":
+            return BothBranch(*map(self._acoustic, s.kinds["audio"]))
+        return self._acoustic(s.acoustic)
+
+    def _acoustic(self, kind: str) -> nn.Module:
+        s, width_in = self.settings, self.widths[kind]
+        if kind == "whisper":
             return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.dropout, pool=s.audio_pool[0])
         return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_both_ways,
                            s.length, s.dropout)  # fmt: skip
@@ -102,7 +110,8 @@ class VCEMO(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
         attention: dict[str, Tensor | list[Tensor]] = {}
-        tokens = {m: branch(*batch.sequence(self.kinds[m])) for m, branch in self.branches.items()}
+        kinds = self.settings.kinds
+        tokens = {m: branch(*chain.from_iterable(map(batch.sequence, kinds[m]))) for m, branch in self.branches.items()}
         if self.training and self.settings.modality_dropout and len(tokens) > 1:
             tokens = self.lose_one(tokens)
         if self.fusion1:  # words and audio become one sequence on their common time

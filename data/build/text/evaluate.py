@@ -52,21 +52,30 @@ def macro_f1(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def main() -> None:
-    options = arguments(__doc__).parse_args()
-    torch.set_num_threads(1)
-    check_disjoint(training_lines(options.texts), options.texts)
-    posts = evaluation_lines(options.texts)
-    rows = json.loads((options.texts / "smp2020_usual_eval.json").read_text(encoding="utf-8"))
-    labels = np.array([row["label"] for row in rows])
+def posts_of(texts: Path) -> tuple[list[str], np.ndarray]:
+    """The evaluation posts and their labels, (N,)."""
+    rows = json.loads((texts / "smp2020_usual_eval.json").read_text(encoding="utf-8"))
+    return evaluation_lines(texts), np.array([row["label"] for row in rows])
+
+
+def features_of(posts: list[str]) -> dict[str, np.ndarray]:
+    """What is compared: the posts themselves (for TF-IDF) and the bundled encoders' features of them, (N, width)."""
     bert, nlp = text.load_bert(), text.load_words()
     empty = np.zeros((1, nlp.vocab.vectors_length), np.float32)
-    features = {
+    return {
         "TF-IDF, characters 1-3": np.array(posts, object),
         "vectors-zh": np.stack([np.concatenate([empty, text.word_vectors(post, nlp)]).sum(0) / max(1, len(text.words(post, nlp))) for post in posts]),
         "bert-mini-zh": bert.pooled(posts),
         "bert-mini-zh, [CLS]": bert.pooled(posts, "cls"),
     }
+
+
+def main() -> None:
+    options = arguments(__doc__).parse_args()
+    torch.set_num_threads(1)
+    check_disjoint(training_lines(options.texts), options.texts)
+    posts, labels = posts_of(options.texts)
+    nlp, features = text.load_words(), features_of(posts)
     known, vectors = load(options.work)
     if all(evaluation_key(post) in known for post in posts):
         features["teacher, 384 wide"] = vectors[[known[evaluation_key(post)] for post in posts]].astype(np.float32)

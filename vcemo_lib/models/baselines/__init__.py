@@ -54,6 +54,7 @@ class Rival(nn.Module):
     """
 
     name: ClassVar[str]
+    also_reads: ClassVar[tuple[str, ...]] = ()  # features beyond those of its modalities
     PUBLISHED: ClassVar[dict[str, Any]]  # the authors' values, each with its source
     SMALL: ClassVar[dict[str, Any]] = {}  # what differs from our tutorial(), beyond the modalities
 
@@ -62,8 +63,10 @@ class Rival(nn.Module):
         if set(settings.modalities) != {"audio", "words"}:
             raise VcemoError(f"the model {self.name!r} reads audio and words, not {settings.modalities!r}",
                              do="build it with modalities=('audio', 'words')")  # fmt: skip
+        if settings.acoustic == "both":
+            raise VcemoError(f"the model {self.name!r} reads one acoustic feature", do="build it with acoustic='mel' or 'whisper'")
         self.settings = settings
-        self.widths = {"mel": 80, "whisper": 512, "words": 300} | dict(widths or {})
+        self.widths = {"mel": 80, "whisper": 512, "words": 300, "word_spans": 2} | dict(widths or {})
         self.kinds = {"audio": settings.acoustic, "words": "words"}
         self.bands = -(-self.widths[settings.acoustic] // settings.audio_pool[1])  # F, what a frame is wide
 
@@ -74,6 +77,7 @@ class Rival(nn.Module):
             "modalities": ("audio", "words"),
             "modality_dropout": 0.0,  # none of them has it
             "alpha": 0.0,  # nor SupCon
+            "augment": 0,  # nor altered sound
             "weight_decay": 0.0,  # nor weight decay
         }
         return ours.paper(classes).but(**theirs | cls.PUBLISHED | changes)
@@ -81,8 +85,9 @@ class Rival(nn.Module):
     @classmethod
     def tutorial(cls, classes: int = 6, **changes: Any) -> Settings:
         """Small, and trained like our own `tutorial()`: optimizer, epochs, dropout, speaker statistics."""
-        small = {"modalities": ("audio", "words"), "alpha": 0.0}
-        return ours.tutorial(classes).but(**small | cls.SMALL | changes)
+        like = ours.tutorial(classes)
+        small = {"modalities": ("audio", "words"), "alpha": 0.0, "acoustic": "mel" if like.acoustic == "both" else like.acoustic}
+        return like.but(**small | cls.SMALL | changes)
 
     lose_one = VCEMO.lose_one  # a trick of training, which shall not decide a comparison of architectures
 

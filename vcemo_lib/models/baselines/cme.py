@@ -6,11 +6,8 @@ Sizes from the authors' code, tal-ai/FG_CME: NeoMeanMaxExcite_v2, the one that t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,9 +16,6 @@ from vcemo_lib.models.attention import Dropout
 from vcemo_lib.models.baselines import Output, Recurrent, Rival
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.settings import Settings
-
-if TYPE_CHECKING:
-    from vcemo_lib.asr import Word
 
 FRAMES_A_SECOND = {"mel": 100, "whisper": 50}
 
@@ -33,11 +27,12 @@ class CME(Rival):
     words  (B, W, 300) -> Linear (B, W, d), its gate from the word's sound
         -> both, each times 1 + sigmoid(gate), side by side (B, W, d + 2 C) -> BiLSTM -> maximum over the words
 
-    Which frames are a word's: `Batch.word_spans`. Without it (or for a word without a time) the words are spread
-    evenly over the clip, which is a guess: Mandarin words take about as long as one another, but pauses do not.
+    Which frames are a word's: the feature "word_spans" (see alignment.py). Words without a time are spread evenly over
+    the clip.
     """
 
     name = "cme"
+    also_reads = ("word_spans",)
     PUBLISHED = {
         "audio_pool": (1, 2),  # 80 bands averaged to their 40
         "conv_channels": (64, 128, 128),
@@ -114,24 +109,3 @@ def mean_and_max(x: Tensor, first: Tensor, end: Tensor, mask: Tensor) -> Tensor:
     pieces = x[utterance, step.clamp(max=x.shape[1] - 1)]  # (B, W, S, C)
     mean = pieces.masked_fill(~inside, 0.0).sum(dim=2) / (end - first)[..., None]  # (B, W, C)
     return torch.cat([mean, pieces.masked_fill(~inside, -math.inf).amax(dim=2)], dim=-1)
-
-
-def word_spans(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
-    """Start and end of a transcript's words in log-mel frames, (W, 2), from the times of what Whisper heard.
-
-    Whisper times Chinese by the character, the transcript is cut into words: the two are matched character by
-    character, so that they may differ. A word of which nothing was heard gets (0, 0): no time.
-    """
-    clock: list[tuple[str, float, float]] = []  # a character, its start and end in seconds
-    for word in heard:
-        share = (word.end - word.start) / max(1, len(word.text))
-        clock += [(c, word.start + i * share, word.start + (i + 1) * share) for i, c in enumerate(word.text)]
-    matches = SequenceMatcher(None, "".join(words), "".join(c for c, _, _ in clock), autojunk=False)
-    times = {block.a + i: clock[block.b + i][1:] for block in matches.get_matching_blocks() for i in range(block.size)}
-    spans, at = np.zeros((len(words), 2), np.float32), 0
-    for span, word in zip(spans, words, strict=True):
-        known = [times[i] for i in range(at, at + len(word)) if i in times]
-        if known:
-            span[:] = known[0][0] * FRAMES_A_SECOND["mel"], known[-1][1] * FRAMES_A_SECOND["mel"]
-        at += len(word)
-    return spans

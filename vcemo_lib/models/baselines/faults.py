@@ -60,7 +60,7 @@ FAULTS = (
     Fault("cme", "evaluation", "the epoch is chosen on the session that is reported",
           "validation chooses, test reports"),
     Fault("cme", "input", "forced alignment; the sound's gate is an embedding of the word's number",
-          "Whisper's word times, or words spread evenly; a linear layer on the word's vector"),
+          "Whisper's word times, or words laid over the voiced frames by their characters; a linear layer on the word's vector"),
 )
 # fmt: on
 
