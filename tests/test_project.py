@@ -127,7 +127,7 @@ def test_the_readme_tells_the_results_of_the_result_files() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert module.section() in readme
     count = len(module.stored("ablation"))
-    assert count == 21, "three seeds of seven rows"
+    assert count == 35, "five seeds of seven rows"
     assert {"asr", "audio", "encoders"} <= module.benchmarks().keys()
     for one in module.benchmarks().values():
         assert "ratio" not in one or f"| {one['what']} | {one['against']} | {one['ratio']:.1f} |" in readme

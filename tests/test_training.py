@@ -356,11 +356,13 @@ def in_processes(count: int, tmp_path: Path, runs: list[dict]) -> list[list[dict
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     flags = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
     launch = [sys.executable, "-m", "accelerate.commands.launch", *flags, f"--num_processes={count}", str(script)]
-    done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(count)]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two more processes import torch: minutes on a busy machine
 def test_two_processes_train_as_one(store, parts, tmp_path) -> None:
     """SupCon, queue and two views see the whole batch: without dropout and BatchNorm the loss curve is one process' own."""
     options = EXACT | QUEUED | dict(modalities=("words", "bert"), out=str(tmp_path / "run"))

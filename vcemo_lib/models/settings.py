@@ -86,9 +86,14 @@ class Settings:
         for name in ("classes", "layers", "length", "epochs", "batch_size", "temperature", "lr"):
             if not getattr(self, name) > 0:
                 raise VcemoError(f"{name} is {getattr(self, name)}", where="Settings", do="give a number above zero")
-        if not 0 <= self.dropout < 1 or not 0 <= self.text_dropout < 1 or not 0 <= self.momentum <= 1 or self.alpha < 0 or self.queue < 0:
-            raise VcemoError("dropout, momentum, alpha or queue is out of range", where="Settings",
-                             do="keep dropout in [0, 1), momentum in [0, 1], alpha and queue at 0 or more")
+        for name in ("dropout", "text_dropout", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise VcemoError(f"{name} is {getattr(self, name)}", where="Settings", do="give a share from 0 to below 1")
+        if not 0 <= self.momentum <= 1:
+            raise VcemoError(f"momentum is {self.momentum}", where="Settings", do="give a share from 0 to 1")
+        for name in ("alpha", "queue", "augment"):
+            if getattr(self, name) < 0:
+                raise VcemoError(f"{name} is {getattr(self, name)}", where="Settings", do="give 0 or more")
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
