@@ -141,7 +141,7 @@ def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
     assert all(line.split()[1] in LABELS and "%" in line for line in lines)
     assert main(["predict", clips[0], "--run", str(trained), "--json"]) == 0
     said = json.loads(told(capsys)[0])
-    assert said["clip"] == clips[0] and sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert said["clip"] == clips[0] and sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     assert main(["predict", "absent.wav", "--run", str(trained)]) == 2
     assert "absent.wav" in told(capsys)[1]
 

@@ -21,7 +21,7 @@ PACKAGES = (  # what pyproject.toml depends on
     *("torch", "torchaudio", "transformers", "huggingface-hub", "openai-whisper", "librosa", "soundfile", "soxr"),
     *("spacy", "jieba", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "filelock", "joblib", "pyyaml"),
     *("tqdm", "matplotlib", "pillow", "seaborn", "jupyterlab", "ipython", "ipykernel", "jupyter-client"),
-    *("ipywidgets", "anywidget", "papermill", "nbclient", "nbconvert", "nbformat"),
+    *("ipywidgets", "anywidget", "traitlets", "papermill", "nbclient", "nbconvert", "nbformat", "latex2mathml", "voila"),
 )
 FREE_BYTES = 2_000_000_000  # Whisper, its conversion and a course's features need less
 _SIGNS = {"ok": "✓", "note": "·", "missing": "✗"}
