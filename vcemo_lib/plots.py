@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.errors import VcemoError
@@ -471,8 +472,9 @@ def trade_off(table: pd.DataFrame, cost: str, score: str = "value", low: str = "
         style = {"color": _OKABE_ITO[nth % 8], "markeredgecolor": "#222222", "markeredgewidth": 0.5, "capsize": 2.5, "elinewidth": 1}
         axis.errorbar([row[cost]], [row[score]], yerr=reach, fmt=_MARKERS[nth % 8], markersize=7, label=name, **style)
     axis.set(xscale="log", xlabel=xlabel or _plain(cost), ylabel=ylabel or _plain(score))
+    axis.xaxis.set_major_locator(MaxNLocator(5))  # round numbers, unlike powers of ten, are always in view
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:,.10g}" if f"{value:e}"[0] in "2357" else "")
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.grid(axis="y", linewidth=0.4)
     figure.legend(loc="outside right center", fontsize=8)
     return figure
