@@ -5,23 +5,14 @@ They are skipped, saying so, where playwright is not installed (`make browser` d
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import PATIENCE_MS
+from pages import PATIENCE_MS, chromium
 
 import vcemo_lib
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
-
-
-def chromium() -> str | None:
-    """The browser that VCEMO_CHROMIUM names, or the first on the PATH."""
-    return os.environ.get("VCEMO_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,13 @@ ROOT = Path(vcemo_lib.__file__).parent.parent
 SHOTS = ROOT / "build" / "screenshots"
 WIDTHS = (1280, 800)
 PATIENCE_MS = 300_000  # one wait: a kernel that starts and loads the recogniser, on a machine that is busy with other things
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
+
+
+def chromium() -> str | None:
+    """The browser that VCEMO_CHROMIUM names, or the first on the PATH."""
+    return os.environ.get("VCEMO_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager

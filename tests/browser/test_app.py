@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import ROOT, hand_over, look, reached, serving, speak, use_player
+from pages import PATIENCE_MS, ROOT, chromium, hand_over, look, reached, serving, speak, use_player
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,20 @@ def test_the_microphone_is_heard(app: Any, clip: Path) -> None:
 def test_what_cannot_be_judged_is_said_kindly(app: Any) -> None:
     assert "silent" in hand_over(app, "hush.wav", np.zeros(16_000))
     assert "0.1" in hand_over(app, "blip.wav", 0.3 * np.sin(np.arange(1_600)))
+
+
+@pytest.mark.parametrize(("switch", "said"), [("--use-fake-device-for-media-stream", "may not use"), ("--disable-audio-input", "No microphone")])
+def test_a_microphone_that_cannot_be_had_is_told(app: Any, browser: Any, switch: str, said: str) -> None:
+    """The first browser has a microphone and no leave to use it, the second has leave and no microphone."""
+    allowed = [] if "fake" in switch else ["microphone"]
+    other = browser.browser_type.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", switch])
+    page = other.new_context(permissions=allowed).new_page()
+    page.goto(app.address)
+    page.get_by_test_id("voice-record").click(timeout=PATIENCE_MS)
+    problem = page.get_by_test_id("voice-problem").filter(has_text=said)
+    problem.wait_for(timeout=PATIENCE_MS)
+    assert "or choose a file" in problem.inner_text()
+    other.close()
 
 
 def test_the_keyboard_reaches_every_control(app: Any) -> None:

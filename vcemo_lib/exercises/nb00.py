@@ -192,7 +192,7 @@ QUIZ = (
     Question(
         "The recogniser says 'sad, 0.80'. What does the 0.80 mean?",
         (
-            ("It is right in 80 of 100 such cases.", False, "Only if it is calibrated, which has to be measured. Notebook 11 does it."),
+            ("It is right in 80 of 100 such cases.", False, "Only if it is calibrated, which has to be measured."),
             ("It gives sad four fifths of its belief and shares the rest among the others.", True, "The six numbers add up to 1. How far they deserve trust is another question."),
             ("The speaker is 80 % sad.", False, "Nothing in it measures how strong a feeling is."),
         ),
@@ -200,7 +200,7 @@ QUIZ = (
     Question(
         "The voices here are simulated. What may you conclude from the scores of this course?",
         (
-            ("How well such a model recognises people's emotions.", False, "No person spoke. Notebook 08 looks at real speech."),
+            ("How well such a model recognises people's emotions.", False, "No person spoke. Real speech has to be asked."),
             ("What a model can learn from what the simulation put in, and how to measure that honestly.", True, "Methods carry over, numbers do not."),
             ("Nothing at all.", False, "Whether a part of the model works, and whether a test is fair, can be learnt here."),
         ),

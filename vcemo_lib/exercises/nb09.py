@@ -181,7 +181,7 @@ QUIZ = (
         "You say a cheerful sentence in English and the model answers 'sad, 80 %'. What does the 80 % tell you?",
         (
             ("The chance that you are sad.", False, "It is the model's share for 'sad' among six words, learned from simulated Mandarin. On your English it was never tested."),
-            ("How sure the model is, which outside its training data means little.", True, "A network is often most sure where it has never been. Calibration (notebook 11) holds, if at all, for data like those it was measured on."),
+            ("How sure the model is, which outside its training data means little.", True, "A network is often most sure where it has never been. Calibration, which has to be measured, holds, if at all, for data like those it was measured on."),
             ("That 80 of 100 listeners would say so.", False, "No listener was asked."),
         ),
     ),
