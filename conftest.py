@@ -9,7 +9,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
 
-import vcemo_lib  # noqa: F401  sets the torchaudio hook
+import vcemo_lib  # sets the torchaudio hook
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,3 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in gpu_tests:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def recogniser() -> "vcemo_lib.EmotionRecognizer":
+    """The bundled recogniser."""
+    return vcemo_lib.EmotionRecognizer.load()

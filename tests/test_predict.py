@@ -19,11 +19,6 @@ from vcemo_lib.predict import EmotionRecognizer
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> EmotionRecognizer:
-    return EmotionRecognizer.load()
-
-
-@pytest.fixture(scope="module")
 def corpus() -> vc.Corpus:
     return vc.splits.given(vc.load_corpus("sim"))["test"]
 

@@ -21,11 +21,6 @@ RATE = audio.SAMPLE_RATE
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> EmotionRecognizer:
-    return EmotionRecognizer.load()
-
-
-@pytest.fixture(scope="module")
 def corpus() -> vc.Corpus:
     return vc.splits.given(vc.load_corpus("sim"))["test"]
 

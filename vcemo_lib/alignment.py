@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vcemo_lib.audio import SOUNDING_DB
+
 if TYPE_CHECKING:
     from vcemo_lib.asr import Word
 
 FRAMES_A_SECOND = 100  # of log-mel
 PAUSE = 10  # frames without voice: a word does not go on behind so long a silence
-QUIET = 35.0  # dB below the loudest frame: a frame as quiet holds no voice (asr.py cuts Whisper's times there too)
 
 
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
     if not len(words):
         return np.zeros((0, 2), np.float32)
     level = np.logaddexp.reduce(mel.astype(np.float64), axis=1) * 10 / np.log(10)  # (T,) dB
-    voiced = np.flatnonzero(level > level.max() - QUIET)  # (V,) frames, in order
+    voiced = np.flatnonzero(level > level.max() - SOUNDING_DB)  # (V,) frames, in order
     ends = np.cumsum([len(word) for word in words], dtype=float)
     cuts = np.concatenate([[0], np.round(ends / ends[-1] * len(voiced))]).astype(int)  # (W + 1,) among the voiced frames
     first = np.minimum(cuts[:-1], len(voiced) - 1)

@@ -503,8 +503,7 @@ def _words(tokenizer: Tokenizer, one: _Heard, starts: np.ndarray, probability: S
 
 def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]:
     """Words without the silence that the alignment gives them: what comes before a first word or in a pause is nobody's."""
-    levels = audio.levels(wave)
-    sounding = levels > levels.max() - 35  # 10 ms a frame
+    sounding = audio.sounding(wave)  # 10 ms a frame
     result = []
     for word in words:
         heard = np.flatnonzero(sounding[round(word.start * 100) : round(word.end * 100)])
@@ -580,12 +579,7 @@ def transcribe(
 
 def _sound(corpus: Corpus, utt_id: str) -> Clip:
     """An utterance's file, or its samples where it is a part of one."""
-    row = corpus.table.loc[utt_id]
-    start, end = (row.get(column) for column in ("start", "end"))
-    if start is None or start != start:  # no column, or NaN
-        return corpus.path(utt_id)
-    stop = None if end is None or end != end else round(float(end) * audio.SAMPLE_RATE)
-    return audio.load(corpus.path(utt_id))[round(float(start) * audio.SAMPLE_RATE) : stop]
+    return corpus.path(utt_id) if corpus.segment(utt_id) == (0.0, None) else audio.utterance(corpus, utt_id)
 
 
 def _batches(clips: Sequence[Clip], todo: Iterable[int], choose: Callable[[float], float], size: int) -> Iterator[list[int]]:

@@ -21,6 +21,8 @@ from vcemo_lib.errors import VcemoError
 if TYPE_CHECKING:
     import torch
 
+    from vcemo_lib.corpora import Corpus
+
 SAMPLE_RATE = 16_000  # Hz
 N_FFT = 400  # samples: a 25 ms window
 HOP = 160  # samples: a 10 ms step
@@ -29,6 +31,7 @@ BLOCK = 512  # frames worked on at a time
 FLOAT32_RANGE = 1e-7  # of a frame's loudest band, 70 dB below it: float32 gets quieter bands wrong by 1e-3 and more
 LOG_FLOOR = 1e-10  # power below this counts as silence: log-mel is never under ln(1e-10) = -23.03
 SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
+SOUNDING_DB = 35.0  # what lies further below the loudest 10 ms of a clip is its silence
 NOISE_SNR_DB = 30.0  # VCEMO, section 4.2: Gaussian noise at 30 dB
 
 
@@ -78,10 +81,25 @@ def duration(source: str | Path) -> float:
         return len(load(source)) / SAMPLE_RATE  # gives the clear error
 
 
+def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
+    """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Raises VcemoError as `load` does."""
+    wave, (start, end) = load(corpus.path(utt_id)), corpus.segment(utt_id)
+    piece = wave[round(start * SAMPLE_RATE) : None if end is None else round(end * SAMPLE_RATE)]
+    if not len(piece):
+        raise VcemoError(f"utterance {utt_id!r} starts at {start} s, behind the end of its file", where=corpus.path(utt_id), do="correct its start")
+    return piece
+
+
 def levels(wave: np.ndarray) -> np.ndarray:
     """Level in dB re full scale of every 10 ms of a wave (N,): (ceil(N / 160),), at least -100."""
     padded = np.pad(wave, (0, -len(wave) % HOP)).reshape(-1, HOP)
     return 10 * np.log10(np.square(padded, dtype=np.float64).mean(axis=1) + 1e-10)
+
+
+def sounding(wave: np.ndarray) -> np.ndarray:
+    """Which 10 ms of a wave (N,) hold sound, (ceil(N / 160),) bool: those less than `SOUNDING_DB` below the loudest."""
+    found = levels(wave)
+    return found > found.max() - SOUNDING_DB
 
 
 # ---- log-mel ---------------------------------------------------------------------------------------------

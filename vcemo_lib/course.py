@@ -37,6 +37,7 @@ LANES = ("smoke", "cpu", "gpu")
 CELL_LIMIT_S = {"smoke": 600, "cpu": 1_800, "gpu": 7_200}  # a cell that takes longer hangs
 STORED_LIMIT_BYTES = 1_000_000  # a notebook with its outputs, in the repository
 DEFAULT_TOLERANCE = 0.05  # of a new metric's value, when `update_expected` meets it first
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -630,9 +631,14 @@ def _cleaned(output: dict, count: int) -> dict | None:
     """An output fit to be stored: numbered with its cell; without live widgets, whose state is not stored."""
     if "execution_count" in output:
         output["execution_count"] = count
-    if output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None) and set(output["data"]) <= {"text/plain"}:
+    return still(output)
+
+
+def still(output: dict) -> dict | None:
+    """An output without its live widget; None where only the widget's name would be left."""
+    if output.get("data", {}).pop(_WIDGET, None) and set(output["data"]) <= {"text/plain"}:
         return None
-    output.get("metadata", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    output.get("metadata", {}).pop(_WIDGET, None)
     return output
 
 

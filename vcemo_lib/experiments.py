@@ -219,17 +219,7 @@ def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
 
     Rows: metrics; columns: a, b, difference, low, high, p (see `evaluation.paired_bootstrap`).
     """
-    for name in (a, b):
-        if name not in set(table.config):
-            raise VcemoError(f"no config is called {name!r}", do=f"choose among {', '.join(table.config.unique())}")
-    common = sorted(set(table.seed[table.config == a]) & set(table.seed[table.config == b]))
-    if not common:
-        raise VcemoError(f"{a!r} and {b!r} have no seed in common", do="run both with the same seeds")
-    of = {name: table[(table.config == name) & table.seed.isin(common)].sort_values("seed") for name in (a, b)}
-    y, said_a, groups, classes = _pooled(of[a])
-    y_again, said_b, _, _ = _pooled(of[b])
-    if not np.array_equal(y, y_again):
-        raise VcemoError(f"{a!r} and {b!r} were scored on different utterances", do="run both on the same parts")
+    y, (said_a, said_b), groups, classes = _side_by_side(table, (a, b))
     return paired_bootstrap(y, said_a, said_b, groups, n, classes=classes)
 
 
@@ -238,15 +228,8 @@ def compare_gains(table: pd.DataFrame, first: tuple[str, str], second: tuple[str
 
     All four are scored on the same resampled speakers, the seeds that all have pooled.
     """
-    names = (*first, *second)
-    if missing := [name for name in names if name not in set(table.config)]:
-        raise VcemoError(f"no config is called {missing[0]!r}", do=f"choose among {', '.join(table.config.unique())}")
-    common = set.intersection(*(set(table.seed[table.config == name]) for name in names))
-    pooled = [_pooled(table[(table.config == name) & table.seed.isin(common)].sort_values("seed")) for name in names]
-    y, _, speakers, classes = pooled[0]
-    if not common or any(not np.array_equal(y, other[0]) for other in pooled):
-        raise VcemoError("the four were not scored on the same utterances with the same seeds", where="compare_gains", do="run them on the same test part")
-    cells = [np.asarray(y) * classes + said for _, said, _, _ in pooled]  # (N,) each
+    y, answers, speakers, classes = _side_by_side(table, (*first, *second))
+    cells = [y * classes + said for said in answers]  # (N,) each
 
     def gain_over_gain(rows: np.ndarray) -> float:
         a, b, c, d = (from_counts(np.bincount(one[rows], minlength=classes**2).reshape(classes, classes))[metric] for one in cells)
@@ -448,6 +431,21 @@ def _row(path: Path) -> dict[str, Any]:
         return {"config": r["config"], "model": r["model"], "seed": r["seed"], **r["scores"], **val, **plain, "file": str(path)}
     except (json.JSONDecodeError, KeyError) as error:
         raise VcemoError("this is not the whole result of a run", where=path, do="delete it and run again") from error
+
+
+def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, int]:
+    """Labels, each config's predictions, and speakers, all (N,), of the seeds that the configs have in common; and the number of classes."""
+    for name in names:
+        if name not in set(table.config):
+            raise VcemoError(f"no config is called {name!r}", do=f"choose among {', '.join(table.config.unique())}")
+    common, told = set.intersection(*(set(table.seed[table.config == name]) for name in names)), " and ".join(map(repr, names))
+    if not common:
+        raise VcemoError(f"{told} have no seed in common", do="run all with the same seeds")
+    pooled = [_pooled(table[(table.config == name) & table.seed.isin(common)].sort_values("seed")) for name in names]
+    y, _, speakers, classes = pooled[0]
+    if any(not np.array_equal(y, other) for other, *_ in pooled):
+        raise VcemoError(f"{told} were scored on different utterances", do="run all on the same parts")
+    return y, [said for _, said, _, _ in pooled], speakers, classes
 
 
 def _pooled(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

@@ -118,7 +118,7 @@ def _version(kind: str, settings: Mapping[str, Any]) -> str:
     if kind in ("mel", "mel_altered"):
         return f"{audio.SAMPLE_RATE} {audio.N_FFT} {audio.HOP} {audio.N_MELS} {audio.LOG_FLOOR}"
     name = {"words": text.BUNDLED_WORDS, "word_spans": text.BUNDLED_WORDS, "bert": text.BUNDLED_BERT}.get(kind)
-    rule = f"{alignment.QUIET:g} {alignment.PAUSE} " if settings.get("times") == "voice" else ""
+    rule = f"{audio.SOUNDING_DB:g} {alignment.PAUSE} " if settings.get("times") == "voice" else ""
     return rule + (weights.bundled_digest(name) if name and "bundled" in settings.values() else "")
 
 
@@ -262,6 +262,8 @@ def compute(
     from filelock import FileLock
     from tqdm.auto import tqdm
 
+    from vcemo_lib import audio
+
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
         raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=f"known are {', '.join(sorted(known))}")
@@ -275,9 +277,9 @@ def compute(
     if "both" in made_of:
         keys["both"] = {u: f"{keys['audio'][u]} {keys['text'][u]}" for u in corpus.ids}
     content_of = {
-        "audio": lambda u: _load(corpus, u),
+        "audio": lambda u: audio.utterance(corpus, u),
         "text": lambda u: corpus.text_of(u, text),
-        "both": lambda u: (_load(corpus, u), corpus.text_of(u, text)),
+        "both": lambda u: (audio.utterance(corpus, u), corpus.text_of(u, text)),
     }
     shelves = {}
     for kind in kinds:
@@ -297,32 +299,13 @@ def compute(
     return FeatureStore(shelves, keys, chosen, text)
 
 
-def _segment(corpus: Corpus, utt_id: str) -> tuple[float, float | None]:
-    """Where in its file an utterance lies, in seconds: (start, end); (0, None) for a whole file."""
-    row = corpus.table.loc[utt_id]
-    start, end = (float(row[c]) if c in corpus.table else float("nan") for c in ("start", "end"))
-    return (0.0 if np.isnan(start) else start), (None if np.isnan(end) else end)
-
-
 def _sound_key(corpus: Corpus, utt_id: str) -> str:
     """SHA-256 of a clip's bytes, and of its place in the file where it has one."""
     try:
         digest = hashlib.sha256(corpus.path(utt_id).read_bytes())
     except OSError as error:
         raise VcemoError(f"cannot read the clip of {utt_id!r}: {error.strerror}", where=corpus.path(utt_id), do="restore the file or drop its row") from error
-    place = _segment(corpus, utt_id)
+    place = corpus.segment(utt_id)
     if place != (0.0, None):
         digest.update(repr(place).encode())
     return digest.hexdigest()
-
-
-def _load(corpus: Corpus, utt_id: str) -> np.ndarray:
-    """An utterance's samples, (N,) at 16 kHz."""
-    from vcemo_lib import audio
-
-    wave = audio.load(corpus.path(utt_id))
-    start, end = _segment(corpus, utt_id)
-    piece = wave[round(start * audio.SAMPLE_RATE) : None if end is None else round(end * audio.SAMPLE_RATE)]
-    if not len(piece):
-        raise VcemoError(f"utterance {utt_id!r} starts at {start} s, behind the end of its file", where=corpus.path(utt_id), do="correct its start")
-    return piece

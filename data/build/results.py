@@ -22,6 +22,17 @@ def stored(name: str) -> pd.DataFrame:
     return table.sort_values(["config", "seed"], key=lambda c: c.map(order) if c.name == "config" and name == "ablation" else c)
 
 
+def scores(row: pd.Series, metrics: tuple[str, ...]) -> str:
+    """Cells of a table: a config's mean scores with their intervals, from a row of `experiments.summary`."""
+    return " | ".join(f"{row[m, 'mean']:.1%} ({row[m, 'low']:.1%} to {row[m, 'high']:.1%})" for m in metrics)
+
+
+def difference(runs: pd.DataFrame, a: str, b: str) -> str:
+    """Cells of a table: by how much config a is better than b, paired, in WA and UA."""
+    paired = experiments.compare(runs, a, b)
+    return " | ".join(f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua"))
+
+
 def rivals() -> list[str]:
     """The paper's rivals beside VCEMO, and what its step over them is made of; nothing until they have been run."""
     if not any((repo_data() / "expected" / "results" / "compare").glob("*.json")):
@@ -29,15 +40,12 @@ def rivals() -> list[str]:
     runs = stored("compare").sort_values("config", key=lambda c: c.map(list(experiments.PEERS).index), kind="stable")
     lines = ["The rivals of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says what is equal):", "", "| model | WA | UA | parameters |", "|---|---|---|---|"]
     for config, row in experiments.summary(runs).iterrows():
-        cells = [f"{row[m, 'mean']:.1%} ({row[m, 'low']:.1%} to {row[m, 'high']:.1%})" for m in ("wa", "ua")]
-        lines.append(f"| {config} | {' | '.join(cells)} | {row['runs', 'parameters']:,.0f} |")
+        lines.append(f"| {config} | {scores(row, ('wa', 'ua'))} | {row['runs', 'parameters']:,.0f} |")
     lines += ["", "| step | difference in WA | in UA |", "|---|---|---|"]
     same, whole, con = list(experiments.PEERS)[-3:]
     steps = {f"architecture: over {name}": (same, name) for name, (model, _) in experiments.PEERS.items() if model != "vcemo"}
     for step, (a, b) in (steps | {"inputs: BERT as well": (whole, same), "loss: SupCon as well": (con, whole)}).items():
-        paired = experiments.compare(runs, a, b)
-        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
-        lines.append(f"| {step} | {' | '.join(cells)} |")
+        lines.append(f"| {step} | {difference(runs, a, b)} |")
     return [*lines, ""]
 
 
@@ -91,19 +99,14 @@ def section() -> str:
         "|---|---|---|---|",
     ]
     for config, row in rows.iterrows():
-        cells = [f"{row[m, 'mean']:.1%} ({row[m, 'low']:.1%} to {row[m, 'high']:.1%})" for m in ("wa", "ua", "f1_weighted")]
-        lines.append(f"| {config} | {' | '.join(cells)} |")
+        lines.append(f"| {config} | {scores(row, ('wa', 'ua', 'f1_weighted'))} |")
     lines += ["", "All three modalities against each single one, paired:", "", "| against | difference in WA | in UA |", "|---|---|---|"]
     for single in list(experiments.TABLE3)[:3]:
-        paired = experiments.compare(runs, whole, single)
-        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
-        lines.append(f"| {single} | {' | '.join(cells)} |")
+        lines.append(f"| {single} | {difference(runs, whole, single)} |")
     both = pd.concat([runs[runs.config == whole], stored("supcon")])
     lines += ["", "Supervised contrastive learning (weight alpha) against none, same seeds:", "", "| alpha | difference in WA | in UA |", "|---|---|---|"]
     for config in sorted(set(both.config) - {whole}):
-        paired = experiments.compare(both, config, whole)
-        cells = [f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua")]
-        lines.append(f"| {config.removeprefix('alpha ')} | {' | '.join(cells)} |")
+        lines.append(f"| {config.removeprefix('alpha ')} | {difference(both, config, whole)} |")
     lines += [
         "",
         *rivals(),

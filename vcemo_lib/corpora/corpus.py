@@ -52,6 +52,12 @@ class Corpus:
         """Where an utterance's clip lies."""
         return self.root / self.table.at[utt_id, "audio"]
 
+    def segment(self, utt_id: str) -> tuple[float, float | None]:
+        """Where in its file an utterance lies, in seconds: (start, end); (0, None) for a whole file."""
+        row = self.table.loc[utt_id]
+        start, end = (float(row[c]) if c in self.table else float("nan") for c in ("start", "end"))
+        return (0.0 if start != start else start), (None if end != end else end)  # NaN is not itself
+
     def y(self) -> np.ndarray:
         """Class indices, (N,) int64."""
         return self.table["emotion"].map({label: i for i, label in enumerate(self.labels)}).to_numpy("int64")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vcemo_lib.corpora.corpus import Corpus, from_table, read_table
+from vcemo_lib.corpora.splits import apportion
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
 
@@ -61,7 +62,7 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
         "as it is": counts.astype(float),
         "paper's mix": counts * rare / counts[rare].sum() * PAPER_RARE + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
     }
-    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), _whole(mix / mix.sum() * size), seed) for name, mix in mixes.items()}
+    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), dict(zip(corpus.labels, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True)), seed) for name, mix in mixes.items()}
 
 
 def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:
@@ -87,11 +88,3 @@ def _draw(corpus: Corpus, wanted: Mapping[str, int], seed: int) -> Corpus:
             raise VcemoError(f"{number} utterances of {label} wanted, there are {len(ids)}", where=corpus.name, do="choose a smaller size")
         chosen.update(rng.permutation(ids)[:number])
     return corpus.subset([u for u in corpus.ids if u in chosen])
-
-
-def _whole(wanted: pd.Series) -> dict[str, int]:
-    """Whole numbers with the same sum: rounded down, then the largest remainders up."""
-    floor = wanted.astype(int)
-    up = (wanted - floor).nlargest(round(wanted.sum()) - int(floor.sum())).index
-    floor[up] += 1
-    return floor.to_dict()

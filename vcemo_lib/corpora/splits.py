@@ -86,6 +86,15 @@ def audit(parts: Parts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["leak", "between", "what"])
 
 
+def apportion(wanted: np.ndarray) -> np.ndarray:
+    """Whole numbers (N,) with the same sum as `wanted` (N,): rounded down, then the largest remainders up, the first of equals."""
+    import numpy as np
+
+    numbers = np.floor(wanted).astype(int)
+    numbers[np.argsort(-(wanted - numbers), kind="stable")[: round(wanted.sum()) - numbers.sum()]] += 1
+    return numbers
+
+
 def _by_group(corpus: Corpus, groups: np.ndarray, fractions: tuple[float, float, float], seed: int) -> Parts:
     """Deal whole groups to the parts so that each emotion comes near its fraction everywhere.
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from vcemo_lib.course import Course, Notebook, code_digest
+from vcemo_lib.course import Course, Notebook, code_digest, still
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
 
 HERE = Path(__file__).parent
-WIDGET = "application/vnd.jupyter.widget-view+json"
 _INTRO = """# Multimodal speech emotion recognition
 
 The course as it ran: text, code, pictures and sound, in pages that need no network, no account and no Python. Recording your own voice and
@@ -77,8 +76,7 @@ def executed(course: Course, notebook: Notebook) -> Any:
     if not any(cell.outputs for cell in code):
         raise VcemoError("the notebook has no outputs to show", where=notebook.name, do="vcemo course run, then vcemo course store")
     for cell in code:  # a live widget is dead without Python: its static twin is shown, or nothing
-        widgets = [output for output in cell.outputs if output.get("data", {}).pop(WIDGET, None)]
-        cell.outputs = [output for output in cell.outputs if output not in widgets or "text/html" in output["data"]]
+        cell.outputs = [kept for output in cell.outputs if (kept := still(output))]
     return stored
 
 

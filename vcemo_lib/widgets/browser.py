@@ -12,8 +12,7 @@ import hashlib
 import html
 import io
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -24,6 +23,7 @@ import traitlets
 from vcemo_lib import audio, evaluation
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir
+from vcemo_lib.widgets.player import HERE, Player, known, with_dom, with_twin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from vcemo_lib.predict import EmotionRecognizer
     from vcemo_lib.runs import Predictions, Run
 
-HERE = Path(__file__).parent
 ORDERS = ("corpus", "surest first", "least sure first")
 VERDICTS = ("", "right", "wrong")
 EVERYTHING: dict[str, Any] = {  # the filters' state in which every clip is found
@@ -50,9 +49,7 @@ def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predict
     Features come from `store`, or are computed with the words that Whisper heard where the corpus carries them. The
     answers are kept in the cache under a digest of model, clips and features: change any, and they are computed again.
     """
-    import torch
-
-    from vcemo_lib import checkpoint, features
+    from vcemo_lib import features
     from vcemo_lib.predict import EmotionRecognizer
     from vcemo_lib.runs import Predictions, kinds_of
 
@@ -63,40 +60,48 @@ def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predict
     mark = hashlib.sha256(json.dumps([*made_of, run.settings.as_dict(), run.classes], sort_keys=True).encode())
     for tensor in (*run.model.state_dict().values(), *(t for moments in run.scaler.overall.values() for t in moments)):
         mark.update(tensor.cpu().numpy().tobytes())
-    path = cache_dir() / "predictions" / f"{mark.hexdigest()[:16]}.safetensors"
     classes, true, speakers = run.classes, corpus.y(), corpus.table["speaker"].to_numpy(str)
     if tuple(corpus.labels) != tuple(classes):
         raise VcemoError(f"the model knows {', '.join(classes)}; the corpus has {', '.join(corpus.labels)}", do="use a model trained for these labels")
-    if path.exists():
-        try:
-            kept, _ = checkpoint.load(path)
-            probabilities = kept["probabilities"].numpy()
-            return Predictions(corpus.ids, classes, true, probabilities.argmax(1), probabilities, kept["features"].numpy(), speakers)
-        except VcemoError:  # not a whole file: computed again
-            path.unlink()
-    said = run.predict(corpus, store)
-    checkpoint.save(path, {"probabilities": torch.from_numpy(said.probabilities), "features": torch.from_numpy(said.features)}, {})
-    return said
+
+    def compute() -> dict[str, np.ndarray]:
+        said = run.predict(corpus, store)
+        return {"probabilities": said.probabilities, "features": said.features}
+
+    kept = _kept(mark.hexdigest()[:16], compute)
+    probabilities = kept["probabilities"]
+    return Predictions(corpus.ids, classes, true, probabilities.argmax(1), probabilities, kept["features"], speakers)
 
 
 def plane(vectors: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
     """Vectors (N, D) as points (N, 2) in [-1, 1], by t-SNE or PCA; kept in the cache, as t-SNE takes seconds."""
-    import torch
-
-    from vcemo_lib import checkpoint, plots
+    from vcemo_lib import plots
 
     mark = hashlib.sha256(np.ascontiguousarray(vectors, np.float32).tobytes() + f"{vectors.shape} {method} {seed}".encode())
-    path = cache_dir() / "predictions" / f"map-{mark.hexdigest()[:16]}.safetensors"
+
+    def compute() -> dict[str, np.ndarray]:
+        points = np.asarray(plots.to_plane(np.asarray(vectors, float), method, seed), np.float32) if len(vectors) > 3 else np.zeros((len(vectors), 2), np.float32)
+        points = points - (points.max(0) + points.min(0)) / 2
+        return {"points": points / max(float(np.abs(points).max()), 1e-9)}
+
+    return _kept(f"map-{mark.hexdigest()[:16]}", compute)["points"]
+
+
+def _kept(name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays from the cache, or computed and kept there; a file that is not whole is computed again."""
+    import torch
+
+    from vcemo_lib import checkpoint
+
+    path = cache_dir() / "predictions" / f"{name}.safetensors"
     if path.exists():
         try:
-            return checkpoint.load(path)[0]["points"].numpy()
+            return {part: tensor.numpy() for part, tensor in checkpoint.load(path)[0].items()}
         except VcemoError:
             path.unlink()
-    points = np.asarray(plots.to_plane(np.asarray(vectors, float), method, seed), np.float32) if len(vectors) > 3 else np.zeros((len(vectors), 2), np.float32)
-    points = points - (points.max(0) + points.min(0)) / 2
-    points = points / max(float(np.abs(points).max()), 1e-9)
-    checkpoint.save(path, {"points": torch.from_numpy(points)}, {})
-    return points
+    made = compute()
+    checkpoint.save(path, {part: torch.from_numpy(array) for part, array in made.items()}, {})
+    return made
 
 
 def told(votes: Mapping[str, int]) -> str:
@@ -139,13 +144,6 @@ def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
 # ---- sound -------------------------------------------------------------------------------------------------------
 
 
-def wave_of(corpus: Corpus, utt_id: str) -> np.ndarray:
-    """An utterance's samples, (N,) at 16 kHz, cut out of its file where it is a piece of one."""
-    from vcemo_lib import features
-
-    return features._load(corpus, utt_id)
-
-
 def wav(wave: np.ndarray) -> bytes:
     """Samples (N,) as a WAV file of 16 bits: every browser plays it, and nothing is encoded while somebody waits."""
     import soundfile
@@ -161,7 +159,7 @@ def wav(wave: np.ndarray) -> bytes:
 class BrowserView(anywidget.AnyWidget):
     """What is drawn: filters, confusion matrix, map and list. Use `Browser`, which also knows the sound."""
 
-    _esm = HERE / "browser.js"
+    _esm = with_dom("browser.js")
     _css = HERE / "browser.css"
 
     about = traitlets.Dict().tag(sync=True)  # what never changes: labels, colours, speakers, orders, note
@@ -186,7 +184,6 @@ class Browser(ipywidgets.Box):
         self, corpus: Corpus, said: Predictions | None = None, recogniser: EmotionRecognizer | None = None, method: str = "tsne"
     ) -> None:
         from vcemo_lib import plots
-        from vcemo_lib.widgets.player import Player
 
         if not len(corpus):
             raise VcemoError("there are no clips to browse", where=corpus.name, do="give a part that has some")
@@ -285,7 +282,7 @@ class Browser(ipywidgets.Box):
 
     def _play(self, row: int) -> None:
         try:
-            sound = wav(wave_of(self.corpus, self.table.index[row]))
+            sound = wav(audio.utterance(self.corpus, self.table.index[row]))
         except VcemoError as error:
             self.view.send({"trouble": str(error)})
         else:
@@ -303,20 +300,17 @@ class Browser(ipywidgets.Box):
             if self.recogniser:
                 self.player.show_utterance(self.corpus, utt_id, self.recogniser, words)
                 return
-            wave = wave_of(self.corpus, utt_id)
+            wave = audio.utterance(self.corpus, utt_id)
         except VcemoError as error:
             self.view.send({"trouble": str(error)})
             return
         probabilities = self.said.probabilities[self.view.selected].astype(float).round(4).tolist()
         kept = Prediction(row["predicted"], dict(zip(self.said.classes, probabilities, strict=True)), words, (), len(wave) / audio.SAMPLE_RATE, wave=wave)
-        label = f"{utt_id}, simulated" if self.corpus.simulated else utt_id
-        self.player.show(kept, truth=row["emotion"], votes=read.get("votes") or {}, label=label)
+        self.player.show(kept, **known(self.corpus, utt_id))
 
     # -- where there is no kernel
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        from vcemo_lib.widgets.player import with_twin
-
         return with_twin(super()._repr_mimebundle_(**options), self.twin(), repr(self))
 
     def __repr__(self) -> str:
@@ -344,7 +338,7 @@ class Browser(ipywidgets.Box):
         lines = []
         for nth, (utt_id, row) in enumerate(wrong.iterrows()):
             label = f"{utt_id}: true {row['emotion']}, predicted {row['predicted']}"
-            player = audio.player_html(wave_of(self.corpus, utt_id), label) if nth < TWIN_PLAYERS else ""
+            player = audio.player_html(audio.utterance(self.corpus, utt_id), label) if nth < TWIN_PLAYERS else ""
             cells = (utt_id, row["text"], row["emotion"], row["predicted"], f"{row['confidence']:.0%}", row["votes"])
             lines.append("<tr>" + "".join(f"<td style='text-align:left'>{html.escape(str(cell))}</td>" for cell in cells) + f"<td>{player}</td></tr>")
         columns = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")

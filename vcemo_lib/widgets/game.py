@@ -21,10 +21,11 @@ import numpy as np
 import traitlets
 
 from vcemo_lib import audio
-from vcemo_lib.corpora.splits import bare
+from vcemo_lib.corpora.splits import apportion, bare
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
-from vcemo_lib.widgets.browser import HERE, told, wav, wave_of
+from vcemo_lib.widgets.browser import told, wav
+from vcemo_lib.widgets.player import HERE, with_dom, with_twin
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
@@ -47,9 +48,7 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     if clips < len(labels):
         raise VcemoError(f"{clips} clips for {len(labels)} emotions", do=f"ask for at least {len(labels)}")
     shares = np.array([counts[label] for label in labels]) / len(corpus)
-    wanted = (clips - len(labels)) * shares
-    quota = 1 + np.floor(wanted).astype(int)
-    quota[np.argsort(-(wanted % 1), kind="stable")[: clips - quota.sum()]] += 1  # largest remainders
+    quota = 1 + apportion((clips - len(labels)) * shares)
     sentences = corpus.table["text"].map(bare)
     chosen: list[str] = []
     heard: set[str] = set()
@@ -111,7 +110,7 @@ class Game(anywidget.AnyWidget):
     where no kernel runs, it is a list of players with answers to unfold.
     """
 
-    _esm = HERE / "game.js"
+    _esm = with_dom("game.js")
     _css = HERE / "browser.css"
 
     about = traitlets.Dict().tag(sync=True)  # labels, colours, number of clips, note
@@ -224,7 +223,7 @@ class Game(anywidget.AnyWidget):
                     self.again()
                 case "play" if 0 <= int(message["clip"]) < len(self.ids):
                     clip = int(message["clip"])
-                    sound = wav(wave_of(self.corpus, self.ids[clip]))
+                    sound = wav(audio.utterance(self.corpus, self.ids[clip]))
                     self.send({"clip": clip, "seed": self.seed}, buffers=[sound])
         except VcemoError as error:
             self.send({"trouble": str(error)})
@@ -232,8 +231,6 @@ class Game(anywidget.AnyWidget):
     # -- where there is no kernel
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        from vcemo_lib.widgets.player import with_twin
-
         return with_twin(super()._repr_mimebundle_(**options), self.twin(), repr(self))
 
     def __repr__(self) -> str:
@@ -246,7 +243,7 @@ class Game(anywidget.AnyWidget):
         for number, row in enumerate(rows, start=1):
             told_by = [f"label: <b>{html.escape(row['label'])}</b>"] + ([f"raters: {html.escape(told(row['votes']))}"] if row["votes"] else [])
             told_by.append(f"model: {html.escape(row['model'])} ({row['confidence']:.0%} sure)")
-            player = audio.player_html(wave_of(self.corpus, row["utt_id"]), f"clip {number}")
+            player = audio.player_html(audio.utterance(self.corpus, row["utt_id"]), f"clip {number}")
             items.append(
                 f"<li style='margin:.5em 0'>{player}<details><summary>What is it? Decide first</summary>"
                 f"<p>{'; '.join(told_by)}; <span lang='zh'>{html.escape(row['text'])}</span></p></details></li>"

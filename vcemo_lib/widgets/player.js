@@ -5,34 +5,13 @@ const MODALITIES = { audio: "voice", words: "words", bert: "BERT" };
 const CLIP = ["mp3", "picture", "label", "truth", "votes", "classes", "modalities", "warnings", "transcript"];
 const JUDGEMENT = ["probabilities", "along", "attention", "words", "emotion", "took"];
 
-// An element with attributes ("text" and "on..." apart) and children.
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") element.textContent = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
-
 // A shape over the whole width: points (x, y) from 0 to 1, y upwards.
 function shape(points, className, closed = true) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("viewBox", "0 0 1000 100");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("class", className);
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(space, "path");
   const line = points.map(([x, y]) => `${(1000 * x).toFixed(1)} ${(100 - 100 * y).toFixed(1)}`).join("L");
-  path.setAttribute("d", points.length ? `M${line}${closed ? "Z" : ""}` : "");
-  svg.append(path);
-  return svg;
+  const path = make("path", { d: points.length ? `M${line}${closed ? "Z" : ""}` : "" });
+  return make("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", class: className, "aria-hidden": "true" }, path);
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
 const marked = (emotion) => `${MARKS[emotion] ?? "•"} ${emotion}`;
 
 function render({ model, el }) {

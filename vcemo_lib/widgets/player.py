@@ -38,6 +38,11 @@ STEPS = 16  # moments at which the clip's beginning is judged
 MODALITY = {"audio": "voice", "words": "words", "bert": "BERT"}  # as a reader calls them
 
 
+def with_dom(name: str) -> str:
+    """A widget's script with `dom.js` before it: a page gets each widget's script alone, where nothing can be imported."""
+    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("dom.js", name))
+
+
 @dataclass
 class PlayerData:
     """What a player shows, as plain values; `twin` makes still HTML of it."""
@@ -146,7 +151,7 @@ class Player(anywidget.AnyWidget):
     static twin is seen instead.
     """
 
-    _esm = HERE / "player.js"
+    _esm = with_dom("player.js")
     _css = HERE / "player.css"
 
     label = traitlets.Unicode().tag(sync=True)
@@ -185,11 +190,7 @@ class Player(anywidget.AnyWidget):
 
     def show_utterance(self, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None, text: str | None = None) -> None:
         """Put a corpus' utterance into this player."""
-        from vcemo_lib.features import _load
-
-        row = corpus.table.loc[utt_id]
-        label = f"{utt_id}, simulated" if corpus.simulated else utt_id
-        self.show(_load(corpus, utt_id), recogniser, text=text, truth=row["emotion"], votes=row.get("votes") or {}, label=label)
+        self.show(audio.utterance(corpus, utt_id), recogniser, text=text, **known(corpus, utt_id))
 
     def show(
         self, source: Clip | Prediction | Heard, recogniser: EmotionRecognizer | None = None, *, text: str | None = None, truth: str = "",
@@ -228,6 +229,12 @@ class Player(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"Player({self.label!r}, {self.emotion!r})"
+
+
+def known(corpus: Corpus, utt_id: str) -> dict[str, Any]:
+    """What a player tells of a corpus' utterance beside its sound: label, truth and votes."""
+    row = corpus.table.loc[utt_id]
+    return {"label": f"{utt_id}, simulated" if corpus.simulated else utt_id, "truth": row["emotion"], "votes": row.get("votes") or {}}
 
 
 def with_twin(made: Any, still: str, text: str) -> tuple[dict, dict]:
@@ -272,8 +279,7 @@ def _probability_table(data: PlayerData) -> str:
     rows = {"probability": [f"{data.probabilities[name]:.0%}" for name in data.classes]}
     if data.votes:
         rows["raters"] = [str(data.votes.get(name, "")) for name in data.classes]
-    lines = "".join(f"<tr><th scope='row'>{title}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for title, cells in rows.items())
-    return f"<table><tr><td></td>{heads}</tr>{lines}</table>"
+    return f"<table><tr><td></td>{heads}</tr>{_lines(rows)}</table>"
 
 
 def _word_table(data: PlayerData) -> str:
@@ -285,5 +291,9 @@ def _word_table(data: PlayerData) -> str:
         rows["from, s"] = [f"{word['start']:.2f}" for word in data.words]
     if data.probabilities:
         rows["attention"] = [f"{word['weight']:.0%}" for word in data.words]
-    lines = "".join(f"<tr><th scope='row'>{title}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for title, cells in rows.items())
-    return f"<table>{lines}</table>"
+    return f"<table>{_lines(rows)}</table>"
+
+
+def _lines(rows: Mapping[str, Sequence[str]]) -> str:
+    """Rows of a table: title -> cells, as HTML."""
+    return "".join(f"<tr><th scope='row'>{title}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for title, cells in rows.items())

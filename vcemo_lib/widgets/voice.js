@@ -9,17 +9,6 @@ const REFUSALS = {
   insecure: "Browsers lend the microphone only to pages from this machine (localhost) or by https. Open the page so, or choose a file.",
 };
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") element.textContent = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
 // Whatever the browser recorded -> WAV, mono, 16 kHz, 16 bits.
 async function toWav(blob) {
   const decoder = new AudioContext();

@@ -24,7 +24,7 @@ import traitlets
 from vcemo_lib import audio
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.predict import EmotionRecognizer, Heard, Prediction, checked
-from vcemo_lib.widgets.player import HERE, Player, with_twin
+from vcemo_lib.widgets.player import HERE, Player, known, with_dom, with_twin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 READ = (".wav", ".mp3", ".ogg", ".opus", ".flac")  # by libsndfile alone
 LONGEST_S = 30.0  # what Whisper hears at a time
 MARGIN_S = 0.2  # kept before the first and after the last sound
-SOUNDING_DB = 35.0  # what lies further below the loudest 10 ms counts as silence
 NO_WORDS = "Whisper heard no words, so the voice alone decides; was it Mandarin?"
 QUIET_DB = -40.0  # dB re full scale of the loudest 10 ms: heard, but barely
 
@@ -63,9 +62,7 @@ def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
 
 def trimmed(wave: np.ndarray, margin: float = MARGIN_S) -> np.ndarray:
     """The wave from `margin` s before its first sound to `margin` s after its last."""
-    steps = np.pad(wave, (0, -len(wave) % audio.HOP)).reshape(-1, audio.HOP)
-    levels = 10 * np.log10(np.square(steps, dtype=np.float64).mean(axis=1) + 1e-12)  # dB, every 10 ms
-    sounding = np.flatnonzero(levels > levels.max() - SOUNDING_DB)
+    sounding = np.flatnonzero(audio.sounding(wave))
     spare = round(margin * audio.SAMPLE_RATE)
     return wave[max(0, sounding[0] * audio.HOP - spare) : (sounding[-1] + 1) * audio.HOP + spare]
 
@@ -77,8 +74,7 @@ def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray,
     core, warnings = checked(trimmed(wave), name)
     if len(core) > LONGEST_S * audio.SAMPLE_RATE:
         raise VcemoError(f"it lasts {len(core) / audio.SAMPLE_RATE:.0f} s", where=name, do=f"give one sentence or two, at most {LONGEST_S:.0f} s")
-    steps = core[: len(core) // audio.HOP * audio.HOP].reshape(-1, audio.HOP)
-    loudest = 10 * np.log10(np.square(steps, dtype=np.float64).mean(axis=1).max() + 1e-12)
+    loudest = audio.levels(core).max()
     if loudest < QUIET_DB:
         warnings = (*warnings, f"it is very quiet ({loudest:.0f} dB at its loudest); go nearer to the microphone")
     return core, warnings
@@ -90,7 +86,7 @@ class Voice(anywidget.AnyWidget):
     `examples` (name -> (corpus, utt_id)) can be chosen as well.
     """
 
-    _esm = HERE / "voice.js"
+    _esm = with_dom("voice.js")
     _css = HERE / "player.css"
 
     status = traitlets.Unicode().tag(sync=True)
@@ -119,12 +115,8 @@ class Voice(anywidget.AnyWidget):
 
     def choose(self, name: str) -> Prediction | None:
         """One of the examples, judged and shown."""
-        from vcemo_lib.features import _load
-
         corpus, utt_id = self.examples[name]
-        row = corpus.table.loc[utt_id]
-        label = f"{utt_id}, simulated" if corpus.simulated else utt_id
-        return self._judge(lambda: _load(corpus, utt_id), label, truth=row["emotion"], votes=row.get("votes") or {})
+        return self._judge(lambda: audio.utterance(corpus, utt_id), **known(corpus, utt_id))
 
     def _judge(self, sound: Callable[[], np.ndarray], label: str, own: bool = False, **facts: Any) -> Prediction | None:
         self.busy, self.problem, self.status = True, "", "Reading the sound …"
