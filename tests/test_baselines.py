@@ -136,7 +136,7 @@ def test_yoon_hop_2_is_guided_by_what_hop_1_found() -> None:
     voice, said, meant = out.features.chunk(3, dim=-1)  # (B, d) each
     torch.testing.assert_close(voice[0], torch.cat([audio[0][0, -1, :8], audio[0][0, 0, 8:]]))  # both readers' ends
     for i, count in enumerate((5, 1, 1)):  # an empty transcript counts as one zero vector
-        steps = -(-LENGTHS["mel"][i] // 4)
+        steps = -(-LENGTHS["mel"][i] // model.settings.audio_pool[0])
         hop1 = (words[0][i, :count] @ voice[i]).softmax(dim=0)
         torch.testing.assert_close(out.attention["hop1"][i, :count], hop1)
         torch.testing.assert_close(said[i], hop1 @ words[0][i, :count])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def same_weights(a: Run, b: Run) -> bool:
 
 
 # At alpha = 100 cross-entropy is a hundredth of the loss: its head takes longer.
-@pytest.mark.parametrize("changes", [{}, QUEUED, {"alpha": 100.0, "epochs": 80}, {"modalities": ("audio",)}], ids=str)
+@pytest.mark.parametrize("changes", [{}, QUEUED, {"alpha": 100.0, "epochs": 80}, {"modalities": ("audio",), "epochs": 60}], ids=str)
 def test_overfits_32_utterances(changes: dict) -> None:
     """Noise without any pattern: only a loop that really learns remembers it."""
     whole = synthetic.corpus(32)
@@ -291,6 +292,18 @@ def test_averaging_frames_once_changes_nothing(store, parts, acoustic: str) -> N
         learner.step(part.batch(index))
     for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a compiler at work: minutes on a busy machine
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+def test_compiled_layers_learn_the_same(store, parts) -> None:
+    still = tiny(dropout=0.0, text_dropout=0.0, modality_dropout=0.0, epochs=2)
+    plain, compiled = (fit(build("vcemo", still, seed=0), store, parts, progress=False, compile=way) for way in (False, True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"]  # something was compiled indeed
+    np.testing.assert_allclose(compiled.history.loss, plain.history.loss, rtol=1e-4)
+    np.testing.assert_allclose(compiled.predict(parts["test"]).probabilities, plain.predict(parts["test"]).probabilities, atol=1e-3)
 
 
 def test_norm_with_weights_is_norm_of_the_real_frames() -> None:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vcemo_lib.models.attention import Dropout
+
 
 def shorten(x: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """Average every `factor` steps, real ones only: (B, T, width) -> (B, ceil(T / factor), width)."""
@@ -37,27 +39,29 @@ def to_length(x: Tensor, mask: Tensor, length: int) -> Tensor:
     return (inside / (last - first)[..., None]).to(x.dtype) @ x
 
 
-class ChannelDropout(nn.Dropout1d):
+class ChannelDropout(Dropout):
     """Dropout of whole channels, the same ones at every step, so that time cannot average the noise away."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return x * super().forward(x.new_ones(len(x), 1, x.shape[2])) if self.training else x
 
 
-class FrameNorm(nn.BatchNorm1d):
+class FrameNorm(nn.BatchNorm2d):
     """BatchNorm and ReLU over the real frames alone; padded frames come out as zero."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, C, T, F), mask (B, T) -> (B, C, T, F)."""
         if x.is_cuda:  # to pick frames out, a GPU would have to wait for their count
             return self.weighted(x, mask)
-        x = x.permute(0, 2, 3, 1)  # (B, T, F, C)
-        frames = x[mask]  # (real frames of the batch, F, C)
-        normal = super().forward(frames.flatten(0, 1)).relu().view_as(frames)
-        out = normal.new_zeros(x.shape)
-        out[mask] = normal
-        return out.permute(0, 3, 1, 2)
+        batch, channels, steps, bands = x.shape
+        real = mask.flatten().nonzero().squeeze(1)  # (R,) where the batch's real frames are
+        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels).index_select(0, real)  # (R, F * C)
+        # As one image with its channels last, which is BatchNorm's fast layout on a processor.
+        image = frames.view(1, len(real), bands, channels).permute(0, 3, 1, 2)  # (1, C, R, F)
+        normal = super().forward(image).relu_().permute(0, 2, 3, 1).reshape(frames.shape)  # (R, F * C)
+        out = normal.new_zeros(batch * steps, bands * channels).index_copy_(0, real, normal)
+        return out.view(batch, steps, bands, channels).permute(0, 3, 1, 2)
 
     def weighted(self, x: Tensor, mask: Tensor) -> Tensor:
         """The same with padded frames weighed 0, not left out: more arithmetic, no waiting."""
@@ -144,7 +148,9 @@ class AudioBranch(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, 80), (B, T) -> (B, length, d), all of them real."""
         x, mask = shorten(x, mask, self.pool[0])  # (B, T / pool, 80)
-        x = F.avg_pool1d(x, self.pool[1], ceil_mode=True)[:, None]  # (B, 1, T, F)
+        if self.pool[1] > 1:
+            x = F.avg_pool1d(x, self.pool[1], ceil_mode=True)
+        x = x[:, None]  # (B, 1, T, F)
         for block in self.blocks:
             x, mask = block(x, mask)  # (B, C, T', F')
         x = x.permute(0, 2, 3, 1).flatten(2)  # (B, T', F' * C)

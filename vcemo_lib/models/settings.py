@@ -196,7 +196,7 @@ def tutorial(classes: int = 6, **changes: Any) -> Settings:
             "bert": "tokens",  # guided attention over a single vector could only add a constant
             "bert_width": 384,  # the bundled encoder
             "speaker_norm": True,  # speakers differ more than emotions do
-            "audio_pool": (4, 2),  # 40 ms and 40 bands: convolutions were half of the time
+            "audio_pool": (8, 2),  # 80 ms and 40 bands: at 40 ms the voice alone scored alike on validation and took a third longer
             "conv_channels": (16, 16),
             "conv_strides": ((2, 2), (2, 1)),
             "lstm_both_ways": False,

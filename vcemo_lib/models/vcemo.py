@@ -68,7 +68,7 @@ class VCEMO(nn.Module):
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
         -> self-attention -> pool -> predictor (B, classes) and projector (B, 128)
 
-    A fusion needs two sides. A single modality goes through a stack of self-attention of the same depth.
+    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last one included.
     """
 
     name = "vcemo"
@@ -84,7 +84,7 @@ class VCEMO(nn.Module):
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
         self.fusion2 = Fusion(s, merge="concat") if timed and "bert" in s.modalities else None
         layer = (s.width, s.heads, s.ff_width, s.dropout)
-        self.alone = nn.ModuleList(SelfAttention(*layer) for _ in range(s.layers if len(s.modalities) == 1 else 0))
+        self.alone = nn.ModuleList(SelfAttention(*layer) for _ in range(s.layers - 1 if len(s.modalities) == 1 else 0))
         self.final = SelfAttention(*layer)
         self.pool = AttentionPool(s.width, s.dropout) if s.pool == "attention" else MeanPool()
         self.predictor = _head(s, s.classes)
