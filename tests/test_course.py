@@ -231,6 +231,9 @@ def test_update_keeps_tolerances_and_bounds():
     before = {"wa": {"value": 0.5, "tolerance": 0.2}, "ua": {"min": 0.3}, "gone": {"max": 1}}
     after = updated(before, {"wa": 0.654321, "ua": 0.9, "n": 12})
     assert after == {"wa": {"value": 0.65432, "tolerance": 0.2}, "ua": {"min": 0.3}, "n": {"value": 12, "tolerance": 0}}
+    exact = {"difference": {"value": 0.0, "tolerance": 0.0}}
+    assert updated(exact, {"difference": 0.0}) == exact
+    assert updated(exact, {"difference": -0.2512345}) == {"difference": {"value": -0.25123, "tolerance": 0.01}}  # not 0: it is rounded
 
 
 def test_record_writes_numbers_and_refuses_others(tmp_path, monkeypatch):
