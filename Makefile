@@ -18,13 +18,15 @@ help:
 
 setup: $(STAMP)
 
-# Made anew only when what it depends on changes. The last line: torchaudio beside a CPU-only torch.
+# Made anew only when what it depends on changes. The last lines: torchaudio beside a CPU-only torch, and librosa's
+# loops compiled by one process, before several might do so at once.
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -c 'from vcemo_lib import _torchaudio; _torchaudio.install()'
+	$(BIN)/python -c 'from vcemo_lib import audio; audio.compile_loops()'
 	touch $(STAMP)
 
 # ONLY="03 05" runs these alone; JOBS=1 runs one at a time.

@@ -212,6 +212,23 @@ def augment(wave: np.ndarray, rng: np.random.Generator, snr_db: float = NOISE_SN
     return add_noise(wave, snr_db, rng)
 
 
+# ---- librosa's compiled loops ----------------------------------------------------------------------------
+
+
+def compile_loops() -> None:
+    """Have librosa's loops compiled and kept, as `make setup` does: half a minute, once.
+
+    Two processes that compile them at the same moment mix up each other's files in numba's cache, and from then on every
+    process that reads them crashes.
+    """
+    import librosa
+
+    for kind in (np.float32, np.float64):
+        tone = np.sin(np.arange(SAMPLE_RATE, dtype=kind) / 13)
+        prosody(tone)
+        librosa.effects.pitch_shift(tone, sr=SAMPLE_RATE, n_steps=1.0)  # stretches it, too
+
+
 # ---- prosody ---------------------------------------------------------------------------------------------
 
 
