@@ -170,7 +170,7 @@ def test_peers_as_published(data) -> None:
 def test_all_pairs_are_held_against_the_number_of_tests(data, tmp_path) -> None:
     table = quiet(data, tmp_path, CONFIGS | {"again": CONFIGS["without"].but(lr=2e-2)})
     pairs = experiments.all_pairs(table, n=200)
-    assert len(pairs) == 3 and (pairs.difference >= 0).all() and (pairs.p_holm >= pairs.p).all()
+    assert len(pairs) == 3 and (pairs.difference > -1e-9).all() and (pairs.p_holm >= pairs.p).all()  # two may tie
     one = pairs.iloc[0]
     assert one.difference == pytest.approx(compare(table, one.a, one.b, 200).difference["ua"])
     smallest = pairs.p.idxmin()
