@@ -244,7 +244,7 @@ def prosody(wave: np.ndarray, fmin: float = 65.0, fmax: float = 600.0) -> dict[s
     hop, length = 320, 1024  # 20 ms steps, 64 ms windows: four periods of a deep voice
     power = np.square(librosa.util.frame(np.pad(wave, length // 2), frame_length=length, hop_length=hop)).mean(axis=0)
     levels = 10 * np.log10(power + 1e-10)  # (frames,)
-    sounding = levels > max(levels.max() - 35, -70)
+    sounding = levels > max(levels.max() - SOUNDING_DB, -70)
     nothing = dict.fromkeys(("f0_median_hz", "f0_range_semitones", "level_db", "level_sd_db", "hf_ratio_db"), float("nan"))
     if not sounding.any():
         return {"duration": 0.0, **nothing, "voiced_fraction": 0.0}

@@ -224,10 +224,9 @@ def updated(expected: Mapping[str, Mapping[str, float]], metrics: Mapping[str, f
     fresh: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         rule = dict(expected.get(name, {}))
-        if not rule or value and isinstance(value, float) and rule.get("tolerance") == 0:  # rounded to five digits, it needs some room
-            rule["tolerance"] = 0 if isinstance(value, int) else float(f"{DEFAULT_TOLERANCE * abs(value):.1g}")
-        if "tolerance" in rule:
-            rule = {"value": value if isinstance(value, int) else float(f"{value:.5g}"), "tolerance": rule["tolerance"]}
+        if not rule or "tolerance" in rule:
+            kept, room = (value, 0) if isinstance(value, int) else (float(f"{value:.5g}"), float(f"{DEFAULT_TOLERANCE * abs(value):.1g}"))
+            rule = {"value": kept, "tolerance": rule.get("tolerance") or room}  # a rounded value needs some room
         fresh[name] = rule
     return fresh
 

@@ -29,7 +29,7 @@ from vcemo_lib.loading import ACOUSTIC, Features, Ragged, Scaler, gather
 from vcemo_lib.losses import LabelQueue, joint, momentum_update, supcon
 from vcemo_lib.models import MODELS, Batch, Output, Settings, build, model_class
 from vcemo_lib.models.attention import GuidedAttention, SelfAttention
-from vcemo_lib.models.branches import shorten
+from vcemo_lib.models.branches import coarser
 from vcemo_lib.runs import EVAL_BATCH, Predictions, Run, autocast, device, kinds_of, predict
 
 __all__ = ["Learner", "Predictions", "Run", "device", "fit", "learning_rate"]
@@ -289,8 +289,7 @@ def _averaged(part: Features, pool: tuple[int, int]) -> Features:
     for kind in set(part.kinds) & set(ACOUSTIC):
         alone, rows, lengths = replace(part, kinds={kind: part.kinds[kind]}), [], []
         for index in np.array_split(np.arange(len(part)), -(-len(part) // EVAL_BATCH)):
-            x, mask = shorten(*alone.batch(index).sequence(kind), pool[0])
-            x = F.avg_pool1d(x, pool[1], ceil_mode=True) if kind == "mel" else x
+            x, mask = coarser(*alone.batch(index).sequence(kind), pool if kind == "mel" else (pool[0], 1))
             rows.append(x[mask])  # (real steps, width)
             lengths.append(mask.sum(dim=1))
         rows, length = torch.cat([*rows, rows[0].new_zeros(1, rows[0].shape[1])]), torch.cat(lengths)

@@ -62,7 +62,8 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
         "as it is": counts.astype(float),
         "paper's mix": counts * rare / counts[rare].sum() * PAPER_RARE + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
     }
-    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), dict(zip(corpus.labels, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True)), seed) for name, mix in mixes.items()}
+    wanted = {name: dict(zip(mix.index, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True)) for name, mix in mixes.items()}
+    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), wanted[name], seed) for name in mixes}
 
 
 def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:

@@ -24,6 +24,12 @@ def shorten(x: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     return total / real.clamp(min=1)[..., None], real > 0
 
 
+def coarser(x: Tensor, mask: Tensor, pool: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average every `pool[0]` steps and every `pool[1]` channels: (B, T, width) -> (B, ceil(T / pool[0]), ceil(width / pool[1]))."""
+    x, mask = shorten(x, mask, pool[0])
+    return (F.avg_pool1d(x, pool[1], ceil_mode=True) if pool[1] > 1 else x), mask
+
+
 def to_length(x: Tensor, mask: Tensor, length: int) -> Tensor:
     """Average each utterance's own steps into `length` equal bins: (B, T, width) -> (B, length, width).
 
@@ -147,9 +153,7 @@ class AudioBranch(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, 80), (B, T) -> (B, length, d), all of them real."""
-        x, mask = shorten(x, mask, self.pool[0])  # (B, T / pool, 80)
-        if self.pool[1] > 1:
-            x = F.avg_pool1d(x, self.pool[1], ceil_mode=True)
+        x, mask = coarser(x, mask, self.pool)  # (B, T, F)
         x = x[:, None]  # (B, 1, T, F)
         for block in self.blocks:
             x, mask = block(x, mask)  # (B, C, T', F')

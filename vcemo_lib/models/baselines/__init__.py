@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
@@ -28,7 +27,7 @@ from vcemo_lib.models import model_class
 from vcemo_lib.models import settings as ours
 from vcemo_lib.models.baselines.faults import faults
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import Recurrent, shorten
+from vcemo_lib.models.branches import Recurrent, coarser
 from vcemo_lib.models.settings import Settings
 from vcemo_lib.models.vcemo import VCEMO, Output, Tokens
 
@@ -93,10 +92,7 @@ class Rival(nn.Module):
 
     def read(self, batch: Batch) -> tuple[Tokens, Tokens]:
         """Sound (B, T, F), (B, T), averaged by `audio_pool`, and words (B, W, 300), (B, W)."""
-        frames, bands = self.settings.audio_pool
-        x, mask = shorten(*batch.sequence(self.kinds["audio"]), frames)
-        x = F.avg_pool1d(x, bands, ceil_mode=True)  # (B, T, F)
-        tokens = {"audio": (x, mask), "words": batch.sequence("words")}
+        tokens = {"audio": coarser(*batch.sequence(self.kinds["audio"]), self.settings.audio_pool), "words": batch.sequence("words")}
         if self.training and self.settings.modality_dropout:
             tokens = self.lose_one(tokens)
         return tokens["audio"], tokens["words"]
