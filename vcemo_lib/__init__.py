@@ -18,7 +18,6 @@ _MODULES = (
     "audio",
     "corpora",
     "course",
-    "doctor",
     "evaluation",
     "experiments",
     "features",
@@ -31,7 +30,6 @@ _MODULES = (
     "text",
     "training",
     "weights",
-    "widgets",
 )
 _NAMES = {  # name -> the module it comes from
     "Corpus": "corpora",
@@ -40,6 +38,9 @@ _NAMES = {  # name -> the module it comes from
     "load_corpus": "corpora",
     "labels": "corpora.labels",
     "splits": "corpora.splits",
+    "doctor": "course.doctor",
+    "exercises": "course.exercises",
+    "widgets": "course.widgets",
 }
 
 __all__ = ["VcemoError", "__version__", *_MODULES, *_NAMES]

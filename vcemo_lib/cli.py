@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vcemo_lib.corpora import Corpus
-    from vcemo_lib.runs import Predictions, Run
+    from vcemo_lib.training.runs import Predictions, Run
 
 SPLITS = ("given", "by_speaker", "by_text", "random")
 MODALITIES = ("audio", "words", "bert")
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def doctor(chosen: argparse.Namespace) -> int:
     """Say what this machine has and what is missing."""
-    from vcemo_lib.doctor import examine, report
+    from vcemo_lib.course.doctor import examine, report
 
     findings = examine()
     print(report(findings))
@@ -236,7 +236,7 @@ def course_store(chosen: argparse.Namespace) -> int:
 
 def course_site(chosen: argparse.Namespace) -> int:
     """Write the executed course as one HTML site that works from a folder, offline, sound included."""
-    from vcemo_lib import site
+    from vcemo_lib.course import site
 
     print(f"open {site.build(out=chosen.out)}")
     return 0

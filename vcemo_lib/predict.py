@@ -15,7 +15,7 @@ from vcemo_lib.errors import VcemoError
 if TYPE_CHECKING:
     from vcemo_lib.loading import Features
     from vcemo_lib.models.vcemo import Output
-    from vcemo_lib.runs import Run
+    from vcemo_lib.training.runs import Run
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
 SHORTEST_S = 0.3  # shorter than a syllable: nothing to hear
@@ -98,7 +98,7 @@ class EmotionRecognizer:
     def load(cls, source: Path | str | None = None, whisper: str = "base") -> EmotionRecognizer:
         """The bundled recogniser, one saved in a folder, or one on the Hugging Face hub ("user/name")."""
         from vcemo_lib import weights
-        from vcemo_lib.runs import Run
+        from vcemo_lib.training.runs import Run
 
         if source is None:
             return cls(Run.load(weights.bundled(BUNDLED)), whisper)
@@ -198,7 +198,7 @@ class EmotionRecognizer:
         """Probabilities (n, C) of n clips of scaled features, from one forward pass, and all that the model says."""
         import torch
 
-        from vcemo_lib.runs import autocast
+        from vcemo_lib.training.runs import autocast
 
         where = next(self.run.model.parameters()).device
         with torch.inference_mode(), autocast(where):

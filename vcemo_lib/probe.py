@@ -14,7 +14,7 @@ import numpy as np
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    from vcemo_lib.runs import Predictions
+    from vcemo_lib.training.runs import Predictions
 
 ACOUSTIC = ("mel", "whisper")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn, the inverse of the penalty, tried on the validation part
@@ -60,7 +60,7 @@ def linear(
     from sklearn.preprocessing import StandardScaler
 
     from vcemo_lib.evaluation import scores
-    from vcemo_lib.runs import Predictions
+    from vcemo_lib.training.runs import Predictions
 
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     ids = {name: part.ids for name, part in parts.items()}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pages import ROOT, faults, look, played, reached
 
-from vcemo_lib import site
+from vcemo_lib.course import site
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,151 @@
+"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vcemo_lib as vc
+from vcemo_lib import VcemoError
+from vcemo_lib.corpora.splits import bare
+from vcemo_lib.course.widgets.game import Game, cohen_kappa, draw, score, score_of_raters
+from vcemo_lib.training.runs import Predictions
+
+
+@pytest.fixture
+def game(part: vc.Corpus, said: Predictions) -> Game:
+    return Game(part, said, seed=3)
+
+
+def truth(game: Game) -> list[str]:
+    return game.corpus.table.loc[game.ids, "emotion"].tolist()
+
+
+def finish(game: Game, answers: list[str]) -> None:
+    for label in answers:
+        game.answer(label)
+    game.reveal()
+
+
+def test_the_draw_has_every_emotion_follows_the_mix_and_repeats_no_sentence() -> None:
+    test = vc.splits.given(vc.load_corpus("sim"))["test"]
+    for seed in range(30):
+        ids = draw(test, 10, seed)
+        rows = test.table.loc[ids]
+        assert len(set(ids)) == 10 and rows["text"].map(bare).is_unique and set(rows["emotion"]) == set(test.labels)
+    assert draw(test, 10, 1) == draw(test, 10, 1) != draw(test, 10, 2)
+    counts = Counter(test.table.loc[draw(test, 100), "emotion"])
+    shares = test.table["emotion"].value_counts(normalize=True)
+    assert all(counts[label] == pytest.approx(1 + 94 * shares[label], abs=1) for label in test.labels)
+    places = [draw(test, 10, seed).index(u) for seed in range(40) for u in draw(test, 10, seed) if test.table.at[u, "emotion"] == "surprise"]
+    assert len(set(places)) > 5, "a rare emotion does not always stand at the same place"
+
+
+def test_the_same_sentence_by_two_speakers_is_never_heard_twice(part: vc.Corpus) -> None:
+    texts = part.table["text"].copy()
+    neutral = part.table.index[part.table["emotion"] == "neutral"]
+    texts[neutral] = ["你好！" if i % 2 else "你好。" for i in range(len(neutral))]
+    same = part.with_column("text", texts)
+    assert sum(bare(same.table.at[u, "text"]) == "你好" for u in draw(same, 6)) == 1
+    with pytest.raises(VcemoError, match="too few different sentences labelled neutral"):
+        draw(same, 10)
+    with pytest.raises(VcemoError, match="5 clips for 6 emotions"):
+        draw(part, 5)
+
+
+def test_kappa_and_intervals_are_those_of_the_books() -> None:
+    # by hand: 5 of 6 agree; chance agrees with (3 * 2 + 2 * 3 + 1 * 1) / 36
+    assert cohen_kappa(list("aaabbc"), list("aabbbc")) == pytest.approx((5 / 6 - 13 / 36) / (1 - 13 / 36))
+    assert cohen_kappa(["sad"] * 4, ["sad"] * 4) is None
+    one = score("you", list("abcdefghij"), list("abcdefxxxx"))
+    z, p, n = 1.959964, 0.6, 10
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    assert (one.right, one.of) == (6, 10) and one.low == pytest.approx(middle - half, abs=1e-6) and one.high == pytest.approx(middle + half, abs=1e-6)
+    raters = score_of_raters(["sad", "happy"], [{"sad": 2, "neutral": 1}, {"happy": 3}])
+    assert raters.right == pytest.approx(2 / 3 + 1) and raters.low is None
+    assert raters.kappa == pytest.approx(cohen_kappa(["sad"] * 3 + ["happy"] * 3, ["sad", "sad", "neutral"] + ["happy"] * 3))
+
+
+def test_all_right_beats_and_all_wrong_loses(game: Game) -> None:
+    finish(game, truth(game))
+    you, raters, model = game.report["scores"]
+    assert (you["who"], raters["who"], model["who"]) == ("you", "raters", "model")
+    assert you["right"] == 10 and you["kappa"] == 1 and you["high"] == pytest.approx(1)
+    pred = {u: game.said.classes[i] for u, i in zip(game.said.ids, game.said.y_pred, strict=True)}
+    assert model["right"] == sum(pred[u] == label for u, label in zip(game.ids, truth(game), strict=True))
+    assert [row["utt_id"] for row in game.report["clips"]] == game.ids and "ahead" in game.report["notes"][0]
+    game.again()
+    finish(game, [next(label for label in game.said.classes if label != right) for right in truth(game)])
+    assert game.report["scores"][0]["right"] == 0 and game.report["scores"][0]["kappa"] <= 0 and "behind" in game.report["notes"][0]
+
+
+def test_nothing_is_told_to_the_page_before_the_reveal(game: Game) -> None:
+    game.answer("sad")
+    known = json.dumps({name: getattr(game, name) for name in ("about", "answers", "stage", "report")}, ensure_ascii=False)
+    assert game.report == {} and not any(u in known or game.corpus.table.at[u, "text"] in known for u in game.ids)
+    sent = []
+    game.send = lambda content, buffers=(): sent.append((content, len(buffers)))
+    game._told(None, {"do": "play", "clip": 2}, [])
+    assert sent == [({"clip": 2, "seed": 3}, 1)]
+
+
+def test_answers_can_be_taken_back_and_missing_ones_are_told(game: Game) -> None:
+    sent = []
+    game.send = lambda content, buffers=(): sent.append(content)
+    for label in ("sad", "angry"):
+        game._told(None, {"do": "answer", "label": label}, [])
+    game._told(None, {"do": "back"}, [])
+    assert game.answers == ["sad"]
+    game._told(None, {"do": "reveal"}, [])
+    assert "9 of 10 clips have no answer" in sent[-1]["trouble"] and game.stage == "playing"
+    game._told(None, {"do": "answer", "label": "joy"}, [])
+    assert "no emotion here" in sent[-1]["trouble"]
+    for _ in range(12):
+        game._told(None, {"do": "answer", "label": "sad"}, [])
+    assert len(game.answers) == 10, "no more answers than clips"
+    game._told(None, {"do": "reveal"}, [])
+    game.answer("happy")
+    game.back()
+    assert game.stage == "revealed" and game.answers == ["sad"] * 10, "after the reveal nothing can be changed"
+
+
+def test_an_unfinished_game_leaves_no_trace_and_a_finished_one_is_saved_when_asked(game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "cache"))
+    game.answer("sad")
+    with pytest.raises(VcemoError, match="not finished"):
+        game.save(tmp_path / "mine.json")
+    game.again()
+    assert game.answers == [] and not list(tmp_path.rglob("*.json"))
+    finish(game, truth(game))
+    assert not list(tmp_path.rglob("*.json"))
+    kept = json.loads(game.save(tmp_path / "mine.json").read_text(encoding="utf-8"))
+    assert kept["simulated"] is True and kept["seed"] == game.seed and len(kept["clips"]) == 10 and kept["scores"][0]["right"] == 10
+
+
+def test_without_votes_there_are_no_raters(part: vc.Corpus, said: Predictions) -> None:
+    from dataclasses import replace
+
+    bare_part = replace(part, table=part.table.drop(columns="votes"))
+    game = Game(bare_part, said)
+    finish(game, truth(game))
+    assert [one["who"] for one in game.report["scores"]] == ["you", "model"] and "raters" not in game.twin()
+
+
+def test_the_twin_is_a_game_by_itself(game: Game) -> None:
+    bundle, _ = game._repr_mimebundle_()
+    still = bundle["text/html"]
+    assert still.count("<audio") == 10 and still.count("<details") == 11 and "simulated" in still
+    first = still[: still.index("<details")]
+    assert not any(label in first.split("</p>")[1] for label in game.said.classes), "the answer stands inside what is unfolded"
+    assert len(still) < 300_000
+
+
+def test_answers_of_another_part_are_refused(part: vc.Corpus, said: Predictions) -> None:
+    with pytest.raises(VcemoError, match="only"):
+        Game(part.subset(part.ids[:30]), said)

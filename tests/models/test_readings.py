@@ -1,0 +1,44 @@
+"""The table of readings: every setting exists, every other value is another one, is allowed, and gives a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+import torch
+
+from vcemo_lib.models import build, paper, tutorial
+from vcemo_lib.models.readings import READINGS, page, readings
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=lambda r: r.setting)
+def test_the_setting_switches_to_another_reading(reading) -> None:
+    ours = paper()
+    assert reading.other != getattr(ours, reading.setting)
+    assert getattr(ours.but(**{reading.setting: reading.other}), reading.setting) == reading.other
+
+
+@pytest.mark.parametrize("reading", [r for r in READINGS if r.concerns == "layers"], ids=lambda r: r.setting)
+def test_layers_in_the_other_reading_run(reading) -> None:
+    small = {"conv_channels": (8, 8), "width": 32, "heads": 2, "layers": 2, "bert": "cls"}
+    other = small.get(reading.setting, reading.other)
+    settings = tutorial(layers=3 if reading.setting == "guided_by" else 1).but(**{reading.setting: other})
+    model = build("vcemo", settings, synthetic.WIDTHS).eval()
+    corpus = synthetic.corpus(4)
+    with torch.no_grad():
+        logits = model(synthetic.Store(corpus).batch(corpus.ids, ("mel", "words", "bert"))).logits
+    assert logits.shape == (4, 6) and logits.isfinite().all()
+
+
+def test_the_table_holds_each_place_once() -> None:
+    table = readings()
+    assert table.index.is_unique and len(table) == len(READINGS)
+    assert table.loc["alpha", ["paper()", "on IEMOCAP"]].tolist() == [0.1, 100.0]
+    assert set(readings("layers").index) | set(readings("loss").index) | set(readings("training").index) == set(table.index)
+
+
+def test_the_page_in_the_docs_agrees() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "readings.md").read_text(encoding="utf-8")
+    assert written == page(), "run python data/build/readings.py"
+    assert all(f"| `{reading.setting}` |" in written for reading in READINGS)
