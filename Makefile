@@ -3,6 +3,7 @@
 # make app          the playground as a page of its own, for a class or a demo
 # make site         the executed course as one HTML site for a folder or a stick: build/site/index.html
 # make browser      tests of notebooks, app and site in this machine's Chromium; screenshots in build/screenshots/
+# make lint         the linter, the type checker, the count of lines
 # make test | lab | bench | clean
 PYTHON ?= python3
 LANE ?= cpu
@@ -11,7 +12,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks test lab app site browser bench lock clean distclean
+.PHONY: help setup notebooks test lint lab app site browser bench lock clean distclean
 
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
@@ -36,6 +37,11 @@ notebooks: $(STAMP)
 # TESTS="-k audio -x" is passed on.
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tests/lines.py
 
 # Skips, saying so, where there is no Chromium: on the PATH, or named by VCEMO_CHROMIUM.
 browser: $(STAMP)
