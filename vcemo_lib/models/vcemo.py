@@ -10,20 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import AttentionPool, CoAttention, Dropout, MeanPool, SelfAttention
+from vcemo_lib.models.attention import AttentionMap, AttentionPool, CoAttention, Dropout, MeanPool, SelfAttention
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import AudioBranch, BertBranch, BothBranch, WordBranch
+from vcemo_lib.models.branches import (
+    AudioBranch,
+    BertBranch,
+    DualAudioBranch,
+    Masked,
+    WordBranch,
+    drop_modality,
+)
 from vcemo_lib.models.settings import Settings
-
-Tokens = tuple[Tensor, Tensor]  # values (B, T, d) and their mask (B, T)
 
 
 @dataclass
 class Output:
-    """What a model says about a batch.
+    """What a model returns for a batch.
 
-    Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over
-    guiding steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), what each token weighs in the end.
+    Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over guiding
+    steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), the weight of each token.
     """
 
     logits: Tensor  # (B, classes)
@@ -39,20 +44,17 @@ class Fusion(nn.Module):
     addition"); merge="concat" puts one after the other, for sequences that share no time.
     """
 
-    def __init__(self, settings: Settings, merge: str) -> None:
+    def __init__(self, s: Settings, merge: str) -> None:
         super().__init__()
-        s = settings
-        stacks = 2 if s.both_guide else 1
+        size = (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
         self.merge = merge
-        self.stacks = nn.ModuleList(
-            CoAttention(s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by) for _ in range(stacks)
-        )
+        self.stacks = nn.ModuleList(CoAttention(*size) for _ in range(2 if s.bidirectional else 1))
 
-    def forward(self, guide: Tokens, guided: Tokens) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[AttentionMap]]:
         """(B, S, d), (B, T, d) -> (B, T, d) if added or (B, S + T, d) if concatenated; mask; maps."""
         (x, x_mask), (y, y_mask) = guide, guided
         new_x, new_y, maps = self.stacks[0](x, y, x_mask, y_mask)
-        if len(self.stacks) == 2:  # and the other way round: both sides then carry the other's news
+        if len(self.stacks) == 2:  # and the other way round: x guided by y
             _, new_x, _ = self.stacks[1](y, x, y_mask, x_mask)
         if self.merge == "add":
             return new_x + new_y, x_mask & y_mask, maps
@@ -84,64 +86,67 @@ class VCEMO(nn.Module):
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
         self.fusion2 = Fusion(s, merge="concat") if timed and "bert" in s.modalities else None
         layer = (s.width, s.heads, s.ff_width, s.dropout)
-        self.alone = nn.ModuleList(SelfAttention(*layer) for _ in range(s.layers - 1 if len(s.modalities) == 1 else 0))
+        before_last = s.layers - 1 if len(s.modalities) == 1 else 0
+        self.unimodal = nn.ModuleList(SelfAttention(*layer) for _ in range(before_last))
         self.final = SelfAttention(*layer)
         self.pool = AttentionPool(s.width, s.dropout) if s.pool == "attention" else MeanPool()
         self.predictor = _head(s, s.classes)
         self.projector = _head(s, s.projection)
 
     def _branch(self, modality: str) -> nn.Module:
-        s, width_in = self.settings, self.widths[self.kinds[modality]]
+        s = self.settings
         if modality == "bert":
-            return BertBranch(width_in, s.width, s.bert, s.text_dropout)
+            return BertBranch(self.widths["bert"], s.width, s.bert, s.text_dropout)
         if modality == "words":
-            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.text_dropout)
-        if s.acoustic == "both":
-            return BothBranch(*map(self._acoustic, s.kinds["audio"]))
-        return self._acoustic(s.acoustic)
+            return WordBranch(self.widths["words"], s.width, s.lstm_bidirectional, s.length, s.text_dropout)
+        branches = [self._audio_branch(kind) for kind in s.kinds["audio"]]
+        return branches[0] if len(branches) == 1 else DualAudioBranch(*branches)
 
-    def _acoustic(self, kind: str) -> nn.Module:
+    def _audio_branch(self, kind: str) -> nn.Module:
         s, width_in = self.settings, self.widths[kind]
         if kind == "whisper":
-            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.dropout, pool=s.audio_pool[0])
-        return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_both_ways,
+            pool = s.audio_pool[0]
+            return WordBranch(width_in, s.width, s.lstm_bidirectional, s.length, s.dropout, pool)
+        return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_bidirectional,
                            s.length, s.dropout)  # fmt: skip
+
+    @property
+    def frame_pools(self) -> dict[str, tuple[int, int]]:
+        """What our audio branches average before anything else: kind -> (frames, channels)."""
+        if "audio" in self.branches and type(self.branches["audio"]) not in (AudioBranch, WordBranch, DualAudioBranch):
+            return {}
+        return {"mel": self.settings.audio_pool, "whisper": (self.settings.audio_pool[0], 1)}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
-        attention: dict[str, Tensor | list[Tensor]] = {}
-        kinds = self.settings.kinds
-        tokens = {m: branch(*chain.from_iterable(map(batch.sequence, kinds[m]))) for m, branch in self.branches.items()}
-        if self.training and self.settings.modality_dropout and len(tokens) > 1:
-            tokens = self.lose_one(tokens)
+        s, attention = self.settings, {}
+        tokens = {modality: self.encode(modality, batch) for modality in self.branches}
+        if self.training and s.modality_dropout and len(tokens) > 1:
+            tokens = drop_modality(tokens, s.modality_dropout)
         if self.fusion1:  # words and audio become one sequence on their common time
-            guide, guided = self.settings.guides[0], "audio" if self.settings.guides[0] == "words" else "words"
+            guide, guided = s.guides[0], "audio" if s.guides[0] == "words" else "words"
             *fused, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
             tokens["fused"] = tuple(fused)
         if self.fusion2:  # outside knowledge joins: BERT's tokens beside the fused ones
             bert, other = tokens.pop("bert"), tokens.popitem()[1]
-            sides = (bert, other) if self.settings.guides[1] == "bert" else (other, bert)
+            sides = (bert, other) if s.guides[1] == "bert" else (other, bert)
             *fused, attention["fusion2"] = self.fusion2(*sides)
             tokens["fused"] = tuple(fused)
         ((x, mask),) = tokens.values()  # (B, T, d), (B, T): one sequence is left
-        for layer in self.alone:
+        for layer in self.unimodal:
             x, _ = layer(x, mask)
         x, attention["self"] = self.final(x, mask)
         features, attention["pool"] = self.pool(x, mask)  # (B, d)
         projection = self.projector(features)  # (B, 128)
-        if self.settings.normalize:
+        if s.normalize:
             projection = F.normalize(projection, dim=-1)
         return Output(self.predictor(features), projection, features, attention)
 
-    def lose_one(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
-        """Zero one modality, drawn at random, of a share of the utterances: so that no modality can be leant on alone."""
-        x, _ = next(iter(tokens.values()))
-        lost = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
-        lost = lost.masked_fill(torch.rand(len(x), device=x.device) >= self.settings.modality_dropout, -1)
-        return {
-            m: (x.masked_fill((lost == i)[:, None, None], 0.0), mask)  # (B, T, d)
-            for i, (m, (x, mask)) in enumerate(tokens.items())
-        }
+    def encode(self, modality: str, batch: Batch) -> Masked:
+        """One modality's tokens (B, T, d) and their mask (B, T)."""
+        inputs = chain.from_iterable(map(batch.sequence, self.settings.kinds[modality]))
+        pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
+        return self.branches[modality](*inputs, **pooled)
 
 
 def _head(s: Settings, width_out: int) -> nn.Module:
