@@ -57,6 +57,7 @@ class CME(Baseline):
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
         s, d, channels = settings, settings.width, settings.conv_channels
+        self.frame_pools = {}  # averaged in each pass: batches are planned by the frames that spans are counted in
         kernels = (5, *(2,) * (len(channels) - 1))
         self.reach = sum(kernels) - len(kernels)  # frames beside its own that a convolved frame has seen
         convs = map(nn.Conv1d, (self.bands, *channels[:-1]), channels, kernels)
