@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import AttentionMap, AttentionPool, CoAttention, Dropout, MeanPool, SelfAttention
+from vcemo_lib.models.attention import (
+    AttentionMap,
+    AttentionPool,
+    CoAttention,
+    Dropout,
+    MeanPool,
+    SelfAttention,
+)
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import (
     AudioBranch,

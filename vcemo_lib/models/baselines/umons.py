@@ -11,7 +11,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import AddNorm, Dropout, GuidedAttention, Mask, SelfAttention, Tokens, feed_forward
+from vcemo_lib.models.attention import (
+    AddNorm,
+    Dropout,
+    GuidedAttention,
+    Mask,
+    SelfAttention,
+    Tokens,
+    feed_forward,
+)
 from vcemo_lib.models.baselines import Baseline
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Masked, Recurrent
