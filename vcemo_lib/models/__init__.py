@@ -41,11 +41,14 @@ def model_class(name: str) -> type[nn.Module]:
 
 
 def build(
-    name: str = "vcemo", settings: Settings | None = None, widths: Mapping[str, int] | None = None, seed: int = 0
+    name: str = "vcemo",
+    settings: Settings | None = None,
+    widths: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """A model with fresh weights, the same for the same seed; without settings, those of its `tutorial()`.
 
-    `widths` overrides the feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`, `.widths`
+    `widths` overrides feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`, `.widths`
     and `.kinds` (which features each modality reads).
     """
     cls = model_class(name)
@@ -56,7 +59,7 @@ def build(
 
 
 def settings_for(name: str = "vcemo", size: str = "tutorial", classes: int = 6, **changes: Any) -> Settings:
-    """A model's settings: "tutorial", small and trained like all others, or "paper", as its authors published it."""
+    """A model's settings: "tutorial", small and trained like all others, or "paper", its authors' own."""
     ours = {"tutorial": tutorial, "paper": paper}
     if size not in ours:
         raise VcemoError(f"there is no size {size!r}", do=f"choose one of {', '.join(ours)}")

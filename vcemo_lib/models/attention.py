@@ -44,7 +44,9 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tokens, source: Source, mask: SourceMask | None = None) -> tuple[Tokens, AttentionMap]:
+    def forward(
+        self, x: Tokens, source: Source, mask: SourceMask | None = None
+    ) -> tuple[Tokens, AttentionMap]:
         """x attends to source: the mixed values and the attention map."""
         queries = self.split_heads(self.query(x))  # (B, h, T, d/h)
         keys = self.split_heads(self.key(source))  # (B, h, S, d/h)
@@ -72,9 +74,11 @@ class AddNorm(nn.Module):
         return self.norm(x + self.dropout(change))
 
 
-def feed_forward(width: int, hidden: int, dropout: float) -> nn.Sequential:
-    """The MLP that follows attention, at every step alike."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width))
+def feed_forward(width: int, hidden: int, dropout: float, width_out: int | None = None) -> nn.Sequential:
+    """An MLP with one hidden layer, at every step alike."""
+    return nn.Sequential(
+        nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width_out or width)
+    )  # fmt: skip
 
 
 class SelfAttention(nn.Module):
@@ -116,8 +120,8 @@ class GuidedAttention(nn.Module):
 class CoAttention(nn.Module):
     """The co-attention layer of figure 2: an encoder of SA layers on x, a decoder of GA layers on y.
 
-    Every decoder layer is guided by the encoder's *final* output, the paper's point of difference: "leveraging
-    the final output of the self-attention layers can offer more enriched information". With
+    Every decoder layer is guided by the encoder's *final* output, the paper's point of difference:
+    "leveraging the final output of the self-attention layers can offer more enriched information". With
     `guided_by="same_depth"` it is the output at the decoder layer's own depth, as in UMONS 2020.
     """
 
@@ -149,7 +153,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, 1))
+        self.score = feed_forward(width, width, dropout, width_out=1)
 
     def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
         weights = self.score(x).squeeze(-1).masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, T)

@@ -28,7 +28,7 @@ class Batch:
     bert_len: Tensor | None = None
     whisper: Tensor | None = None  # (B, T/2, 512)  frames of Whisper's encoder, 20 ms apart
     whisper_len: Tensor | None = None
-    word_spans: Tensor | None = None  # (B, W, 2)  start, end of each word in log-mel frames; (0, 0): not known
+    word_spans: Tensor | None = None  # (B, W, 2)  start, end of each word in log-mel frames; 0, 0: unknown
     word_spans_len: Tensor | None = None
     labels: Tensor | None = None  # (B,) class indices
     pooled: bool = False  # mel and whisper are averaged by the model's `audio_pool` already

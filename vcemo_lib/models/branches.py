@@ -1,6 +1,6 @@
 """From raw features to tokens of one width: one branch a modality (section 3.2).
 
-A branch maps (x (B, T, width), mask (B, T)) to (tokens (B, T', d), mask (B, T')). Padding never leaks: it is zero
+A branch maps x (B, T, width), mask (B, T) to tokens (B, T', d), mask (B, T'). Padding never leaks: it is zero
 before every convolution, outside every BatchNorm statistic, and behind every LSTM's last real step.
 """
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.models.attention import Dropout, Mask, Tokens
+from vcemo_lib.models.settings import Settings
 
 Masked = tuple[Tokens, Mask]
 
@@ -29,7 +30,7 @@ def shorten(x: Tokens, mask: Mask, factor: int) -> Masked:
 
 
 def average_pool(x: Tokens, mask: Mask, pool: tuple[int, int]) -> Masked:
-    """Average every pool[0] steps and pool[1] channels: (B, T, F) -> (B, ceil(T / pool[0]), ceil(F / pool[1]))."""
+    """Average every pool[0] steps and pool[1] channels: (B, T, F) -> (B, ceil(T / p0), ceil(F / p1))."""
     x, mask = shorten(x, mask, pool[0])
     return (F.avg_pool1d(x, pool[1], ceil_mode=True) if pool[1] > 1 else x), mask
 
@@ -37,8 +38,8 @@ def average_pool(x: Tokens, mask: Mask, pool: tuple[int, int]) -> Masked:
 def to_length(x: Tokens, mask: Mask, length: int) -> Tokens:
     """Average each utterance's own steps into `length` equal bins: (B, T, width) -> (B, length, width).
 
-    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average pooling does;
-    fewer steps than bins are repeated. Section 3.3 adds audio and words step by step and leaves this open.
+    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average pooling
+    does; fewer steps than bins are repeated. Section 3.3 adds audio and words and leaves this open.
     """
     real = mask.sum(dim=1)[:, None]  # (B, 1)
     edge = torch.arange(length, device=x.device)  # (length,)
@@ -75,7 +76,8 @@ class FrameNorm(nn.BatchNorm2d):
             return self.weighted(x, mask)
         batch, channels, steps, bands = x.shape
         real = mask.flatten().nonzero().squeeze(1)  # (R,) where the batch's real frames are
-        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels).index_select(0, real)  # (R, F * C)
+        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels)
+        frames = frames.index_select(0, real)  # (R, F * C)
         # As one image with its channels last, which is BatchNorm's fast layout on a processor.
         image = frames.view(1, len(real), bands, channels).permute(0, 3, 1, 2)  # (1, C, R, F)
         normal = super().forward(image).relu_().permute(0, 2, 3, 1).reshape(frames.shape)  # (R, F * C)
@@ -117,11 +119,13 @@ class ConvBlock(nn.Module):
 class Recurrent(nn.Module):
     """An LSTM (or GRU) over time, in one direction or in both, blind to padding.
 
-    The backward one gets each sequence reversed within its own length, so padding always comes last and no packing
-    is needed (which on a processor is three times slower).
+    The backward one gets each sequence reversed within its own length, so padding always comes last and no
+    packing is needed (which on a processor is three times slower).
     """
 
-    def __init__(self, width_in: int, width: int, bidirectional: bool, cell: type[nn.RNNBase] = nn.LSTM) -> None:
+    def __init__(
+        self, width_in: int, width: int, bidirectional: bool, cell: type[nn.RNNBase] = nn.LSTM
+    ) -> None:
         super().__init__()
         self.forwards = cell(width_in, width // 2 if bidirectional else width, batch_first=True)
         self.backwards = cell(width_in, width - width // 2, batch_first=True) if bidirectional else None
@@ -137,32 +141,22 @@ class Recurrent(nn.Module):
     def reverse(x: Tokens, mask: Mask) -> Tokens:
         """Reverse the real steps of each sequence; doing it twice gives x back."""
         steps = torch.arange(x.shape[1], device=x.device)  # (T,)
-        mirrored = (mask.sum(dim=1, keepdim=True) - 1 - steps) % x.shape[1]  # (B, T); padding swaps with padding
+        mirrored = (mask.sum(dim=1, keepdim=True) - 1 - steps) % x.shape[1]  # (B, T); padding stays padding
         return x.gather(1, mirrored[..., None].expand_as(x))
 
 
 class AudioBranch(nn.Module):
     """log-mel -> Conv-BatchNorm-ReLU blocks -> LSTM -> `length` tokens (section 3.2)."""
 
-    def __init__(
-        self,
-        mels: int,
-        width: int,
-        channels: tuple[int, ...],
-        strides: tuple[tuple[int, int], ...],
-        pool: tuple[int, int],
-        bidirectional: bool,
-        length: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, mels: int, s: Settings) -> None:
         super().__init__()
-        self.pool, self.length = pool, length
-        self.blocks = nn.ModuleList(map(ConvBlock, (1, *channels[:-1]), channels, strides))
-        bands = -(-mels // pool[1])
-        for stride in strides:
-            bands = -(-bands // stride[1])
-        self.lstm = Recurrent(channels[-1] * bands, width, bidirectional)
-        self.dropout = ChannelDropout(dropout)
+        self.pool, self.length, channels = s.audio_pool, s.length, s.conv_channels
+        self.blocks = nn.ModuleList(map(ConvBlock, (1, *channels[:-1]), channels, s.conv_strides))
+        bands = -(-mels // s.audio_pool[1])
+        for _, stride in s.conv_strides:
+            bands = -(-bands // stride)
+        self.lstm = Recurrent(channels[-1] * bands, s.width, s.lstm_bidirectional)
+        self.dropout = ChannelDropout(s.dropout)
 
     def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
         """(B, T, 80), (B, T) -> (B, length, d), all of them real; pooled: x is averaged already."""
@@ -177,15 +171,13 @@ class AudioBranch(nn.Module):
 
 
 class WordBranch(nn.Module):
-    """Word vectors -> LSTM -> Conv1d -> `length` tokens (section 3.2). Also for Whisper's frames, averaged first."""
+    """Word vectors -> LSTM -> Conv1d -> `length` tokens (3.2). Also for Whisper's frames, averaged."""
 
-    def __init__(
-        self, width_in: int, width: int, bidirectional: bool, length: int, dropout: float, pool: int = 1
-    ) -> None:
+    def __init__(self, width_in: int, s: Settings, dropout: float, pool: int = 1) -> None:
         super().__init__()
-        self.pool, self.length = pool, length
-        self.lstm = Recurrent(width_in, width, bidirectional)
-        self.conv = nn.Conv1d(width, width, kernel_size=3, padding=1)
+        self.pool, self.length = pool, s.length
+        self.lstm = Recurrent(width_in, s.width, s.lstm_bidirectional)
+        self.conv = nn.Conv1d(s.width, s.width, kernel_size=3, padding=1)
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
@@ -205,14 +197,16 @@ class DualAudioBranch(nn.Module):
         super().__init__()
         self.mel, self.whisper = mel, whisper
 
-    def forward(self, mel: Tokens, mel_mask: Mask, whisper: Tokens, whisper_mask: Mask, pooled: bool = False) -> Masked:
+    def forward(
+        self, mel: Tokens, mel_mask: Mask, whisper: Tokens, whisper_mask: Mask, pooled: bool = False
+    ) -> Masked:
         """(B, T, 80), (B, T), (B, T / 2, 512), (B, T / 2) -> (B, length, d), all of them real."""
         x, mask = self.mel(mel, mel_mask, pooled)
         return x + self.whisper(whisper, whisper_mask, pooled)[0], mask
 
 
 class BertBranch(nn.Module):
-    """BERT's vectors -> Linear (section 3.2: "already well-structured"); keep "cls" or "mean": one a sentence."""
+    """BERT's vectors -> Linear (3.2: "already well-structured"); keep "cls" or "mean": one a sentence."""
 
     def __init__(self, width_in: int, width: int, keep: str, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the paper contradicts itself or says nothing, and the setting that decides it (readings.csv, docs/readings.md)."""
+"""Where the paper contradicts itself or is silent, and the setting that decides it (readings.csv)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """One open place: the field of `Settings` that decides it, and another value that one could read into it."""
+    """One open place: the field of `Settings` that decides it, and another value it could have."""
 
     setting: str
     other: Any
@@ -24,11 +24,12 @@ class Reading(NamedTuple):
 
 
 with Path(__file__).with_name("readings.csv").open(encoding="utf-8", newline="") as _file:
-    READINGS = tuple(Reading(**row | {"other": ast.literal_eval(row["other"])}) for row in csv.DictReader(_file))
+    _rows = list(csv.DictReader(_file))
+READINGS = tuple(Reading(**row | {"other": ast.literal_eval(row["other"])}) for row in _rows)
 
 
 def readings(concerns: str | None = None) -> pd.DataFrame:
-    """The table of readings: what the paper says, what `paper()` and `tutorial()` choose, and what else one could."""
+    """What the paper says, what `paper()` and `tutorial()` choose, and what else one could."""
     import pandas as pd
 
     chosen = {"paper()": paper(), "on IEMOCAP": paper(corpus="iemocap"), "tutorial()": tutorial()}

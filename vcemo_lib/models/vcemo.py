@@ -1,4 +1,4 @@
-"""VCEMO: three modalities, two rounds of co-attention, a predictor and a projector (section 3.3, figure 1)."""
+"""VCEMO: three modalities, two rounds of co-attention, predictor and projector (section 3.3, figure 1)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vcemo_lib.models.attention import (
     AttentionMap,
     AttentionPool,
     CoAttention,
-    Dropout,
     MeanPool,
     SelfAttention,
+    feed_forward,
 )
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import (
@@ -34,8 +34,8 @@ from vcemo_lib.models.settings import Settings
 class Output:
     """What a model returns for a batch.
 
-    Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over guiding
-    steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), the weight of each token.
+    Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over
+    guiding steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), the weight of each token.
     """
 
     logits: Tensor  # (B, classes)
@@ -45,7 +45,7 @@ class Output:
 
 
 class Fusion(nn.Module):
-    """One round of fusion (section 3.3): co-attention between `guide` and `guided`, then one sequence of both.
+    """One round of fusion (section 3.3): co-attention of `guide` and `guided`, then one sequence of both.
 
     merge="add" wants equal lengths and keeps their common time ("we employ a straightforward element-wise
     addition"); merge="concat" puts one after the other, for sequences that share no time.
@@ -71,13 +71,13 @@ class Fusion(nn.Module):
 class VCEMO(nn.Module):
     """The paper's model for any non-empty choice of its modalities.
 
-    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames, where `acoustic` says so)
+    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames)
                                                            +- co-attention, added -+
-    words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, concatenated
+    words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, joined
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
         -> self-attention -> pool -> predictor (B, classes) and projector (B, 128)
 
-    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last one included.
+    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last included.
     """
 
     name = "vcemo"
@@ -86,8 +86,8 @@ class VCEMO(nn.Module):
         super().__init__()
         self.settings = s = settings
         self.widths = {"mel": 80, "whisper": 512, "words": 300, "bert": s.bert_width} | dict(widths or {})
-        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each modality reads
-        self.also_reads = tuple(chain.from_iterable(s.kinds[m][1:] for m in s.modalities))  # and what beside it
+        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each reads
+        self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])  # and beside it
         self.branches = nn.ModuleDict({m: self._branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
@@ -105,24 +105,22 @@ class VCEMO(nn.Module):
         if modality == "bert":
             return BertBranch(self.widths["bert"], s.width, s.bert, s.text_dropout)
         if modality == "words":
-            return WordBranch(self.widths["words"], s.width, s.lstm_bidirectional, s.length, s.text_dropout)
+            return WordBranch(self.widths["words"], s, s.text_dropout)
         branches = [self._audio_branch(kind) for kind in s.kinds["audio"]]
         return branches[0] if len(branches) == 1 else DualAudioBranch(*branches)
 
     def _audio_branch(self, kind: str) -> nn.Module:
-        s, width_in = self.settings, self.widths[kind]
+        s = self.settings
         if kind == "whisper":
-            pool = s.audio_pool[0]
-            return WordBranch(width_in, s.width, s.lstm_bidirectional, s.length, s.dropout, pool)
-        return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_bidirectional,
-                           s.length, s.dropout)  # fmt: skip
+            return WordBranch(self.widths["whisper"], s, s.dropout, pool=s.audio_pool[0])
+        return AudioBranch(self.widths["mel"], s)
 
     @property
     def frame_pools(self) -> dict[str, tuple[int, int]]:
         """What our audio branches average before anything else: kind -> (frames, channels)."""
-        if "audio" in self.branches and type(self.branches["audio"]) not in (AudioBranch, WordBranch, DualAudioBranch):
-            return {}
-        return {"mel": self.settings.audio_pool, "whisper": (self.settings.audio_pool[0], 1)}
+        pool, ours = self.settings.audio_pool, (AudioBranch, WordBranch, DualAudioBranch)
+        replaced = "audio" in self.branches and type(self.branches["audio"]) not in ours
+        return {} if replaced else {"mel": pool, "whisper": (pool[0], 1)}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
@@ -157,7 +155,7 @@ class VCEMO(nn.Module):
 
 
 def _head(s: Settings, width_out: int) -> nn.Module:
-    """Predictor or projector: an MLP with one hidden layer, or a single linear layer (sections 3.3 and 3.4)."""
+    """Predictor or projector: an MLP with one hidden layer, or a linear layer (sections 3.3 and 3.4)."""
     if s.head_layers == 1:
         return nn.Linear(s.width, width_out)
-    return nn.Sequential(nn.Linear(s.width, s.width), nn.ReLU(), Dropout(s.dropout), nn.Linear(s.width, width_out))
+    return feed_forward(s.width, s.width, s.dropout, width_out)

@@ -1,7 +1,4 @@
-"""Delbrouck et al. 2020, "A Transformer-based joint-encoding for Emotion Recognition and Sentiment Analysis".
-
-arXiv 2006.15955; sizes from the run in the README of the authors' code, jbdel/MOSEI_UMONS.
-"""
+"""Delbrouck et al. 2020, a transformer-based joint-encoding (arXiv 2006.15955, code jbdel/MOSEI_UMONS)."""
 
 from __future__ import annotations
 
@@ -11,18 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import (
-    AddNorm,
-    Dropout,
-    GuidedAttention,
-    Mask,
-    SelfAttention,
-    Tokens,
-    feed_forward,
-)
+from vcemo_lib.models.attention import AddNorm, Dropout, GuidedAttention, SelfAttention, feed_forward
 from vcemo_lib.models.baselines import Baseline
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import Masked, Recurrent
+from vcemo_lib.models.branches import Mask, Masked, Recurrent, Tokens
 from vcemo_lib.models.settings import Settings
 from vcemo_lib.models.vcemo import Output
 
@@ -31,33 +20,13 @@ class UMONS(Baseline):
     """Blocks of co-attention: the words guide the sound depth by depth, which is what VCEMO changes.
 
     words  (B, W, 300) -> LSTM   -> x -+
-                                       +- blocks of x' = SA(x), y' = GA(y, guide = x) -> pool each, add -> Linear
+                                       +- blocks of x' = SA(x), y' = GA(y, x) -> pool each, add -> Linear
     audio  (B, T, F)   -> Linear -> y -+
 
     Both are cut at `length` steps: the glimpses of a block are that many.
     """
 
     name = "umons"
-    PUBLISHED = {
-        "audio_pool": (16, 1),  # "reduction factor" 16
-        "length": 60,  # words, and frames after the reduction
-        "width": 512,
-        "heads": 4,
-        "layers": 4,
-        "ff_width": 1024,
-        "dropout": 0.1,
-        "text_dropout": 0.0,  # none on the vectors
-        "lr": 1e-4,
-        "batch_size": 32,
-        "epochs": 99,
-        "patience": 5,  # theirs halves the rate twice, then waits for 3 epochs; ours waits at one rate
-        "select": "wa",
-    }
-    SMALL = {
-        "audio_pool": (16, 1),
-        "length": 32,  # 5 s
-        "layers": 2,  # with one, same depth and final output could not differ
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
@@ -72,8 +41,8 @@ class UMONS(Baseline):
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); "fusion1": one map (B, h, T, W) a block, sound over words."""
-        s = self.settings
-        (audio, y_mask), (words, x_mask) = ((x[:, : s.length], mask[:, : s.length]) for x, mask in self.read(batch))
+        n = self.settings.length
+        (audio, y_mask), (words, x_mask) = ((x[:, :n], mask[:, :n]) for x, mask in self.read(batch))
         x, y = self.words_rnn(self.text_dropout(words), x_mask), self.frame(audio)  # (B, W, d), (B, T, d)
         maps = []
         for block in self.blocks:
@@ -85,7 +54,7 @@ class UMONS(Baseline):
 
 
 class Block(nn.Module):
-    """SA on x; GA on y, guided by x as it *came in*. Then, except in the last block, every step takes a glimpse."""
+    """SA on x; GA on y, guided by x as it *came in*. Then, but in the last block, glimpses."""
 
     def __init__(self, s: Settings, last: bool) -> None:
         super().__init__()
@@ -107,7 +76,7 @@ class Block(nn.Module):
 
 
 class Glimpses(nn.Module):
-    """`count` weighted means of a sequence, each with weights of its own (MCAN's AttFlat, without its last layer)."""
+    """`count` weighted means of a sequence, each with its own weights (MCAN's AttFlat but its last layer)."""
 
     def __init__(self, width: int, hidden: int, count: int, dropout: float) -> None:
         super().__init__()

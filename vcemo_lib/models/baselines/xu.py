@@ -1,7 +1,6 @@
 """Xu et al. 2019, "Learning Alignment for Multimodal Emotion Recognition from Speech" (arXiv 1909.05645).
 
-Sizes from the authors' code, didi/delta: `delta/models/multimodal_cls_model.py` and
-`egs/iemocap/emo/v1/conf/multimodal-align-emotion.yml`.
+After the authors' code, didi/delta: `delta/models/multimodal_cls_model.py`.
 """
 
 from __future__ import annotations
@@ -24,25 +23,11 @@ class Xu(Baseline):
     """Every word attends to the sound, then one GRU reads the aligned pairs.
 
     audio  (B, T, F)   -> Linear -> BiGRU -+
-                                           +- words attend to sound (B, W, d) | words (B, W, d) -> BiGRU -> pool
+                                           +- words attend to sound | words (B, W, 2 d) -> BiGRU -> pool
     words  (B, W, 300) -> BiGRU -----------+
     """
 
     name = "xu"
-    PUBLISHED = {
-        "audio_pool": (1, 1),  # every frame
-        "ff_width": 512,  # the dense layer that reads a frame
-        "width": 200,  # 100 in each direction
-        "heads": 8,
-        "dropout": 0.5,
-        "text_dropout": 0.5,
-        "lr": 1e-3,
-        "batch_size": 64,
-        "epochs": 150,
-        "clip": 3.0,
-        "patience": 150,  # no early stopping
-        "select": "wa",  # val_acc
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)

@@ -1,6 +1,6 @@
-"""Yoon et al.: the multi-hop attention of 2019 (the paper's reference 21 and its "Yoon's model") and MDRE of 2018.
+"""Yoon et al.: multi-hop attention of 2019 (reference 21, the paper's "Yoon's model") and MDRE of 2018.
 
-2019: arXiv 1904.10788, without official code. 2018: arXiv 1810.04635, code david-yoon/multimodal-speech-emotion.
+2019: arXiv 1904.10788, no official code. 2018: arXiv 1810.04635, david-yoon/multimodal-speech-emotion.
 """
 
 from __future__ import annotations
@@ -18,31 +18,16 @@ from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
 from vcemo_lib.models.vcemo import Output
 
-TRAINING = {  # of both models; 2019 after david-yoon/attentive-modality-hopping-for-SER, by the same authors
-    "audio_pool": (1, 1),  # every frame
-    "dropout": 0.3,  # of the sound: "0.7" there is what they keep
-    "text_dropout": 0.7,  # of the words: "0.3" there is what they keep
-    "lr": 1e-3,
-    "batch_size": 128,
-    "epochs": 289,  # 10,000 updates of 128, of some 4,430 utterances
-    "clip": 10.0,  # theirs cuts every element of the gradient at 10, ours its norm
-    "select": "wa",  # theirs: the loss
-}
-
 
 class Yoon(Baseline):
     """MHA-2: the voice attends to the words, and what it finds to the voice again.
 
     audio  (B, T, F)   -> BiLSTM -> last state h
-    words  (B, W, 300) -> BiLSTM;  hop 1: h attends to the words -> h1;  hop 2: h1 attends to the sound -> h2
+    words  (B, W, 300) -> BiLSTM;  hop 1: h attends to words -> h1;  hop 2: h1 to sound -> h2
         -> h | h1 | h2 (B, 3 d) -> Linear
     """
 
     name = "yoon"
-    PUBLISHED = TRAINING | {
-        "width": 400,  # 200 in each direction
-        "patience": 5,  # 15 checks, three or so an epoch
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
@@ -53,7 +38,7 @@ class Yoon(Baseline):
         self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """A batch -> logits (B, classes); maps "hop1" (B, W) over the words and "hop2" (B, T) over the sound."""
+        """A batch -> logits (B, classes); maps "hop1" (B, W) over words, "hop2" (B, T) over sound."""
         (audio, audio_mask), (words, words_mask) = self.read(batch)
         audio = self.audio_rnn(self.dropout(audio), audio_mask)  # (B, T, d)
         words = self.words_rnn(self.text_dropout(words), words_mask)  # (B, W, d)
@@ -75,10 +60,6 @@ class MDRE(Baseline):
     """Dual recurrent encoder: the last states of two GRUs, each halved by a linear layer, side by side."""
 
     name = "mdre"
-    PUBLISHED = TRAINING | {
-        "width": 200,
-        "patience": 2,  # 7 checks, three or so an epoch
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
@@ -92,7 +73,8 @@ class MDRE(Baseline):
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); there is no attention."""
         (audio, audio_mask), (words, words_mask) = self.read(batch)
-        audio, words = self.audio_rnn(self.dropout(audio), audio_mask), self.words_rnn(self.text_dropout(words), words_mask)
-        audio, words = last_state(audio, audio_mask, False), last_state(words, words_mask, False)  # (B, d) each
-        features = torch.cat([self.audio_half(audio), self.words_half(words)], dim=-1)  # (B, d), no ReLU: theirs
+        audio = self.audio_rnn(self.dropout(audio), audio_mask)  # (B, T, d)
+        words = self.words_rnn(self.text_dropout(words), words_mask)  # (B, W, d)
+        audio, words = last_state(audio, audio_mask, False), last_state(words, words_mask, False)  # (B, d)
+        features = torch.cat([self.audio_half(audio), self.words_half(words)], dim=-1)  # no ReLU: theirs
         return Output(self.predictor(features), None, features)
