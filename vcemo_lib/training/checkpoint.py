@@ -1,4 +1,4 @@
-"""Tensors and facts in one safetensors file: written whole or not at all, checked by a digest, never executed."""
+"""Tensors and facts in one safetensors file: written whole or not at all, with a digest to check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
 
-FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata: so tensors, facts and digest cannot part
+FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata, so that nothing can part
 
 
 def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
@@ -28,23 +28,23 @@ def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, An
 
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest to check."""
+    """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest."""
     from safetensors import SafetensorError, safe_open
 
     do = "delete it and train again"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise VcemoError("this is not a whole checkpoint of the course", where=path, do=do) from error
+        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
     except OSError as error:
         raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
     if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
-        raise VcemoError("this checkpoint is damaged: its digest is not that of its contents", where=path, do=do)
+        raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
     return tensors, facts
 
 
@@ -80,6 +80,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for name, t in tensors.items():
         i, slot = name.split(".", 1)
         like = parameters[int(i)]
-        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both in step.
+        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both.
         state.setdefault(int(i), {})[slot] = torch.empty_like(like).copy_(t) if t.shape == like.shape else t
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

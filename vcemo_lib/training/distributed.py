@@ -1,9 +1,9 @@
 """One model trained by several processes, a GPU each: started by `accelerate launch`, seen by `fit` alone.
 
-Every process holds the whole model and all features, takes its share of each batch, and hands its outputs to the
-others (all-gather), so that each computes the loss of the whole batch: SupCon and the queue meet as many positives
-and negatives as on one GPU. Gradients are then averaged. What differs from one process: BatchNorm sees a share of
-the batch, and dropout draws other numbers.
+Every process holds the whole model and all features, takes its share of each batch, and hands its outputs to
+the others (all-gather), so that each computes the loss of the whole batch: SupCon and the queue meet as many
+positives and negatives as on one GPU. Gradients are then averaged. What differs from one process: BatchNorm
+sees a share of the batch, and dropout draws other numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Team:
         return steps
 
     def shard(self, index: np.ndarray) -> np.ndarray:
-        """This process' part of a batch (N,): every size-th, so that all shards hold utterances of like length."""
+        """This process' part of a batch (N,): every size-th, so that all shards are of like length."""
         return index[self.rank :: self.size]
 
     def all_gather(self, x: Tensor, total: int) -> Tensor:
@@ -58,7 +58,7 @@ class Team:
         if not x.requires_grad:
             return whole
         own = torch.arange(self.rank, total, self.size, device=x.device)
-        return whole.index_copy(0, own, x * self.size - (self.size - 1) * x.detach())  # x, with `size` gradients
+        return whole.index_copy(0, own, x * self.size - (self.size - 1) * x.detach())  # x, `size` gradients
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in one message."""

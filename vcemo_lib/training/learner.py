@@ -38,7 +38,7 @@ class Learner:
         self.optimizer = adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
         self.key_model, self.queue = None, None
         if settings.alpha and settings.queue:
-            # MoCo. The copy stays in training mode: BatchNorm uses its own batch, and dropout makes another view.
+            # MoCo. In training mode: BatchNorm uses the copy's own batch, and dropout makes another view.
             self.key_model = copy.deepcopy(model).train().requires_grad_(False)
             self.queue = LabelQueue(settings.queue, settings.projection).to(self.device)
 
@@ -50,8 +50,8 @@ class Learner:
     def losses(self, batch: Batch, owner: Tensor | None = None) -> dict[str, Tensor]:
         """Joint loss, cross-entropy (mean over the views) and SupCon.
 
-        owner (B,) numbers the utterances, for the queue. In a team `batch` is this process' share of the batch;
-        `owner` and the losses are those of the whole.
+        owner (B,) numbers the utterances, for the queue. In a team `batch` is this process' share; `owner`
+        and the losses are those of the whole batch.
         """
         s, total = self.settings, len(batch) if owner is None else len(owner)
         with autocast(self.device):  # the losses below stay in float32
@@ -63,7 +63,8 @@ class Learner:
             return {"loss": ce, "ce": ce}
         if views[0].projection is None:
             raise VcemoError(f"the model {self.model.name!r} has no projector", do="train it with alpha=0")
-        z = self.team.all_gather(torch.stack([view.projection for view in views], dim=1), total)  # (B, V, 128)
+        z = torch.stack([view.projection for view in views], dim=1)  # (share of B, V, 128)
+        z = self.team.all_gather(z, total)  # (B, V, 128)
         keys = {} if self.queue is None else self.keys(batch, labels, owner)
         con = supcon(z, labels, s.temperature, s.base_temperature, s.normalize, s.anchors, **keys)
         if self.queue is not None:  # only now: the batch has met the queue as it was
@@ -72,7 +73,7 @@ class Learner:
 
     @torch.no_grad()
     def keys(self, batch: Batch, labels: Tensor, owner: Tensor) -> dict[str, Tensor]:
-        """Update the key encoder; the keys (B + M, 128) of this batch, then of the queue, as `supcon` takes them."""
+        """Update the key encoder; the keys (B + M, 128) of this batch and of the queue, for `supcon`."""
         momentum_update(self.key_model, self.model, self.settings.momentum)
         with autocast(self.device):
             new = self.key_model(batch).projection.float()
@@ -81,11 +82,11 @@ class Learner:
         return {
             "keys": torch.cat([new, self.queue.keys]),
             "key_labels": torch.cat([labels, self.queue.labels]),
-            "key_allowed": F.pad(others | self.settings.allow_own_keys, (len(new), 0), value=True),  # (B, B + M)
+            "key_allowed": F.pad(others | self.settings.allow_own_keys, (len(new), 0), value=True),
         }
 
     def step(self, batch: Batch, owner: Tensor | None = None, lr: float | None = None) -> dict[str, Tensor]:
-        """One update; its losses, the gradient's "norm", and "finite": if 0, the weights stayed as they were.
+        """One update; its losses, the gradient's "norm", and "finite": if False, the weights stayed.
 
         Nothing here waits for a GPU: the next step is under way before this one's losses are known.
         """
@@ -99,7 +100,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip or math.inf)
         values = {name: loss.detach() for name, loss in losses.items()}
         finite = (values["loss"] + norm).isfinite()
-        self.optimizer.found_inf = (~finite).float()  # fused Adam reads it on the device, and then does nothing
+        self.optimizer.found_inf = (~finite).float()  # fused Adam reads it, and then does nothing
         self.optimizer.step()
         return values | {"norm": norm, "finite": finite}
 

@@ -42,11 +42,11 @@ def fit(
     store     anything with `batch(ids, kinds)` and `width(kind)`, such as a FeatureStore
     parts     {"train": Corpus, "val": Corpus, ...}; of "test" only the speakers' statistics are used
     settings  the model's own unless given; what its layers were built from must stay
-    out       a folder for a checkpoint an epoch and `run.safetensors` at the end. With `resume` a killed run goes
-              on from its last whole epoch and ends as if it had never stopped; a finished run is only read.
-    compile   fuse the attention layers by torch.compile, which takes a minute at first; "auto": on NVIDIA GPUs
+    out       a folder for a checkpoint an epoch and `run.safetensors` at the end. With `resume` a killed run
+              goes on from its last whole epoch and ends as if it had never stopped; a finished one is read.
+    compile   fuse the attention layers by torch.compile, which takes a minute; "auto": on NVIDIA GPUs
 
-    With `settings.augment` altered versions of the training clips are computed first, or read where they are kept.
+    With `settings.augment` altered versions of the training clips are computed first, or read where kept.
     Under `accelerate launch` all processes train this one model (see `distributed`); all must see `out`.
     Raises VcemoError when a loss or weight stops being finite; the last checkpoint stays.
     """
@@ -71,15 +71,16 @@ def fit(
             if out_of_patience(history, s):
                 break
             start, kept = time.perf_counter(), folder / CHECKPOINT if folder and history else None
-            # Chance depends on seed and epoch alone: a resumed run draws the same without any generator's state.
+            # Chance depends on seed and epoch alone: a resumed run draws the same.
             rng = np.random.default_rng([seed, epoch])
             torch.manual_seed(int(rng.integers(2**63)) + team.rank)
             train, steps = data.draw(rng), []
             for index in train.plan(s.batch_size, rng):
                 number = epoch * steps_per_epoch + len(steps)
                 lr = learning_rate(number, steps_per_epoch * s.epochs, s)
-                losses = learner.step(train.batch(team.shard(index)), torch.from_numpy(index).to(device()), lr)
-                steps.append(Step(epoch, number, train.ids[index[0]], train.ids[index[-1]], len(index), lr, losses))
+                owner = torch.from_numpy(index).to(device())
+                losses = learner.step(train.batch(team.shard(index)), owner, lr)
+                steps.append(Step(epoch, number, [train.ids[i] for i in index], lr, losses))
                 if device().type == "cpu":  # which has nothing to wait for, and need not go on in vain
                     check_steps(steps[-1:], s, kept)
             check_steps(steps, s, kept)
@@ -96,8 +97,8 @@ def fit(
                 checkpoint.save(folder / CHECKPOINT, tensors, {"identity": identity, "history": history})
 
     model.load_state_dict(best)
-    seconds = sum(row["seconds"] for row in history)
-    run = Run(model.eval(), scaler, as_table(history), best_epoch(history, s), seconds, seed, classes, identity, store)
+    table, seconds = as_table(history), sum(row["seconds"] for row in history)
+    run = Run(model.eval(), scaler, table, best_epoch(history, s), seconds, seed, classes, identity, store)
     if folder and team.rank == 0:
         run.save(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -110,9 +111,7 @@ class Step(NamedTuple):
 
     epoch: int
     number: int  # of all steps of the run
-    first: str  # utterance of its batch
-    last: str
-    count: int
+    ids: list[str]  # of its batch
     lr: float
     losses: dict[str, Tensor]
 
@@ -126,7 +125,7 @@ def read_finished(folder: Path, model: nn.Module, store: Any, identity: str) -> 
     return run
 
 
-def restore(folder: Path, learner: Learner, identity: str) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+def restore(folder: Path, learner: Learner, identity: str) -> tuple[list[dict], dict[str, Tensor]]:
     """Go on from the folder's checkpoint, if there is one: history and best weights so far."""
     for leftover in folder.glob(".*.safetensors.*.tmp"):  # of a process killed while it wrote
         leftover.unlink(missing_ok=True)
@@ -147,14 +146,15 @@ def refuse_another_run(found: str | None, wanted: str, folder: Path) -> None:
 def validate(model: nn.Module, part: Any, classes: tuple[str, ...]) -> dict[str, float]:
     """Loss and scores on the validation part, as a row of the history names them."""
     predictions = predict(model, part, classes)
-    return {"val_loss": predictions.loss()} | {f"val_{name}": value for name, value in predictions.scores().items()}
+    scores = {f"val_{name}": value for name, value in predictions.scores().items()}
+    return {"val_loss": predictions.loss()} | scores
 
 
 def mean_losses(steps: Sequence[Step]) -> dict[str, float]:
     """The mean of each loss over an epoch's utterances."""
     names = [name for name in steps[0].losses if name not in ("norm", "finite")]
-    values = torch.stack([torch.stack([step.losses[name] for name in names]) for step in steps])  # (steps, losses)
-    counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
+    values = torch.stack([torch.stack([step.losses[name] for name in names]) for step in steps])
+    counts = torch.tensor([len(step.ids) for step in steps], dtype=torch.float64)
     return dict(zip(names, (counts / counts.sum() @ values.cpu().double()).tolist(), strict=True))
 
 
@@ -181,11 +181,13 @@ def check_epoch(model: nn.Module, row: Mapping[str, float], last: Step, kept: Pa
     """Raise VcemoError if an epoch ended with a weight or a validation loss that is not finite."""
     broken = sum(int((~p.isfinite()).sum()) for p in model.parameters())
     if broken or not np.isfinite(row["val_loss"]):
-        raise diverged(f"{broken} weights are not finite, validation loss {row['val_loss']:g}", last, model.settings, kept)
+        told = f"{broken} weights are not finite, validation loss {row['val_loss']:g}"
+        raise diverged(told, last, model.settings, kept)
 
 
 def diverged(told: str, step: Step, s: Settings, kept: Path | None) -> VcemoError:
-    where = (f"epoch {step.epoch}, step {step.number}, batch of {step.count} from {step.first} to {step.last}, "
+    batch = f"batch of {len(step.ids)} from {step.ids[0]} to {step.ids[-1]}"
+    where = (f"epoch {step.epoch}, step {step.number}, {batch}, "
              f"lr={step.lr:.2g}, alpha={s.alpha:g}, temperature={s.temperature:g}")  # fmt: skip
     saved = f"; the last good checkpoint is {kept}" if kept else ""
     return VcemoError(f"training diverged: {told}", where, f"lower lr (set to {s.lr:g}) or set clip{saved}")

@@ -36,7 +36,7 @@ class TrainingData:
 
 
 def apply_settings(model: nn.Module, settings: Settings) -> None:
-    """Give a model other settings of loss, training and dropout; refuse those that its layers were built from."""
+    """Give a model other settings of loss, training and dropout; refuse what its layers were built from."""
     if differ := model.settings.other_layers(settings):
         raise VcemoError(f"the model was built with another {', '.join(differ)}", where="fit",
                          do="build a model with these settings")  # fmt: skip
@@ -52,7 +52,7 @@ def apply_settings(model: nn.Module, settings: Settings) -> None:
 def read_parts(
     model: nn.Module, store: Any, parts: Mapping[str, Any]
 ) -> tuple[dict[str, Features], Scaler, tuple[str, ...]]:
-    """The scaled training and validation part, their scaler and the classes; VcemoError if they do not suit."""
+    """The scaled training and validation part, their scaler and the classes, or VcemoError."""
     s = model.settings
     if missing := {"train", "val"} - parts.keys():
         raise VcemoError(f"no {' and no '.join(sorted(missing))} part", where="fit",
@@ -63,12 +63,12 @@ def read_parts(
                          do=f"build it with classes={len(classes)}")  # fmt: skip
     for kind in kinds_of(model):
         if store.width(kind) != model.widths[kind]:
-            raise VcemoError(f"{kind} features are {store.width(kind)} wide, the model expects {model.widths[kind]}",
-                             do=f"build it with widths={{{kind!r}: {store.width(kind)}}}")  # fmt: skip
+            told = f"{kind} features are {store.width(kind)} wide, the model expects {model.widths[kind]}"
+            raise VcemoError(told, do=f"build it with widths={{{kind!r}: {store.width(kind)}}}")
     read = parts if s.speaker_norm else ("train", "val")
     features = {name: gather(store, parts[name], kinds_of(model)) for name in read}
     if empty := [name for name in ("train", "val") if not len(features[name])]:
-        raise VcemoError(f"the {empty[0]} part has no utterances", where="fit", do="split the corpus otherwise")
+        raise VcemoError(f"the {empty[0]} part is empty", where="fit", do="split the corpus otherwise")
     scaler = Scaler.fit(features, s.speaker_norm)
     return {name: scaler.apply(features[name]) for name in ("train", "val")}, scaler, classes
 
@@ -76,7 +76,7 @@ def read_parts(
 def prepare_training(
     model: nn.Module, corpus: Any, features: Mapping[str, Features], scaler: Scaler, progress: bool = False
 ) -> TrainingData:
-    """The model's training data on the device, with `settings.augment` altered versions of each training clip."""
+    """The training data on the device, with `settings.augment` altered versions of each training clip."""
     parts = [features["train"], features["val"]]
     if model.settings.augment:
         augmentation.check(model)
@@ -89,8 +89,8 @@ def prepare_training(
 def pre_pool(model: nn.Module, part: Features) -> Features:
     """The part with its frames averaged as the model would average them first of all (`audio_pool`).
 
-    Once before training, not once in each pass: an epoch of a small model takes a fifth less time. The part is marked
-    `pooled`, and so are its batches. A model of the reader's own is left to do as it likes.
+    Once before training, not in each pass: an epoch of a small model takes a fifth less time. The part is
+    marked `pooled`, and so are its batches. A model of the reader's own averages as it likes.
     """
     ours = model.name in MODELS and type(model) is model_class(model.name)
     pools = {kind: pool for kind, pool in model.frame_pools.items() if kind in part.kinds} if ours else {}
@@ -112,8 +112,8 @@ def pre_pool(model: nn.Module, part: Features) -> Features:
 def compiled_attention(models: Sequence[nn.Module], wanted: bool | str) -> Iterator[None]:
     """Inside it the attention layers run compiled ("auto": on an NVIDIA GPU with a C compiler and Triton)."""
     if wanted == "auto":
-        compilers = map(shutil.which, ("cc", "gcc", "clang"))
-        wanted = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None and any(compilers)
+        tools = importlib.util.find_spec("triton") and any(map(shutil.which, ("cc", "gcc", "clang")))
+        wanted = torch.cuda.is_available() and bool(tools)
     layers = [layer for model in models for layer in model.modules()]
     layers = [layer for layer in layers if wanted and isinstance(layer, SelfAttention | GuidedAttention)]
     for layer in layers:

@@ -88,11 +88,14 @@ def predict(model: nn.Module, part: Features, classes: tuple[str, ...]) -> Predi
             output = model(part.batch(index))
         order.append(index)
         logits.append(output.logits.float().cpu())
-        features.append(torch.empty(len(index), 0) if output.features is None else output.features.float().cpu())
+        found = torch.empty(len(index), 0) if output.features is None else output.features
+        features.append(found.float().cpu())
     back = np.argsort(np.concatenate(order))
     probabilities = F.softmax(torch.cat(logits), dim=-1).numpy()[back]  # (N, C)
-    return Predictions(part.ids, classes, part.labels.cpu().numpy(), probabilities.argmax(1), probabilities,
-                       torch.cat(features).numpy()[back], part.speakers)  # fmt: skip
+    return Predictions(
+        part.ids, classes, part.labels.cpu().numpy(), probabilities.argmax(1), probabilities,
+        torch.cat(features).numpy()[back], part.speakers,
+    )  # fmt: skip
 
 
 def kinds_of(model: nn.Module) -> list[str]:
@@ -135,8 +138,8 @@ class Run:
     def predict(self, part: Any, store: Any = None) -> Predictions:
         """Predictions for a corpus part, from the store that trained the model or from another one.
 
-        A speaker met in training, validation or test keeps the statistics found then; another one's come from the
-        clips given here.
+        A speaker met in training, validation or test keeps the statistics found then; another one's come from
+        the clips given here.
         """
         if (store := store or self.store) is None:
             raise VcemoError("no feature store to predict from", do="give one: run.predict(part, store)")
@@ -152,11 +155,13 @@ class Run:
         moments |= {f"speaker.{i}": self.scaler.by_speaker[speaker] for i, speaker in enumerate(speakers)}
         tensors = checkpoint.prefixed("model", self.model.state_dict())
         for name, kinds in moments.items():
-            tensors |= checkpoint.prefixed(name, {kind: torch.stack(m) for kind, m in kinds.items()})  # (2, width)
+            stacked = {kind: torch.stack(m) for kind, m in kinds.items()}  # (2, width)
+            tensors |= checkpoint.prefixed(name, stacked)
         facts = {
             "name": self.model.name, "settings": self.settings.as_dict(), "widths": dict(self.model.widths),
-            "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch, "seed": self.seed,
-            "seconds": self.seconds, "classes": list(self.classes), "speakers": speakers, "identity": self.identity,
+            "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch,
+            "seed": self.seed, "seconds": self.seconds, "classes": list(self.classes), "speakers": speakers,
+            "identity": self.identity,
         }  # fmt: skip
         return checkpoint.save(Path(folder) / RUN_FILE, tensors, facts)
 
@@ -165,19 +170,21 @@ class Run:
         """Read what `save` wrote: the folder, or the file itself. Raises VcemoError for any other content."""
         path = Path(folder) / RUN_FILE if Path(folder).is_dir() else Path(folder)
         tensors, facts = checkpoint.load(path)
-        if broken := [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
-            raise VcemoError(f"{len(broken)} tensors are not finite, such as {broken[0]}", where=path, do="train again")
+        if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
+            told = f"{len(broken)} tensors are not finite, such as {broken[0]}"
+            raise VcemoError(told, where=path, do="train again")
         try:
+            model = load_model(facts, checkpoint.under("model", tensors)).to(device()).eval()
             moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
-            by_speaker = {s: checkpoint.under(f"speaker.{i}", moments) for i, s in enumerate(facts["speakers"])}
-            return cls(
-                load_model(facts, checkpoint.under("model", tensors)).to(device()).eval(),
-                Scaler(checkpoint.under("overall", moments), by_speaker), as_table(facts["history"]),
-                facts["best_epoch"], facts["seconds"], facts["seed"], tuple(facts["classes"]), facts["identity"], store,
-            )  # fmt: skip
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise VcemoError(f"this file does not describe a run: {told}", where=path, do="train again") from error
+            speakers = enumerate(facts["speakers"])
+            by_speaker = {speaker: checkpoint.under(f"speaker.{i}", moments) for i, speaker in speakers}
+            scaler = Scaler(checkpoint.under("overall", moments), by_speaker)
+            history, classes = as_table(facts["history"]), tuple(facts["classes"])
+            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed", "identity")}
+            return cls(model, scaler, history, classes=classes, store=store, **plain)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise VcemoError(f"this file does not describe a run ({told})", where=path) from error
 
 
 def load_model(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:

@@ -61,7 +61,8 @@ class Block(nn.Module):
         layer = (s.width, s.heads, s.ff_width, s.dropout)
         self.self_attn, self.guided_attn = SelfAttention(*layer), GuidedAttention(*layer)
         sides = 0 if last else 2
-        self.glimpses = nn.ModuleList(Glimpses(s.width, s.ff_width, s.length, s.dropout) for _ in range(sides))
+        glimpses = (s.width, s.ff_width, s.length, s.dropout)
+        self.glimpses = nn.ModuleList(Glimpses(*glimpses) for _ in range(sides))
         self.norms = nn.ModuleList(AddNorm(s.width, s.dropout) for _ in range(sides))
 
     def forward(self, words: Masked, audio: Masked) -> tuple[Tokens, Tokens, Tensor]:
