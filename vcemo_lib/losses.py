@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
 
-Labels, KeyLabels, Keys = Int[Tensor, "N"], Int[Tensor, "M"], Float[Tensor, "M D"]
+Labels = Int[Tensor, " N"]
+KeyLabels = Int[Tensor, " M"]
+Keys = Float[Tensor, "M D"]
 
 
 def supcon(

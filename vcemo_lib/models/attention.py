@@ -11,10 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Tokens, Mask = Float[Tensor, "B T d"], Bool[Tensor, "B T"]
-Source, SourceMask = Float[Tensor, "B S d"], Bool[Tensor, "B S"]  # what is attended to
+Tokens = Float[Tensor, "B T d"]
+Mask = Bool[Tensor, "B T"]
+Source = Float[Tensor, "B S d"]  # what is attended to
+SourceMask = Bool[Tensor, "B S"]
 AttentionMap = Float[Tensor, "B h T S"]
-Pooled, PoolWeights = Float[Tensor, "B d"], Float[Tensor, "B T"]
+Pooled = Float[Tensor, "B d"]
+PoolWeights = Float[Tensor, "B T"]
 
 
 class Dropout(nn.Dropout):

@@ -149,7 +149,7 @@ def _within(value: Any, low: int, high: int) -> bool:
     """A whole number from low to high, or a short tuple (of tuples) of such."""
     if isinstance(value, tuple | list):
         return 0 < len(value) <= 32 and all(_within(v, low, high) for v in value)
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 _CHOICES: dict[str, tuple] = {

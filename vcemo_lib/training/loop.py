@@ -53,7 +53,8 @@ def fit(
     from tqdm.auto import tqdm
 
     team = connect()  # first of all: it gives this process its GPU
-    apply_settings(model, settings or model.settings)
+    if settings:
+        apply_settings(model, settings)
     s = model.settings
     features, scaler, classes = read_parts(model, store, parts)
     identity = run_identity(model, seed, features)
