@@ -55,6 +55,7 @@ class Features:
     speakers: np.ndarray  # (N,) names
     kinds: dict[str, Ragged]
     steps: dict[str, np.ndarray]  # kind -> (N,) lengths, on the processor: planning a batch must not wait for a GPU
+    pooled: bool = False  # sound is averaged by `audio_pool` already: see `training.preparation.pre_pool`
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +67,7 @@ class Features:
         for kind, ragged in self.kinds.items():
             longest = max(1, int(self.steps[kind][index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
-        return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], **tensors)
+        return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
 
     def plan(self, batch_size: int, rng: np.random.Generator | None = None, pool: int = 6) -> Iterator[np.ndarray]:
         """Indices of one epoch's batches, each of utterances of like length, so that little is padding.
@@ -89,7 +90,7 @@ class Features:
 
     def to(self, device: torch.device) -> Features:
         moved = {kind: ragged.to(device) for kind, ragged in self.kinds.items()}
-        return Features(self.ids, self.labels.to(device), self.speakers, moved, self.steps)
+        return Features(self.ids, self.labels.to(device), self.speakers, moved, self.steps, self.pooled)
 
 
 def gather(store: Any, part: Any, kinds: Sequence[str]) -> Features:

@@ -2,6 +2,7 @@
 
 N utterances, V views of each, D channels, M remembered keys.
 """
+# ruff: noqa: F722  jaxtyping's shapes are no forward references
 
 from __future__ import annotations
 
@@ -9,68 +10,74 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
 
+Labels = Int[Tensor, " N"]
+KeyLabels = Int[Tensor, " M"]
+Keys = Float[Tensor, "M D"]
+
 
 def supcon(
-    z: Tensor,
-    labels: Tensor,
+    z: Float[Tensor, "N D"] | Float[Tensor, "N V D"],
+    labels: Labels,
     temperature: float = 1.0,
     base_temperature: float | None = None,
     normalize: bool = True,
     anchors: str = "positives",
-    keys: Tensor | None = None,
-    key_labels: Tensor | None = None,
-    key_allowed: Tensor | None = None,
-) -> Tensor:
-    """The paper's L_SupCon (section 3.4; Khosla et al. 2020, equation 2): pull a class together, push others off.
+    keys: Keys | None = None,
+    key_labels: KeyLabels | None = None,
+    key_allowed: Bool[Tensor, "N M"] | None = None,
+) -> Float[Tensor, ""]:
+    """The paper's L_SupCon (section 3.4; Khosla et al. 2020, eq. 2): pull a class together, push others off.
 
-        L = mean over anchors i of  -1/|P(i)| sum over p in P(i) of  log( exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau) )
+        L = mean over anchors i of
+            -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau))
 
-    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper calls I "the set of classes" and
-    prints a sum; I must be the set of anchors, and only a mean makes alpha independent of the batch size.
+    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper calls I "the set of classes"
+    and prints a sum; I must be the set of anchors, and only a mean makes alpha independent of the batch.
 
-    z            (N, D) or (N, V, D), V views of the same utterance
-    labels       (N,)
-    keys         (M, D) further samples to contrast with: a label queue, keys of a momentum encoder; no anchors
-    key_labels   (M,); -1 marks an empty slot, which then counts nowhere, not even in the denominator
-    key_allowed  (N, M), False where an utterance must not meet a key (its own older copy)
-    anchors      "positives": mean over the anchors that have a positive. "all": the others count as 0, as in
-                 the authors' code of reference 7
-    base_temperature  if given, the loss is multiplied by temperature / base_temperature, which keeps gradients alike
-                 while the temperature changes. The equation has no such factor; at temperature 1 the 0.07 of
-                 reference 7's code would make it 14.3, and alpha another quantity.
+    z            one vector or V views of each utterance
+    keys         further samples to contrast with, which are no anchors: a label queue of a momentum encoder
+    key_labels   -1 marks an empty slot, which then counts nowhere, not even in the denominator
+    key_allowed  False where an utterance must not meet a key (its own older copy)
+    anchors      "positives": mean over the anchors that have a positive. "all": the others count as 0, as
+                 in the authors' code of reference 7
+    base_temperature  if given, the loss is multiplied by temperature / base_temperature, which keeps
+                 gradients alike while the temperature changes. The equation has no such factor; at
+                 temperature 1 the 0.07 of reference 7's code would make it 14.3, and alpha another quantity.
     returns a scalar; 0 if no anchor has a positive
     """
     if z.ndim not in (2, 3) or labels.shape != z.shape[:1]:
         raise VcemoError(f"z {tuple(z.shape)} and labels {tuple(labels.shape)} do not fit", where="supcon",
-                         do="give z (N, D) or (N, V, D) and labels (N,)")
+                         do="give z (N, D) or (N, V, D) and labels (N,)")  # fmt: skip
     views = z.shape[1] if z.ndim == 3 else 1
     z = z.reshape(-1, z.shape[-1]).float()  # (A, D) with A = N V anchors
     labels = labels.repeat_interleave(views)  # (A,)
     others, other_labels = z, labels  # (A, D), (A,)
     allowed = ~torch.eye(len(z), dtype=torch.bool, device=z.device)  # (A, A): nobody is its own contrast
     if keys is not None:
-        others, other_labels = torch.cat([z, keys.float()]), torch.cat([labels, key_labels])  # (A + M, D), (A + M,)
-        may = (key_labels >= 0).expand(len(z), -1)  # (A, M)
+        others = torch.cat([z, keys.float()])  # (A + M, D)
+        other_labels = torch.cat([labels, key_labels])  # (A + M,)
+        filled = (key_labels >= 0).expand(len(z), -1)  # (A, M)
         if key_allowed is not None:
-            may = may & key_allowed.repeat_interleave(views, dim=0)
-        allowed = torch.cat([allowed, may], dim=1)  # (A, A + M)
+            filled = filled & key_allowed.repeat_interleave(views, dim=0)
+        allowed = torch.cat([allowed, filled], dim=1)  # (A, A + M)
     if normalize:
         z, others = F.normalize(z, dim=-1), F.normalize(others, dim=-1)
 
+    # Excluded pairs leave before the maximum is taken: an anchor's dot product with itself is the largest,
+    # and subtracting it could make every other term underflow.
     logits = (z @ others.T / temperature).masked_fill(~allowed, -math.inf)  # (A, A + M)
-    # Excluded pairs leave before the maximum is taken: an anchor's dot product with itself is the largest, and
-    # subtracting it could make every other term underflow.
-    alone = ~allowed.any(dim=1, keepdim=True)  # (A, 1): nothing to contrast with; a finite row keeps gradients finite
+    alone = ~allowed.any(dim=1, keepdim=True)  # (A, 1): no contrast; a finite row keeps gradients finite
     log_prob = logits.masked_fill(alone, 0.0).log_softmax(dim=1)  # (A, A + M)
     positive = (labels[:, None] == other_labels) & allowed  # (A, A + M)
     count = positive.sum(dim=1)  # (A,) = |P(i)|
-    per_anchor = -log_prob.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)  # (A,); 0 without positives
-    total = per_anchor.sum() / ((count > 0).sum().clamp(min=1) if anchors == "positives" else len(z))
-    return total if base_temperature is None else total * (temperature / base_temperature)
+    per_anchor = -log_prob.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)  # (A,)
+    loss = per_anchor.sum() / ((count > 0).sum().clamp(min=1) if anchors == "positives" else len(z))
+    return loss if base_temperature is None else loss * (temperature / base_temperature)
 
 
 def joint(ce: Tensor, con: Tensor, alpha: float) -> Tensor:
@@ -79,7 +86,7 @@ def joint(ce: Tensor, con: Tensor, alpha: float) -> Tensor:
 
 
 class LabelQueue(nn.Module):
-    """The last `size` keys with their labels: more positives and negatives than a batch holds (section 3.5, MoCo).
+    """The last `size` keys with their labels: more positives and negatives than a batch holds (3.5, MoCo).
 
     A ring: when it is full the oldest keys go. Empty slots carry label -1 and `supcon` leaves them out.
     `owner` remembers whose key it is, so that an utterance can be kept from its own older copies.
@@ -93,8 +100,8 @@ class LabelQueue(nn.Module):
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))  # the slot that is written next
 
     @torch.no_grad()
-    def push(self, keys: Tensor, labels: Tensor, owner: Tensor | None = None) -> None:
-        """Remember keys (N, D), labels (N,) and whose they are (N,); of more than `size`, the last stay."""
+    def push(self, keys: Float[Tensor, "N D"], labels: Labels, owner: Labels | None = None) -> None:
+        """Remember keys, their labels and whose they are; of more than `size`, the last stay."""
         size = len(self.labels)
         keys, labels = keys[-size:], labels[-size:]
         slots = (self.next + torch.arange(len(keys), device=keys.device)) % size  # (N,): wraps round the end
@@ -108,7 +115,7 @@ class LabelQueue(nn.Module):
 def momentum_update(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
     """follower = momentum * follower + (1 - momentum) * leader, for every parameter (He et al. 2020).
 
-    BatchNorm's running statistics are not averaged: each network keeps those of its own forward passes, as MoCo does.
+    BatchNorm's running statistics are not averaged: each network keeps those of its own passes, as MoCo does.
     """
     for slow, fast in zip(follower.parameters(), leader.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)

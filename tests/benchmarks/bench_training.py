@@ -23,6 +23,8 @@ from vcemo_lib.corpora import LABELS
 from vcemo_lib.loading import Features, Ragged
 from vcemo_lib.losses import joint, supcon
 from vcemo_lib.models import Batch, Settings, build, paper, parameters, tutorial
+from vcemo_lib.training.loop import Step, check_steps
+from vcemo_lib.training.preparation import compiled_attention, prepare_training
 
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
@@ -109,8 +111,10 @@ class Ours:
     def __init__(self, model: nn.Module, features: Features, s: Settings) -> None:
         model.settings = s.but(augment=0)
         parts = {"train": features, "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.kinds.items()}).features()}
-        trainee, self.train, _, _ = training._on_device(model, None, parts, None, "auto", False)
-        self.learner, self.s, self.epochs = training.Learner(trainee, model.settings), s, 0
+        self.train = prepare_training(model, None, parts, None).train
+        self.learner, self.s, self.epochs = training.Learner(model.to(training.device()), model.settings), s, 0
+        self.compiled = compiled_attention(self.learner.models, "auto")
+        self.compiled.__enter__()  # for as long as the process lives
 
     def __call__(self, steps: int | None = None) -> int:
         self.epochs += 1
@@ -118,8 +122,9 @@ class Ours:
         for i, index in enumerate(self.train.plan(self.s.batch_size, np.random.default_rng(self.epochs))):
             if i == steps:
                 break
-            losses.append((index, self.s.lr, self.learner.step(self.train.batch(index), torch.from_numpy(index).to(training.device()))))
-        training._check(losses, 0, 0, self.train.ids, self.s, None)  # on a GPU: waits for all of them
+            found = self.learner.step(self.train.batch(index), torch.from_numpy(index).to(training.device()))
+            losses.append(Step(0, i, [self.train.ids[j] for j in index], self.s.lr, found))
+        check_steps(losses, self.s, None)  # on a GPU: waits for all of them
         return len(losses)
 
 

@@ -33,13 +33,13 @@ def reference_of(ours: Attention) -> nn.MultiheadAttention:
     """torch's layer with our weights in it."""
     theirs = nn.MultiheadAttention(D, H, batch_first=True).eval()
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.q.weight, ours.k.weight, ours.v.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.q.bias, ours.k.bias, ours.v.bias]))
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
     theirs.out_proj.load_state_dict(ours.out.state_dict())
     return theirs
 
 
-def reference_join(x, change, join):  # LayerNorm(x + change), without our Residual
+def reference_join(x, change, join):  # LayerNorm(x + change), without our AddNorm
     return nn.functional.layer_norm(x + change, (D,), join.norm.weight, join.norm.bias)
 
 
@@ -55,7 +55,7 @@ def test_attention_equals_torchs() -> None:
 def test_attention_is_the_papers_formula() -> None:
     ours = Attention(D, heads=1, dropout=0.0).eval()
     query, source = torch.randn(B, T, D), torch.randn(B, S, D)
-    q, k, v = ours.q(query), ours.k(source), ours.v(source)
+    q, k, v = ours.query(query), ours.key(source), ours.value(source)
     want = torch.softmax(q @ k.transpose(1, 2) / D**0.5, dim=-1) @ v
     torch.testing.assert_close(ours(query, source)[0], ours.out(want))
 
@@ -65,12 +65,12 @@ def test_coattention_equals_stacks_of_torchs_layers() -> None:
     x, y, x_mask, y_mask = torch.randn(B, S, D), torch.randn(B, T, D), mask_of(5, 2, 1, steps=S), mask_of(7, 3, 1, steps=T)
     got_x, got_y, maps = ours(x, y, x_mask, y_mask)
     for layer in ours.encoder:
-        x = reference_join(x, reference_of(layer.look)(x, x, x, key_padding_mask=~x_mask)[0], layer.look_join)
-        x = reference_join(x, layer.think(x), layer.think_join)
+        x = reference_join(x, reference_of(layer.self_attn)(x, x, x, key_padding_mask=~x_mask)[0], layer.self_attn_norm)
+        x = reference_join(x, layer.mlp(x), layer.mlp_norm)
     for layer in ours.decoder:
-        y = reference_join(y, reference_of(layer.look)(y, y, y, key_padding_mask=~y_mask)[0], layer.look_join)
-        y = reference_join(y, reference_of(layer.ask)(y, x, x, key_padding_mask=~x_mask)[0], layer.ask_join)
-        y = reference_join(y, layer.think(y), layer.think_join)
+        y = reference_join(y, reference_of(layer.self_attn)(y, y, y, key_padding_mask=~y_mask)[0], layer.self_attn_norm)
+        y = reference_join(y, reference_of(layer.cross_attn)(y, x, x, key_padding_mask=~x_mask)[0], layer.cross_attn_norm)
+        y = reference_join(y, layer.mlp(y), layer.mlp_norm)
     torch.testing.assert_close(got_x, x, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(got_y, y, rtol=1e-4, atol=1e-5)
     assert [m.shape for m in maps] == [(B, H, T, S)] * 2
@@ -90,7 +90,7 @@ def test_the_last_encoder_layer_reaches_the_first_decoder_layer_only_in_vcemo(gu
     x, y = torch.randn(B, S, D), torch.randn(B, T, D)
     before = first_decoder_output(co, x, y)
     with torch.no_grad():
-        co.encoder[-1].think[0].weight.add_(torch.randn(2 * D, D))  # a constant would meet rows that add up to 0
+        co.encoder[-1].mlp[0].weight.add_(torch.randn(2 * D, D))  # a constant would meet rows that add up to 0
     moved = (first_decoder_output(co, x, y) - before).abs().max()
     assert moved > 1e-2 if reaches else moved == 0
 
@@ -139,3 +139,10 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     first = Dropout(0.5)(x)
     torch.manual_seed(1)
     assert torch.equal(Dropout(0.5)(x), first)
+
+
+@pytest.mark.parametrize("p", [0.001, 0.9985, 0.999])
+def test_dropout_that_a_byte_cannot_tell_is_torchs(p: float) -> None:
+    """A byte has 256 values: below 1/512 it would drop nothing, above 511/512 everything, and divide by zero."""
+    out = Dropout(p)(torch.ones(1000, 1000))
+    assert out.isfinite().all() and abs((out == 0).double().mean() - p) < 3e-4

@@ -1,4 +1,4 @@
-"""The rivals: each is what its paper says, and all are deaf to padding and finite on empty input."""
+"""The baselines: each is what its paper says, and all are deaf to padding and finite on empty input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import Batch, Settings, build, settings_for
 from vcemo_lib.models import tutorial as ours
 from vcemo_lib.models.attention import CoAttention
-from vcemo_lib.models.baselines import RIVALS, faults, published, tutorial
+from vcemo_lib.models.baselines import BASELINES, faults, published, tutorial
 from vcemo_lib.models.baselines.cme import mean_and_max
 from vcemo_lib.training import Run, fit
 
@@ -24,7 +24,7 @@ SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4, 4), 
 NO_CHANCE = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0)
 LENGTHS = {"mel": (70, 31, 7), "words": (5, 0, 1), "whisper": (35, 16, 4)}
 SPANS = [[(3, 20), (20, 31), (31, 31), (40, 52), (52, 69)], [], [(0, 7)]]  # the third word of the first has no time
-rivals = pytest.mark.parametrize("name", RIVALS)
+baselines = pytest.mark.parametrize("name", BASELINES)
 
 
 def small(name: str, **changes) -> Settings:
@@ -59,7 +59,7 @@ def outputs_of(module: nn.Module) -> list[Tensor]:
     return seen
 
 
-@rivals
+@baselines
 def test_shapes_and_gradients(name: str) -> None:
     model = build(name, small(name, **NO_CHANCE))
     out = model(batch_of())
@@ -68,7 +68,7 @@ def test_shapes_and_gradients(name: str) -> None:
     assert all(p.grad is not None and (p.ndim == 1 or p.grad.any()) for p in model.parameters())
 
 
-@rivals
+@baselines
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("changes", [{}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}], ids=str)
 @torch.no_grad()
@@ -80,7 +80,7 @@ def test_padding_changes_nothing(name: str, changes: dict, training: bool) -> No
             torch.testing.assert_close(model(longer(batch, by)).logits, model(batch).logits, rtol=1e-4, atol=1e-5)
 
 
-@rivals
+@baselines
 @torch.no_grad()
 def test_an_utterance_does_not_depend_on_its_neighbours(name: str) -> None:
     model, features = build(name, small(name)).eval(), arrays()
@@ -90,7 +90,7 @@ def test_an_utterance_does_not_depend_on_its_neighbours(name: str) -> None:
         torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-5)
 
 
-@rivals
+@baselines
 def test_silence_and_empty_transcripts_stay_finite(name: str) -> None:
     model = build(name, small(name)).train()
     batch = batch_of({"mel": (0, 0, 1), "words": (0, 0, 0), "whisper": (0, 0, 0)}, [[], [], []])
@@ -102,7 +102,7 @@ def test_silence_and_empty_transcripts_stay_finite(name: str) -> None:
     assert model.eval()(batch).logits.isfinite().all()
 
 
-@rivals
+@baselines
 def test_trains_in_the_same_loop_and_is_kept(name: str, tmp_path) -> None:
     parts = synthetic.parts(48)
     store = synthetic.Store(synthetic.corpus(48))
@@ -130,19 +130,19 @@ def test_xu_every_word_attends_over_the_speech() -> None:
 @torch.no_grad()
 def test_yoon_hop_2_is_guided_by_what_hop_1_found() -> None:
     model = build("yoon", small("yoon")).eval()
-    audio, words = outputs_of(model.voice), outputs_of(model.text)
+    audio, words = outputs_of(model.audio_rnn), outputs_of(model.words_rnn)
     batch = batch_of()
     out = model(batch)
-    voice, said, meant = out.features.chunk(3, dim=-1)  # (B, d) each
+    voice, first, second = out.features.chunk(3, dim=-1)  # (B, d) each
     torch.testing.assert_close(voice[0], torch.cat([audio[0][0, -1, :8], audio[0][0, 0, 8:]]))  # both readers' ends
     for i, count in enumerate((5, 1, 1)):  # an empty transcript counts as one zero vector
         steps = -(-LENGTHS["mel"][i] // model.settings.audio_pool[0])
         hop1 = (words[0][i, :count] @ voice[i]).softmax(dim=0)
         torch.testing.assert_close(out.attention["hop1"][i, :count], hop1)
-        torch.testing.assert_close(said[i], hop1 @ words[0][i, :count])
-        hop2 = (audio[0][i, :steps] @ said[i]).softmax(dim=0)  # by said, not by the voice itself
+        torch.testing.assert_close(first[i], hop1 @ words[0][i, :count])
+        hop2 = (audio[0][i, :steps] @ first[i]).softmax(dim=0)  # by the first answer, not by the voice itself
         torch.testing.assert_close(out.attention["hop2"][i, :steps], hop2)
-        torch.testing.assert_close(meant[i], hop2 @ audio[0][i, :steps])
+        torch.testing.assert_close(second[i], hop2 @ audio[0][i, :steps])
     batch.words[0] *= -3  # other words, same sound: the first question stays, the second changes
     other = model(batch)
     torch.testing.assert_close(other.features.chunk(3, dim=-1)[0], voice)
@@ -162,8 +162,8 @@ def test_mdre_has_no_attention_and_reads_last_states_only() -> None:
 
         return hook
 
-    model.voice.register_forward_hook(spoil(LENGTHS["mel"]))
-    model.text.register_forward_hook(spoil((5, 1, 1)))
+    model.audio_rnn.register_forward_hook(spoil(LENGTHS["mel"]))
+    model.words_rnn.register_forward_hook(spoil((5, 1, 1)))
     torch.testing.assert_close(model(batch).logits, out.logits)
 
 
@@ -171,9 +171,9 @@ def test_mdre_has_no_attention_and_reads_last_states_only() -> None:
 def test_umons_guide_is_the_same_depths_input() -> None:
     """A later layer of the words cannot reach an earlier one of the sound. In VCEMO it does."""
     model, batch = build("umons", small("umons", layers=3)).eval(), batch_of()
-    sounds = [outputs_of(block.ask) for block in model.blocks]
+    sounds = [outputs_of(block.guided_attn) for block in model.blocks]
     model(batch)
-    for p in model.blocks[1].look.parameters():  # the words' own layer at depth 1
+    for p in model.blocks[1].self_attn.parameters():  # the words' own layer at depth 1
         p.add_(torch.randn(p.shape))
     model(batch)
     changed = [not torch.allclose(before[0], after[0]) for before, after in sounds]
@@ -192,8 +192,8 @@ def test_umons_guide_is_the_same_depths_input() -> None:
 @torch.no_grad()
 def test_cme_gates_are_one_plus_sigmoid() -> None:
     model, batch = build("cme", small("cme")).eval(), batch_of(spans=SPANS)
-    linear, joined = outputs_of(model.text), []
-    model.both.register_forward_hook(lambda _, given, out: joined.append(given[0]))
+    linear, joined = outputs_of(model.words_linear), []
+    model.pairs_rnn.register_forward_hook(lambda _, given, out: joined.append(given[0]))
     sound: list[Tensor] = []
     model.excite_words.register_forward_hook(lambda _, given, out: sound.append(given[0]))
     gates = outputs_of(model.excite_words), outputs_of(model.excite_audio)  # before the sigmoid
@@ -255,7 +255,7 @@ def test_settings_of_any_model_by_size() -> None:
         settings_for("xu", "huge")
 
 
-@rivals
+@baselines
 def test_small_settings_train_like_our_own(name: str) -> None:
     of_training = ("optimizer", "lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout")
     assert all(getattr(tutorial(name), field) == getattr(ours(), field) for field in of_training)

@@ -13,7 +13,7 @@ from torch import nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import MODALITIES, Batch, Settings, build, paper, parameters, tutorial
-from vcemo_lib.models.branches import FrameNorm, Recurrent, shorten, to_length
+from vcemo_lib.models.branches import FrameNorm, Recurrent, drop_modality, shorten, to_length
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(MODALITIES, n)]
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=8)
@@ -58,8 +58,8 @@ def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"lstm_both_ways": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"acoustic": "both"}, {"bert": "mean"}, {"bert": "cls"},
-     {"both_guide": True}, {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
+    [{}, {"lstm_bidirectional": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"acoustic": "both"}, {"bert": "mean"}, {"bert": "cls"},
+     {"bidirectional": True}, {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
     ids=str,
 )  # fmt: skip
 def test_padding_changes_nothing(changes: dict, training: bool) -> None:
@@ -75,7 +75,7 @@ def test_padding_changes_nothing(changes: dict, training: bool) -> None:
 
 
 def test_an_utterance_does_not_depend_on_its_neighbours() -> None:
-    model = build("vcemo", small(lstm_both_ways=True)).eval()
+    model = build("vcemo", small(lstm_bidirectional=True)).eval()
     rng = np.random.default_rng(0)
     arrays = {kind: [rng.normal(size=(n, WIDTHS[kind])) for n in ns] for kind, ns in LENGTHS.items()}
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_frame_norm_is_batchnorm_of_the_real_frames() -> None:
 
 
 def test_recurrent_equals_torchs_packed_bidirectional_lstm() -> None:
-    ours, theirs = Recurrent(5, 8, both_ways=True), nn.LSTM(5, 4, bidirectional=True, batch_first=True)
+    ours, theirs = Recurrent(5, 8, bidirectional=True), nn.LSTM(5, 4, bidirectional=True, batch_first=True)
     with torch.no_grad():
         for name, p in ours.forwards.named_parameters():
             getattr(theirs, name).copy_(p)
@@ -147,7 +147,7 @@ def test_sentence_vector_is_one_token_and_tokens_are_many() -> None:
 def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> None:
     model = build("vcemo", small(modality_dropout=0.3))
     tokens = {m: (torch.ones(4000, 2, 3), torch.ones(4000, 2, dtype=torch.bool)) for m in MODALITIES}
-    lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in model.lose_one(tokens).values()], dim=1)  # (B, 3)
+    lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in drop_modality(tokens, 0.3).values()], dim=1)  # (B, 3)
     assert lost.sum(1).max() == 1 and abs(lost.any(1).float().mean() - 0.3) < 0.03
     torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
     model.eval()
@@ -183,8 +183,8 @@ def test_seed_decides_the_weights_and_leaves_the_generator_alone() -> None:
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1))
-    assert torch.equal(a.final.think[0].weight, b.final.think[0].weight)
-    assert not torch.equal(a.final.think[0].weight, c.final.think[0].weight)
+    assert torch.equal(a.final.mlp[0].weight, b.final.mlp[0].weight)
+    assert not torch.equal(a.final.mlp[0].weight, c.final.mlp[0].weight)
 
 
 def test_paper_settings_are_the_papers() -> None:
@@ -224,3 +224,19 @@ def test_missing_features_and_unknown_models_are_told() -> None:
         build("vcemo", small())(Batch.collate("a", {"mel": [np.zeros((9, 80))]}))
     with pytest.raises(VcemoError, match="no model is called"):
         build("bert")
+
+
+def test_norm_with_weights_is_norm_of_the_real_frames() -> None:
+    """What a GPU computes, against what a processor does, where padding is anything but zero."""
+    left_out, weighed = (FrameNorm(3) for _ in range(2))
+    x, mask = torch.randn(4, 3, 9, 5), torch.arange(9) < torch.tensor([9, 4, 1, 7])[:, None]
+    for training_mode in (True, True, False):
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        ours, theirs = weighed.train(training_mode).weighted(a, mask), left_out.train(training_mode)(b, mask)
+        torch.testing.assert_close(ours, theirs)
+        weight = torch.randn_like(x)
+        (ours * weight).sum().backward(), (theirs * weight).sum().backward()
+        torch.testing.assert_close(a.grad, b.grad)
+        for state in ("running_mean", "running_var", "num_batches_tracked"):
+            torch.testing.assert_close(getattr(weighed, state), getattr(left_out, state))
+    torch.testing.assert_close(weighed.weight.grad, left_out.weight.grad)

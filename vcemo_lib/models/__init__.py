@@ -1,4 +1,4 @@
-"""The models of the course. All take a `Batch` and return an `Output`, so all train in the same loop.
+"""The models. All take a `Batch` and return an `Output`, so all train in the same loop.
 
 >>> model = build("vcemo", tutorial(classes=6), seed=0)
 """
@@ -17,7 +17,10 @@ from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.settings import MODALITIES, Settings, paper, tutorial
 from vcemo_lib.models.vcemo import VCEMO, Output
 
-__all__ = ["MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings", "build", "model_class", "paper", "parameters", "settings_for", "tutorial"]
+__all__ = [
+    "MODALITIES", "MODELS", "VCEMO", "Batch", "Output", "Settings",
+    "build", "model_class", "paper", "parameters", "settings_for", "tutorial",
+]  # fmt: skip
 
 MODELS = {  # name -> module:class, imported when it is built
     "vcemo": "vcemo_lib.models.vcemo:VCEMO",
@@ -38,12 +41,15 @@ def model_class(name: str) -> type[nn.Module]:
 
 
 def build(
-    name: str = "vcemo", settings: Settings | None = None, widths: Mapping[str, int] | None = None, seed: int = 0
+    name: str = "vcemo",
+    settings: Settings | None = None,
+    widths: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> nn.Module:
-    """A model with fresh weights, the same for the same seed; without settings, the small ones of its `tutorial()`.
+    """A model with fresh weights, the same for the same seed; without settings, those of its `tutorial()`.
 
-    `widths` overrides the feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`,
-    `.widths` and `.kinds` (which features each modality reads).
+    `widths` overrides feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`, `.widths`
+    and `.kinds` (which features each modality reads).
     """
     cls = model_class(name)
     settings = settings or getattr(cls, "tutorial", tutorial)()
@@ -53,12 +59,12 @@ def build(
 
 
 def settings_for(name: str = "vcemo", size: str = "tutorial", classes: int = 6, **changes: Any) -> Settings:
-    """A model's settings: "tutorial", small and trained like all the others, or "paper", as its authors published it."""
+    """A model's settings: "tutorial", small and trained like all others, or "paper", its authors' own."""
     ours = {"tutorial": tutorial, "paper": paper}
     if size not in ours:
         raise VcemoError(f"there is no size {size!r}", do=f"choose one of {', '.join(ours)}")
-    theirs = getattr(model_class(name), {"tutorial": "tutorial", "paper": "published"}[size], ours[size])
-    return theirs(classes, **changes)
+    attribute = {"tutorial": "tutorial", "paper": "published"}[size]
+    return getattr(model_class(name), attribute, ours[size])(classes, **changes)
 
 
 def parameters(model: nn.Module) -> int:

@@ -8,7 +8,16 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+Tokens = Float[Tensor, "B T d"]
+Mask = Bool[Tensor, "B T"]
+Source = Float[Tensor, "B S d"]  # what is attended to
+SourceMask = Bool[Tensor, "B S"]
+AttentionMap = Float[Tensor, "B h T S"]
+Pooled = Float[Tensor, "B d"]
+PoolWeights = Float[Tensor, "B T"]
 
 
 class Dropout(nn.Dropout):
@@ -18,16 +27,16 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p or x.device.type != "cpu":
+        threshold = round(256 * self.p)
+        if not self.training or x.device.type != "cpu" or not 0 < threshold < 256:  # too fine for a byte
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        limit = round(256 * self.p)
-        keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= limit
-        return x * keep.to(x.dtype).mul_(256 / (256 - limit))  # scaled, so that the expected value stays
+        keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        return x * keep.to(x.dtype).mul_(256 / (256 - threshold))  # scaled, so that the expected value stays
 
 
 class Attention(nn.Module):
-    """softmax(q k^T / sqrt(d)) v over several heads (section 3.3, after Vaswani et al. 2017).
+    """Multi-head attention, softmax(q k^T / sqrt(d)) v (section 3.3, after Vaswani et al. 2017).
 
     Keys that are padding get no weight. Every row needs one real key at least: `Batch.sequence` sees to it.
     """
@@ -35,82 +44,88 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.dropout = Dropout(dropout)
 
-    def forward(self, query: Tensor, source: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """query (B, T, d) looks at source (B, S, d) -> what it found (B, T, d), attention map (B, h, T, S)."""
-        q, k, v = (self.split(x) for x in (self.q(query), self.k(source), self.v(source)))  # (B, h, T or S, d/h)
-        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, h, T, S)
+    def forward(
+        self, x: Tokens, source: Source, mask: SourceMask | None = None
+    ) -> tuple[Tokens, AttentionMap]:
+        """x attends to source: the mixed values and the attention map."""
+        queries = self.split_heads(self.query(x))  # (B, h, T, d/h)
+        keys = self.split_heads(self.key(source))  # (B, h, S, d/h)
+        values = self.split_heads(self.value(source))  # (B, h, S, d/h)
+        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # (B, h, T, S)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
         weights = scores.softmax(dim=-1)  # (B, h, T, S)
-        found = self.dropout(weights) @ v  # (B, h, T, d/h)
-        return self.out(found.transpose(1, 2).flatten(2)), weights  # (B, T, d)
+        context = self.dropout(weights) @ values  # (B, h, T, d/h)
+        return self.out(context.transpose(1, 2).flatten(2)), weights
 
-    def split(self, x: Tensor) -> Tensor:
+    def split_heads(self, x: Tokens) -> Tensor:
         """(B, T, d) -> (B, h, T, d/h)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-class Residual(nn.Module):
-    """LayerNorm(x + Dropout(change)): how every sub-layer is joined to the stream (post-norm, as in MCAN)."""
+class AddNorm(nn.Module):
+    """LayerNorm(x + Dropout(change)): how each sub-layer joins the residual stream (post-norm, as MCAN)."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(width), Dropout(dropout)
 
-    def forward(self, x: Tensor, change: Tensor) -> Tensor:
-        return self.norm(x + self.dropout(change))  # (B, T, d)
+    def forward(self, x: Tokens, change: Tokens) -> Tokens:
+        return self.norm(x + self.dropout(change))
 
 
-def feed_forward(width: int, hidden: int, dropout: float) -> nn.Sequential:
-    """The two linear layers that follow attention, at every step alike."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width))
+def feed_forward(width: int, hidden: int, dropout: float, width_out: int | None = None) -> nn.Sequential:
+    """An MLP with one hidden layer, at every step alike."""
+    return nn.Sequential(
+        nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width_out or width)
+    )  # fmt: skip
 
 
 class SelfAttention(nn.Module):
-    """SA: a sequence looks at itself, then thinks about it (section 3.3: q, k, v "from the same modality")."""
+    """SA, an encoder layer: self-attention, then an MLP (3.3: q, k and v "from the same modality")."""
 
     def __init__(self, width: int, heads: int, ff_width: int, dropout: float) -> None:
         super().__init__()
-        self.look, self.look_join = Attention(width, heads, dropout), Residual(width, dropout)
-        self.think, self.think_join = feed_forward(width, ff_width, dropout), Residual(width, dropout)
+        self.self_attn, self.self_attn_norm = Attention(width, heads, dropout), AddNorm(width, dropout)
+        self.mlp, self.mlp_norm = feed_forward(width, ff_width, dropout), AddNorm(width, dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, T, d) -> (B, T, d), map (B, h, T, T)."""
-        found, weights = self.look(x, x, mask)
-        x = self.look_join(x, found)
-        return self.think_join(x, self.think(x)), weights
+    def forward(self, x: Tokens, mask: Mask | None = None) -> tuple[Tokens, AttentionMap]:
+        context, weights = self.self_attn(x, x, mask)
+        x = self.self_attn_norm(x, context)
+        return self.mlp_norm(x, self.mlp(x)), weights
 
 
 class GuidedAttention(nn.Module):
-    """GA: a sequence y looks at itself, then at a guide (section 3.3: "v and k from the same modality
-    while q is from another").
+    """GA, a decoder layer: self-attention on y, cross-attention to a guide, then an MLP.
+
+    Section 3.3: "v and k from the same modality while q is from another". The queries are y's.
     """
 
     def __init__(self, width: int, heads: int, ff_width: int, dropout: float) -> None:
         super().__init__()
-        self.look, self.look_join = Attention(width, heads, dropout), Residual(width, dropout)
-        self.ask, self.ask_join = Attention(width, heads, dropout), Residual(width, dropout)
-        self.think, self.think_join = feed_forward(width, ff_width, dropout), Residual(width, dropout)
+        self.self_attn, self.self_attn_norm = Attention(width, heads, dropout), AddNorm(width, dropout)
+        self.cross_attn, self.cross_attn_norm = Attention(width, heads, dropout), AddNorm(width, dropout)
+        self.mlp, self.mlp_norm = feed_forward(width, ff_width, dropout), AddNorm(width, dropout)
 
     def forward(
-        self, y: Tensor, guide: Tensor, mask: Tensor | None = None, guide_mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """y (B, T, d), guide (B, S, d) -> (B, T, d), map (B, h, T, S) of y's steps over the guide's."""
-        y = self.look_join(y, self.look(y, y, mask)[0])
-        found, weights = self.ask(y, guide, guide_mask)
-        y = self.ask_join(y, found)
-        return self.think_join(y, self.think(y)), weights
+        self, y: Tokens, guide: Source, mask: Mask | None = None, guide_mask: SourceMask | None = None
+    ) -> tuple[Tokens, AttentionMap]:
+        """y guided, and the map of its steps over the guide's."""
+        y = self.self_attn_norm(y, self.self_attn(y, y, mask)[0])
+        context, weights = self.cross_attn(y, guide, guide_mask)
+        y = self.cross_attn_norm(y, context)
+        return self.mlp_norm(y, self.mlp(y)), weights
 
 
 class CoAttention(nn.Module):
     """The co-attention layer of figure 2: an encoder of SA layers on x, a decoder of GA layers on y.
 
     Every decoder layer is guided by the encoder's *final* output, the paper's point of difference:
-    "leveraging the final output of the self-attention layers can offer more enriched information".
-    `guided_by="same_depth"` is the rival reading, layer by layer, as UMONS 2020 has it.
+    "leveraging the final output of the self-attention layers can offer more enriched information". With
+    `guided_by="same_depth"` it is the output at the decoder layer's own depth, as in UMONS 2020.
     """
 
     def __init__(
@@ -122,15 +137,14 @@ class CoAttention(nn.Module):
         self.guided_by = guided_by
 
     def forward(
-        self, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """x (B, S, d) guides y (B, T, d) -> x (B, S, d), y (B, T, d), one map (B, h, T, S) a layer."""
-        depths = []
+        self, x: Source, y: Tokens, x_mask: SourceMask | None = None, y_mask: Mask | None = None
+    ) -> tuple[Source, Tokens, list[AttentionMap]]:
+        """x guides y: both encoded, and one attention map a layer."""
+        outputs, maps = [], []
         for layer in self.encoder:
             x, _ = layer(x, x_mask)
-            depths.append(x)
-        guides = depths if self.guided_by == "same_depth" else [x] * len(depths)
-        maps = []
+            outputs.append(x)
+        guides = outputs if self.guided_by == "same_depth" else [x] * len(outputs)
         for layer, guide in zip(self.decoder, guides, strict=True):
             y, weights = layer(y, guide, y_mask, x_mask)
             maps.append(weights)
@@ -142,19 +156,16 @@ class AttentionPool(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, 1))
+        self.score = feed_forward(width, width, dropout, width_out=1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, d) -> (B, d), weights (B, T)."""
-        scores = self.score(x).squeeze(-1).masked_fill(~mask, -math.inf)  # (B, T)
-        weights = scores.softmax(dim=-1)
+    def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
+        weights = self.score(x).squeeze(-1).masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, T)
         return torch.einsum("bt,btd->bd", weights, x), weights
 
 
 class MeanPool(nn.Module):
     """The plain mean of the real steps, with the same interface."""
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, d) -> (B, d), weights (B, T)."""
+    def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
         weights = mask / mask.sum(dim=-1, keepdim=True)  # (B, T)
         return torch.einsum("bt,btd->bd", weights.to(x.dtype), x), weights

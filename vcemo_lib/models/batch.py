@@ -1,4 +1,4 @@
-"""What every model of the course is fed: a `Batch` of utterances, padded to a common length."""
+"""What every model is fed: a `Batch` of utterances, padded to a common length."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from vcemo_lib.errors import VcemoError
 class Batch:
     """Features of B utterances. A kind that was not asked for is None; padding is zero.
 
-    The lengths count real rows: frames, words or tokens. They may be 0 (an empty transcript).
+    The lengths (B,) count real rows: frames, words or tokens. They may be 0 (an empty transcript).
     """
 
     ids: list[str]
     mel: Tensor | None = None  # (B, T, 80)   log-mel frames, 10 ms apart
-    mel_len: Tensor | None = None  # (B,)
+    mel_len: Tensor | None = None
     words: Tensor | None = None  # (B, W, 300)  one vector a word
-    words_len: Tensor | None = None  # (B,)
+    words_len: Tensor | None = None
     bert: Tensor | None = None  # (B, K, H)    one vector a token, [CLS] first
-    bert_len: Tensor | None = None  # (B,)
+    bert_len: Tensor | None = None
     whisper: Tensor | None = None  # (B, T/2, 512)  frames of Whisper's encoder, 20 ms apart
-    whisper_len: Tensor | None = None  # (B,)
-    word_spans: Tensor | None = None  # (B, W, 2)  start and end of each word in log-mel frames; (0, 0): not known
-    word_spans_len: Tensor | None = None  # (B,)
+    whisper_len: Tensor | None = None
+    word_spans: Tensor | None = None  # (B, W, 2)  start, end of each word in log-mel frames; 0, 0: unknown
+    word_spans_len: Tensor | None = None
     labels: Tensor | None = None  # (B,) class indices
+    pooled: bool = False  # mel and whisper are averaged by the model's `audio_pool` already
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,7 +57,7 @@ class Batch:
         """
         values, lengths = getattr(self, kind), getattr(self, f"{kind}_len")
         if values is None:
-            raise VcemoError(f"this batch has no {kind!r}", do=f"ask the store for kinds that include {kind!r}")
+            raise VcemoError(f"this batch has no {kind!r}", do=f"ask the store for {kind!r} as well")
         if values.shape[1] == 0:
             values = values.new_zeros(len(values), 1, values.shape[2])  # (B, 1, width)
         steps = torch.arange(values.shape[1], device=values.device)  # (T,)
@@ -65,15 +66,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: t.to(device) for name, t in values.items() if isinstance(t, Tensor)})
 
 
 def pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Arrays of (rows, width), rows differing -> values (B, max rows, width) float32 and lengths (B,)."""
-    lengths = torch.tensor([len(a) for a in arrays])  # (B,)
-    width = arrays[0].shape[1]
-    values = torch.zeros(len(arrays), max(1, int(lengths.max())), width)  # (B, T, width)
+    lengths = torch.tensor([len(a) for a in arrays])
+    values = torch.zeros(len(arrays), max(1, int(lengths.max())), arrays[0].shape[1])  # (B, T, width)
     for row, array in zip(values, arrays, strict=True):
         row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     return values, lengths

@@ -1,19 +1,24 @@
 """From raw features to tokens of one width: one branch a modality (section 3.2).
 
-A branch maps (x (B, T, width), mask (B, T)) to (tokens (B, T', d), mask (B, T')). Padding never leaks:
-it is zero before every convolution, outside every BatchNorm statistic, and behind every LSTM's last real step.
+A branch maps x (B, T, width), mask (B, T) to tokens (B, T', d), mask (B, T'). Padding never leaks: it is zero
+before every convolution, outside every BatchNorm statistic, and behind every LSTM's last real step.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import Dropout
+from vcemo_lib.models.attention import Dropout, Mask, Tokens
+from vcemo_lib.models.settings import Settings
+
+Masked = tuple[Tokens, Mask]
 
 
-def shorten(x: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+def shorten(x: Tokens, mask: Mask, factor: int) -> Masked:
     """Average every `factor` steps, real ones only: (B, T, width) -> (B, ceil(T / factor), width)."""
     if factor == 1:
         return x, mask
@@ -24,18 +29,17 @@ def shorten(x: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     return total / real.clamp(min=1)[..., None], real > 0
 
 
-def coarser(x: Tensor, mask: Tensor, pool: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Average every `pool[0]` steps and every `pool[1]` channels: (B, T, width) -> (B, ceil(T / pool[0]), ceil(width / pool[1]))."""
+def average_pool(x: Tokens, mask: Mask, pool: tuple[int, int]) -> Masked:
+    """Average every pool[0] steps and pool[1] channels: (B, T, F) -> (B, ceil(T / p0), ceil(F / p1))."""
     x, mask = shorten(x, mask, pool[0])
     return (F.avg_pool1d(x, pool[1], ceil_mode=True) if pool[1] > 1 else x), mask
 
 
-def to_length(x: Tensor, mask: Tensor, length: int) -> Tensor:
+def to_length(x: Tokens, mask: Mask, length: int) -> Tokens:
     """Average each utterance's own steps into `length` equal bins: (B, T, width) -> (B, length, width).
 
-    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average
-    pooling does; fewer steps than bins are repeated. Section 3.3 adds audio and words step by step,
-    so they must be equally long, and the paper does not say how: this is our way.
+    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average pooling
+    does; fewer steps than bins are repeated. Section 3.3 adds audio and words and leaves this open.
     """
     real = mask.sum(dim=1)[:, None]  # (B, 1)
     edge = torch.arange(length, device=x.device)  # (length,)
@@ -45,32 +49,43 @@ def to_length(x: Tensor, mask: Tensor, length: int) -> Tensor:
     return (inside / (last - first)[..., None]).to(x.dtype) @ x
 
 
+def drop_modality(tokens: Mapping[str, Masked], share: float) -> dict[str, Masked]:
+    """Zero one modality, drawn at random, of a share of the utterances, so that no modality carries all."""
+    x, _ = next(iter(tokens.values()))
+    dropped = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
+    dropped = dropped.masked_fill(torch.rand(len(x), device=x.device) >= share, -1)  # -1: none
+    return {
+        modality: (x.masked_fill((dropped == i)[:, None, None], 0.0), mask)  # (B, T, d)
+        for i, (modality, (x, mask)) in enumerate(tokens.items())
+    }
+
+
 class ChannelDropout(Dropout):
     """Dropout of whole channels, the same ones at every step, so that time cannot average the noise away."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+    def forward(self, x: Tokens) -> Tokens:
         return x * super().forward(x.new_ones(len(x), 1, x.shape[2])) if self.training else x
 
 
 class FrameNorm(nn.BatchNorm2d):
     """BatchNorm and ReLU over the real frames alone; padded frames come out as zero."""
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Mask) -> Tensor:
         """x (B, C, T, F), mask (B, T) -> (B, C, T, F)."""
         if x.is_cuda:  # to pick frames out, a GPU would have to wait for their count
             return self.weighted(x, mask)
         batch, channels, steps, bands = x.shape
         real = mask.flatten().nonzero().squeeze(1)  # (R,) where the batch's real frames are
-        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels).index_select(0, real)  # (R, F * C)
+        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels)
+        frames = frames.index_select(0, real)  # (R, F * C)
         # As one image with its channels last, which is BatchNorm's fast layout on a processor.
         image = frames.view(1, len(real), bands, channels).permute(0, 3, 1, 2)  # (1, C, R, F)
         normal = super().forward(image).relu_().permute(0, 2, 3, 1).reshape(frames.shape)  # (R, F * C)
         out = normal.new_zeros(batch * steps, bands * channels).index_copy_(0, real, normal)
         return out.view(batch, steps, bands, channels).permute(0, 3, 1, 2)
 
-    def weighted(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The same with padded frames weighed 0, not left out: more arithmetic, no waiting."""
+    def weighted(self, x: Tensor, mask: Mask) -> Tensor:
+        """The same with padded frames given weight 0, not left out: more arithmetic, no waiting."""
         real = mask[:, None, :, None].float()  # (B, 1, T, 1)
         mean, var, values = self.running_mean, self.running_var, x.float()
         if self.training:
@@ -93,27 +108,29 @@ class ConvBlock(nn.Module):
         super().__init__()
         # No bias: BatchNorm takes it out again. Channels last is the faster layout on processors.
         conv = nn.Conv2d(channels_in, channels, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.conv, self.norm, self.stride = conv.to(memory_format=torch.channels_last), FrameNorm(channels), stride
+        self.conv, self.norm = conv.to(memory_format=torch.channels_last), FrameNorm(channels)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Mask) -> tuple[Tensor, Mask]:
         """(B, C, T, F), (B, T) -> (B, C', T', F'), (B, T'); T' = ceil(T / stride)."""
-        mask = mask[:, :: self.stride[0]]  # a step is real where the middle of its kernel is
+        mask = mask[:, :: self.conv.stride[0]]  # a step is real where the middle of its kernel is
         return self.norm(self.conv(x), mask), mask
 
 
 class Recurrent(nn.Module):
-    """An LSTM over time, in one direction or in both, blind to padding.
+    """An LSTM (or GRU) over time, in one direction or in both, blind to padding.
 
-    The backward reader gets each sequence reversed within its own length, so padding always comes last
-    and no packing is needed (which on a processor is three times slower).
+    The backward one gets each sequence reversed within its own length, so padding always comes last and no
+    packing is needed (which on a processor is three times slower).
     """
 
-    def __init__(self, width_in: int, width: int, both_ways: bool) -> None:
+    def __init__(
+        self, width_in: int, width: int, bidirectional: bool, cell: type[nn.RNNBase] = nn.LSTM
+    ) -> None:
         super().__init__()
-        self.forwards = nn.LSTM(width_in, width // 2 if both_ways else width, batch_first=True)
-        self.backwards = nn.LSTM(width_in, width - width // 2, batch_first=True) if both_ways else None
+        self.forwards = cell(width_in, width // 2 if bidirectional else width, batch_first=True)
+        self.backwards = cell(width_in, width - width // 2, batch_first=True) if bidirectional else None
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tokens, mask: Mask) -> Tokens:
         """(B, T, width_in) -> (B, T, width), zero where padded."""
         out = self.forwards(x)[0]
         if self.backwards is not None:
@@ -121,39 +138,30 @@ class Recurrent(nn.Module):
         return out.masked_fill(~mask[..., None], 0.0)
 
     @staticmethod
-    def reverse(x: Tensor, mask: Tensor) -> Tensor:
-        """Turn the real steps of each sequence round; doing it twice gives x back."""
+    def reverse(x: Tokens, mask: Mask) -> Tokens:
+        """Reverse the real steps of each sequence; doing it twice gives x back."""
         steps = torch.arange(x.shape[1], device=x.device)  # (T,)
-        mirrored = (mask.sum(dim=1, keepdim=True) - 1 - steps) % x.shape[1]  # (B, T); padding swaps with padding
+        mirrored = (mask.sum(dim=1, keepdim=True) - 1 - steps) % x.shape[1]  # (B, T); padding stays padding
         return x.gather(1, mirrored[..., None].expand_as(x))
 
 
 class AudioBranch(nn.Module):
     """log-mel -> Conv-BatchNorm-ReLU blocks -> LSTM -> `length` tokens (section 3.2)."""
 
-    def __init__(
-        self,
-        mels: int,
-        width: int,
-        channels: tuple[int, ...],
-        strides: tuple[tuple[int, int], ...],
-        pool: tuple[int, int],
-        both_ways: bool,
-        length: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, mels: int, s: Settings) -> None:
         super().__init__()
-        self.pool, self.length = pool, length
-        self.blocks = nn.ModuleList(map(ConvBlock, (1, *channels[:-1]), channels, strides))
-        bands = -(-mels // pool[1])
-        for stride in strides:
-            bands = -(-bands // stride[1])
-        self.lstm = Recurrent(channels[-1] * bands, width, both_ways)
-        self.dropout = ChannelDropout(dropout)
+        self.pool, self.length, channels = s.audio_pool, s.length, s.conv_channels
+        self.blocks = nn.ModuleList(map(ConvBlock, (1, *channels[:-1]), channels, s.conv_strides))
+        bands = -(-mels // s.audio_pool[1])
+        for _, stride in s.conv_strides:
+            bands = -(-bands // stride)
+        self.lstm = Recurrent(channels[-1] * bands, s.width, s.lstm_bidirectional)
+        self.dropout = ChannelDropout(s.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, 80), (B, T) -> (B, length, d), all of them real."""
-        x, mask = coarser(x, mask, self.pool)  # (B, T, F)
+    def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
+        """(B, T, 80), (B, T) -> (B, length, d), all of them real; pooled: x is averaged already."""
+        if not pooled:
+            x, mask = average_pool(x, mask, self.pool)  # (B, T, F)
         x = x[:, None]  # (B, 1, T, F)
         for block in self.blocks:
             x, mask = block(x, mask)  # (B, C, T', F')
@@ -163,47 +171,48 @@ class AudioBranch(nn.Module):
 
 
 class WordBranch(nn.Module):
-    """Word vectors -> LSTM -> Conv1d -> `length` tokens (section 3.2). Also reads Whisper's frames, averaged first."""
+    """Word vectors -> LSTM -> Conv1d -> `length` tokens (3.2). Also for Whisper's frames, averaged."""
 
-    def __init__(
-        self, width_in: int, width: int, both_ways: bool, length: int, dropout: float, pool: int = 1
-    ) -> None:
+    def __init__(self, width_in: int, s: Settings, dropout: float, pool: int = 1) -> None:
         super().__init__()
-        self.pool, self.length = pool, length
-        self.lstm = Recurrent(width_in, width, both_ways)
-        self.conv = nn.Conv1d(width, width, kernel_size=3, padding=1)
+        self.pool, self.length = pool, s.length
+        self.lstm = Recurrent(width_in, s.width, s.lstm_bidirectional)
+        self.conv = nn.Conv1d(s.width, s.width, kernel_size=3, padding=1)
         self.dropout = ChannelDropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, W, 300), (B, W) -> (B, length, d), all of them real."""
-        x, mask = shorten(x, mask, self.pool)
+    def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
+        """(B, W, 300), (B, W) -> (B, length, d), all of them real; pooled: x is averaged already."""
+        if not pooled:
+            x, mask = shorten(x, mask, self.pool)
         x = self.lstm(self.dropout(x), mask)  # (B, W, d), zero where padded
         x = self.conv(x.transpose(1, 2)).transpose(1, 2).relu()  # (B, W, d)
         x = to_length(x, mask, self.length)
         return x, mask.new_ones(x.shape[:2])
 
 
-class BothBranch(nn.Module):
-    """log-mel and Whisper's frames, each through a branch of its own; their tokens are added, as fusion 1 adds its two."""
+class DualAudioBranch(nn.Module):
+    """log-mel and Whisper's frames, a branch each; their tokens are added, as fusion 1 adds its two."""
 
     def __init__(self, mel: AudioBranch, whisper: WordBranch) -> None:
         super().__init__()
         self.mel, self.whisper = mel, whisper
 
-    def forward(self, mel: Tensor, mel_mask: Tensor, whisper: Tensor, whisper_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, mel: Tokens, mel_mask: Mask, whisper: Tokens, whisper_mask: Mask, pooled: bool = False
+    ) -> Masked:
         """(B, T, 80), (B, T), (B, T / 2, 512), (B, T / 2) -> (B, length, d), all of them real."""
-        x, mask = self.mel(mel, mel_mask)
-        return x + self.whisper(whisper, whisper_mask)[0], mask
+        x, mask = self.mel(mel, mel_mask, pooled)
+        return x + self.whisper(whisper, whisper_mask, pooled)[0], mask
 
 
 class BertBranch(nn.Module):
-    """BERT's vectors -> Linear (section 3.2): "already well-structured"; keep="cls" or "mean" gives one a sentence."""
+    """BERT's vectors -> Linear (3.2: "already well-structured"); keep "cls" or "mean": one a sentence."""
 
     def __init__(self, width_in: int, width: int, keep: str, dropout: float) -> None:
         super().__init__()
         self.keep, self.linear, self.dropout = keep, nn.Linear(width_in, width), ChannelDropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tokens, mask: Mask) -> Masked:
         """(B, K, H), (B, K) -> (B, K or 1, d), (B, K or 1)."""
         if self.keep == "cls":
             x, mask = x[:, :1], mask[:, :1]

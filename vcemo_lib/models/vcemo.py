@@ -1,4 +1,4 @@
-"""VCEMO: three modalities, two rounds of co-attention, a predictor and a projector (section 3.3, figure 1)."""
+"""VCEMO: three modalities, two rounds of co-attention, predictor and projector (section 3.3, figure 1)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import AttentionPool, CoAttention, Dropout, MeanPool, SelfAttention
+from vcemo_lib.models.attention import (
+    AttentionMap,
+    AttentionPool,
+    CoAttention,
+    MeanPool,
+    SelfAttention,
+    feed_forward,
+)
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import AudioBranch, BertBranch, BothBranch, WordBranch
+from vcemo_lib.models.branches import (
+    AudioBranch,
+    BertBranch,
+    DualAudioBranch,
+    Masked,
+    WordBranch,
+    drop_modality,
+)
 from vcemo_lib.models.settings import Settings
-
-Tokens = tuple[Tensor, Tensor]  # values (B, T, d) and their mask (B, T)
 
 
 @dataclass
 class Output:
-    """What a model says about a batch.
+    """What a model returns for a batch.
 
     Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over
-    guiding steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), what each token weighs in the end.
+    guiding steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), the weight of each token.
     """
 
     logits: Tensor  # (B, classes)
@@ -33,26 +45,23 @@ class Output:
 
 
 class Fusion(nn.Module):
-    """One round of fusion (section 3.3): co-attention between `guide` and `guided`, then one sequence of both.
+    """One round of fusion (section 3.3): co-attention of `guide` and `guided`, then one sequence of both.
 
     merge="add" wants equal lengths and keeps their common time ("we employ a straightforward element-wise
     addition"); merge="concat" puts one after the other, for sequences that share no time.
     """
 
-    def __init__(self, settings: Settings, merge: str) -> None:
+    def __init__(self, s: Settings, merge: str) -> None:
         super().__init__()
-        s = settings
-        stacks = 2 if s.both_guide else 1
+        size = (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
         self.merge = merge
-        self.stacks = nn.ModuleList(
-            CoAttention(s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by) for _ in range(stacks)
-        )
+        self.stacks = nn.ModuleList(CoAttention(*size) for _ in range(2 if s.bidirectional else 1))
 
-    def forward(self, guide: Tokens, guided: Tokens) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[AttentionMap]]:
         """(B, S, d), (B, T, d) -> (B, T, d) if added or (B, S + T, d) if concatenated; mask; maps."""
         (x, x_mask), (y, y_mask) = guide, guided
         new_x, new_y, maps = self.stacks[0](x, y, x_mask, y_mask)
-        if len(self.stacks) == 2:  # and the other way round: both sides then carry the other's news
+        if len(self.stacks) == 2:  # and the other way round: x guided by y
             _, new_x, _ = self.stacks[1](y, x, y_mask, x_mask)
         if self.merge == "add":
             return new_x + new_y, x_mask & y_mask, maps
@@ -62,13 +71,13 @@ class Fusion(nn.Module):
 class VCEMO(nn.Module):
     """The paper's model for any non-empty choice of its modalities.
 
-    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames, where `acoustic` says so)
+    audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames)
                                                            +- co-attention, added -+
-    words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, concatenated
+    words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, joined
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
         -> self-attention -> pool -> predictor (B, classes) and projector (B, 128)
 
-    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last one included.
+    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last included.
     """
 
     name = "vcemo"
@@ -77,75 +86,76 @@ class VCEMO(nn.Module):
         super().__init__()
         self.settings = s = settings
         self.widths = {"mel": 80, "whisper": 512, "words": 300, "bert": s.bert_width} | dict(widths or {})
-        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each modality reads
-        self.also_reads = tuple(chain.from_iterable(s.kinds[m][1:] for m in s.modalities))  # and what beside it
+        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each reads
+        self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])  # and beside it
         self.branches = nn.ModuleDict({m: self._branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
         self.fusion2 = Fusion(s, merge="concat") if timed and "bert" in s.modalities else None
         layer = (s.width, s.heads, s.ff_width, s.dropout)
-        self.alone = nn.ModuleList(SelfAttention(*layer) for _ in range(s.layers - 1 if len(s.modalities) == 1 else 0))
+        before_last = s.layers - 1 if len(s.modalities) == 1 else 0
+        self.unimodal = nn.ModuleList(SelfAttention(*layer) for _ in range(before_last))
         self.final = SelfAttention(*layer)
         self.pool = AttentionPool(s.width, s.dropout) if s.pool == "attention" else MeanPool()
         self.predictor = _head(s, s.classes)
         self.projector = _head(s, s.projection)
 
     def _branch(self, modality: str) -> nn.Module:
-        s, width_in = self.settings, self.widths[self.kinds[modality]]
+        s = self.settings
         if modality == "bert":
-            return BertBranch(width_in, s.width, s.bert, s.text_dropout)
+            return BertBranch(self.widths["bert"], s.width, s.bert, s.text_dropout)
         if modality == "words":
-            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.text_dropout)
-        if s.acoustic == "both":
-            return BothBranch(*map(self._acoustic, s.kinds["audio"]))
-        return self._acoustic(s.acoustic)
+            return WordBranch(self.widths["words"], s, s.text_dropout)
+        branches = [self._audio_branch(kind) for kind in s.kinds["audio"]]
+        return branches[0] if len(branches) == 1 else DualAudioBranch(*branches)
 
-    def _acoustic(self, kind: str) -> nn.Module:
-        s, width_in = self.settings, self.widths[kind]
+    def _audio_branch(self, kind: str) -> nn.Module:
+        s = self.settings
         if kind == "whisper":
-            return WordBranch(width_in, s.width, s.lstm_both_ways, s.length, s.dropout, pool=s.audio_pool[0])
-        return AudioBranch(width_in, s.width, s.conv_channels, s.conv_strides, s.audio_pool, s.lstm_both_ways,
-                           s.length, s.dropout)  # fmt: skip
+            return WordBranch(self.widths["whisper"], s, s.dropout, pool=s.audio_pool[0])
+        return AudioBranch(self.widths["mel"], s)
+
+    @property
+    def frame_pools(self) -> dict[str, tuple[int, int]]:
+        """What our audio branches average before anything else: kind -> (frames, channels)."""
+        pool, ours = self.settings.audio_pool, (AudioBranch, WordBranch, DualAudioBranch)
+        replaced = "audio" in self.branches and type(self.branches["audio"]) not in ours
+        return {} if replaced else {"mel": pool, "whisper": (pool[0], 1)}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
-        attention: dict[str, Tensor | list[Tensor]] = {}
-        kinds = self.settings.kinds
-        tokens = {m: branch(*chain.from_iterable(map(batch.sequence, kinds[m]))) for m, branch in self.branches.items()}
-        if self.training and self.settings.modality_dropout and len(tokens) > 1:
-            tokens = self.lose_one(tokens)
+        s, attention = self.settings, {}
+        tokens = {modality: self.encode(modality, batch) for modality in self.branches}
+        if self.training and s.modality_dropout and len(tokens) > 1:
+            tokens = drop_modality(tokens, s.modality_dropout)
         if self.fusion1:  # words and audio become one sequence on their common time
-            guide, guided = self.settings.guides[0], "audio" if self.settings.guides[0] == "words" else "words"
+            guide, guided = s.guides[0], "audio" if s.guides[0] == "words" else "words"
             *fused, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
             tokens["fused"] = tuple(fused)
         if self.fusion2:  # outside knowledge joins: BERT's tokens beside the fused ones
             bert, other = tokens.pop("bert"), tokens.popitem()[1]
-            sides = (bert, other) if self.settings.guides[1] == "bert" else (other, bert)
+            sides = (bert, other) if s.guides[1] == "bert" else (other, bert)
             *fused, attention["fusion2"] = self.fusion2(*sides)
             tokens["fused"] = tuple(fused)
         ((x, mask),) = tokens.values()  # (B, T, d), (B, T): one sequence is left
-        for layer in self.alone:
+        for layer in self.unimodal:
             x, _ = layer(x, mask)
         x, attention["self"] = self.final(x, mask)
         features, attention["pool"] = self.pool(x, mask)  # (B, d)
         projection = self.projector(features)  # (B, 128)
-        if self.settings.normalize:
+        if s.normalize:
             projection = F.normalize(projection, dim=-1)
         return Output(self.predictor(features), projection, features, attention)
 
-    def lose_one(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
-        """Zero one modality, drawn at random, of a share of the utterances: so that no modality can be leant on alone."""
-        x, _ = next(iter(tokens.values()))
-        lost = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
-        lost = lost.masked_fill(torch.rand(len(x), device=x.device) >= self.settings.modality_dropout, -1)
-        return {
-            m: (x.masked_fill((lost == i)[:, None, None], 0.0), mask)  # (B, T, d)
-            for i, (m, (x, mask)) in enumerate(tokens.items())
-        }
+    def encode(self, modality: str, batch: Batch) -> Masked:
+        """One modality's tokens (B, T, d) and their mask (B, T)."""
+        inputs = chain.from_iterable(map(batch.sequence, self.settings.kinds[modality]))
+        pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
+        return self.branches[modality](*inputs, **pooled)
 
 
 def _head(s: Settings, width_out: int) -> nn.Module:
-    """Predictor or projector: an MLP with one hidden layer, or a single linear layer (sections 3.3 and 3.4)."""
+    """Predictor or projector: an MLP with one hidden layer, or a linear layer (sections 3.3 and 3.4)."""
     if s.head_layers == 1:
         return nn.Linear(s.width, width_out)
-    return nn.Sequential(nn.Linear(s.width, s.width), nn.ReLU(), Dropout(s.dropout), nn.Linear(s.width, width_out))
+    return feed_forward(s.width, s.width, s.dropout, width_out)

@@ -1,9 +1,9 @@
-"""Tensors and facts in one safetensors file, written whole or not at all, and read without running anything."""
+"""Tensors and facts in one safetensors file: written whole or not at all, with a digest to check."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,38 +12,49 @@ import torch
 from torch import Tensor
 
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import write_atomically
 
-FACTS = "vcemo"  # key of the JSON text in the file's own metadata: so tensors and facts cannot part
+FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata, so that nothing can part
 
 
 def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write tensors and JSON-able facts to `path` by way of a temporary file beside it."""
-    from safetensors.torch import save_file
+    """Write tensors and JSON-able facts."""
+    from safetensors.torch import save as serialise
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
-    try:
-        save_file(whole, temporary, metadata={FACTS: json.dumps(facts, ensure_ascii=False)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    text = json.dumps(facts, ensure_ascii=False)
+    write_atomically(Path(path), serialise(whole, metadata={FACTS: text, DIGEST: digest(whole, text)}))
+    return Path(path)
 
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of a file that `save` wrote."""
+    """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest."""
     from safetensors import SafetensorError, safe_open
 
+    do = "delete it and train again"
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[FACTS])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118: not a dict
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise VcemoError("this is not a whole checkpoint of the course", where=path, do="delete it and train again") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
+    except OSError as error:
+        raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
+    if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
+        raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
+    return tensors, facts
+
+
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of the facts' text and of every tensor's name, type, shape and bytes."""
+    sha = hashlib.sha256(text.encode("utf-8"))
+    for name, t in sorted(tensors.items()):
+        sha.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        sha.update(t.contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,6 +80,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for name, t in tensors.items():
         i, slot = name.split(".", 1)
         like = parameters[int(i)]
-        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both in step.
+        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both.
         state.setdefault(int(i), {})[slot] = torch.empty_like(like).copy_(t) if t.shape == like.shape else t
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

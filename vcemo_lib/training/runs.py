@@ -1,7 +1,10 @@
-"""A trained model and what it says: `Run` and `Predictions`."""
+"""A trained model and its predictions: `Run` and `Predictions`."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import bootstrap, scores
 from vcemo_lib.loading import Features, Scaler, gather
-from vcemo_lib.models import Settings, build
+from vcemo_lib.models import Settings, build, model_class
 from vcemo_lib.training import checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in training
+RUN_FILE = "run.safetensors"
 
 
 def device(name: str | None = None) -> torch.device:
@@ -39,7 +43,7 @@ def autocast(where: torch.device) -> torch.autocast:
 
 @dataclass
 class Predictions:
-    """What a model says about the N utterances of a part."""
+    """A model's answers for the N utterances of a part."""
 
     ids: list[str]
     classes: tuple[str, ...]
@@ -67,8 +71,9 @@ class Predictions:
         import pandas as pd
 
         name = np.asarray(self.classes)
-        said = pd.DataFrame({"speaker": self.speakers, "emotion": name[self.y_true], "predicted": name[self.y_pred]}, self.ids)
-        return said.join(pd.DataFrame(self.probabilities, self.ids, self.classes)).rename_axis("utt_id")
+        columns = {"speaker": self.speakers, "emotion": name[self.y_true], "predicted": name[self.y_pred]}
+        probabilities = pd.DataFrame(self.probabilities, self.ids, self.classes)
+        return pd.DataFrame(columns, self.ids).join(probabilities).rename_axis("utt_id")
 
 
 @torch.inference_mode()
@@ -83,16 +88,33 @@ def predict(model: nn.Module, part: Features, classes: tuple[str, ...]) -> Predi
             output = model(part.batch(index))
         order.append(index)
         logits.append(output.logits.float().cpu())
-        features.append(torch.empty(len(index), 0) if output.features is None else output.features.float().cpu())
+        found = torch.empty(len(index), 0) if output.features is None else output.features
+        features.append(found.float().cpu())
     back = np.argsort(np.concatenate(order))
     probabilities = F.softmax(torch.cat(logits), dim=-1).numpy()[back]  # (N, C)
-    return Predictions(part.ids, classes, part.labels.cpu().numpy(), probabilities.argmax(1), probabilities,
-                       torch.cat(features).numpy()[back], part.speakers)  # fmt: skip
+    return Predictions(
+        part.ids, classes, part.labels.cpu().numpy(), probabilities.argmax(1), probabilities,
+        torch.cat(features).numpy()[back], part.speakers,
+    )  # fmt: skip
 
 
 def kinds_of(model: nn.Module) -> list[str]:
     """The features that a model reads, the longest sequence first."""
     return [*(model.kinds[m] for m in model.settings.modalities), *getattr(model, "also_reads", ())]
+
+
+def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """One row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds."""
+    import pandas as pd
+
+    return pd.DataFrame(history).set_index("epoch")
+
+
+def run_identity(model: nn.Module, seed: int, features: Mapping[str, Features]) -> str:
+    """Twelve digits that tell this run from any other: model, settings, seed, utterances and labels."""
+    about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
+    about += [[name, part.ids, part.labels.tolist()] for name, part in features.items()]
+    return hashlib.sha256(json.dumps(about).encode("utf-8")).hexdigest()[:12]
 
 
 @dataclass
@@ -101,12 +123,12 @@ class Run:
 
     model: nn.Module
     scaler: Scaler
-    history: pd.DataFrame  # one row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds
+    history: pd.DataFrame  # see `as_table`
     best_epoch: int
     seconds: float  # training time in all
     seed: int
     classes: tuple[str, ...]
-    identity: str = ""  # digest of model, settings, seed and data
+    identity: str = ""  # see `run_identity`
     store: Any = field(default=None, repr=False)
 
     @property
@@ -116,8 +138,8 @@ class Run:
     def predict(self, part: Any, store: Any = None) -> Predictions:
         """Predictions for a corpus part, from the store that trained the model or from another one.
 
-        A speaker met in training, validation or test keeps the statistics found then; another one's come
-        from the clips given here.
+        A speaker met in training, validation or test keeps the statistics found then; another one's come from
+        the clips given here.
         """
         if (store := store or self.store) is None:
             raise VcemoError("no feature store to predict from", do="give one: run.predict(part, store)")
@@ -129,29 +151,49 @@ class Run:
     def save(self, folder: Path | str) -> Path:
         """Write `run.safetensors` (weights, statistics, settings, history) into a folder."""
         speakers = sorted(self.scaler.by_speaker)
+        moments = {"overall": self.scaler.overall}
+        moments |= {f"speaker.{i}": self.scaler.by_speaker[speaker] for i, speaker in enumerate(speakers)}
         tensors = checkpoint.prefixed("model", self.model.state_dict())
-        tensors |= checkpoint.prefixed("overall", {k: torch.stack(m) for k, m in self.scaler.overall.items()})  # (2, width)
-        for i, speaker in enumerate(speakers):
-            tensors |= checkpoint.prefixed(f"speaker.{i}", {k: torch.stack(m) for k, m in self.scaler.by_speaker[speaker].items()})
+        for name, kinds in moments.items():
+            stacked = {kind: torch.stack(m) for kind, m in kinds.items()}  # (2, width)
+            tensors |= checkpoint.prefixed(name, stacked)
         facts = {
             "name": self.model.name, "settings": self.settings.as_dict(), "widths": dict(self.model.widths),
-            "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch, "seed": self.seed,
-            "seconds": self.seconds, "classes": list(self.classes), "speakers": speakers, "identity": self.identity,
+            "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch,
+            "seed": self.seed, "seconds": self.seconds, "classes": list(self.classes), "speakers": speakers,
+            "identity": self.identity,
         }  # fmt: skip
-        return checkpoint.save(Path(folder) / "run.safetensors", tensors, facts)
+        return checkpoint.save(Path(folder) / RUN_FILE, tensors, facts)
 
     @classmethod
     def load(cls, folder: Path | str, store: Any = None) -> Run:
-        """Read what `save` wrote: the folder, or the file itself."""
-        import pandas as pd
+        """Read what `save` wrote: the folder, or the file itself. Raises VcemoError for any other content."""
+        path = Path(folder) / RUN_FILE if Path(folder).is_dir() else Path(folder)
+        tensors, facts = checkpoint.load(path)
+        if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
+            told = f"{len(broken)} tensors are not finite, such as {broken[0]}"
+            raise VcemoError(told, where=path, do="train again")
+        try:
+            model = load_model(facts, checkpoint.under("model", tensors)).to(device()).eval()
+            moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
+            speakers = enumerate(facts["speakers"])
+            by_speaker = {speaker: checkpoint.under(f"speaker.{i}", moments) for i, speaker in speakers}
+            scaler = Scaler(checkpoint.under("overall", moments), by_speaker)
+            history, classes = as_table(facts["history"]), tuple(facts["classes"])
+            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed", "identity")}
+            return cls(model, scaler, history, classes=classes, store=store, **plain)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise VcemoError(f"this file does not describe a run ({told})", where=path) from error
 
-        path = Path(folder)
-        tensors, facts = checkpoint.load(path / "run.safetensors" if path.is_dir() else path)
-        model = build(facts["name"], Settings.from_dict(facts["settings"]), facts["widths"])
-        model.load_state_dict(checkpoint.under("model", tensors))
-        overall = {kind: tuple(m) for kind, m in checkpoint.under("overall", tensors).items()}
-        by_speaker = {s: {k: tuple(m) for k, m in checkpoint.under(f"speaker.{i}", tensors).items()} for i, s in enumerate(facts["speakers"])}
-        return cls(
-            model.to(device()).eval(), Scaler(overall, by_speaker), pd.DataFrame(facts["history"]).set_index("epoch"),
-            facts["best_epoch"], facts["seconds"], facts["seed"], tuple(facts["classes"]), facts["identity"], store,
-        )  # fmt: skip
+
+def load_model(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    """The model that a run's facts describe, with its weights. Nothing is made before their shapes agree."""
+    settings, widths = Settings.from_dict(facts["settings"]), dict(facts["widths"])
+    with torch.device("meta"):  # layers without memory: a stranger's file cannot demand any
+        wanted = model_class(facts["name"])(settings, widths).state_dict()
+    if {name: t.shape for name, t in wanted.items()} != {name: t.shape for name, t in weights.items()}:
+        raise ValueError("its weights are not those of its settings")
+    model = build(facts["name"], settings, widths)
+    model.load_state_dict(weights)
+    return model

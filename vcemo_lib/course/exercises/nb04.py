@@ -139,8 +139,8 @@ def _judge_rival(answer: Any) -> str | None:
         return None
     if not changed:
         return "these are the paper's settings unchanged, where the guide is the final output."
-    if "both_guide" in changed:
-        return "both_guide lets each modality guide the other; the guide is still the final output of its stack."
+    if "bidirectional" in changed:
+        return "bidirectional lets each modality guide the other; the guide is still the final output of its stack."
     if "guides" in changed:
         return "guides says *who* guides. The question is *which of its layers* does."
     return f"you changed {', '.join(sorted(changed))}; one setting is enough, and it is not that."
@@ -159,7 +159,7 @@ rival = Exercise(
     ("The table of readings names the setting.", "paper().but(name=value) gives a copy with one field changed."),
     "Right: layer by layer, as UMONS 2020 has it.",
     {
-        "both ways": (lambda: _paper(both_guide=True), "still the final output"),
+        "both ways": (lambda: _paper(bidirectional=True), "still the final output"),
         "other guide": (lambda: _paper(guides=("audio", "fused")), "which of its layers"),
         "unchanged": (lambda: _paper(), "unchanged"),
     },

@@ -1,7 +1,4 @@
-"""Li et al. 2021, cross-modality excitement (arXiv 2010.12733).
-
-Sizes from the authors' code, tal-ai/FG_CME: NeoMeanMaxExcite_v2, the one that their IEMOCAP script trains.
-"""
+"""Li et al. 2021, cross-modality excitement (arXiv 2010.12733, code tal-ai/FG_CME)."""
 
 from __future__ import annotations
 
@@ -13,84 +10,72 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.models.attention import Dropout
-from vcemo_lib.models.baselines import Output, Recurrent, Rival
+from vcemo_lib.models.baselines import Baseline
 from vcemo_lib.models.batch import Batch
+from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
+from vcemo_lib.models.vcemo import Output
 
 FRAMES_A_SECOND = {"mel": 100, "whisper": 50}
 
 
-class CME(Rival):
+class CME(Baseline):
     """Each word meets its own piece of sound, and each of the two turns up channels of the other.
 
-    audio  (B, T, F)   -> Conv1d, 3 times -> mean | max over each word's frames (B, W, 2 C), its gate from the word
-    words  (B, W, 300) -> Linear (B, W, d), its gate from the word's sound
-        -> both, each times 1 + sigmoid(gate), side by side (B, W, d + 2 C) -> BiLSTM -> maximum over the words
+    audio  (B, T, F)   -> Conv1d, 3 times -> mean | max over each word's frames (B, W, 2 C), gated by the word
+    words  (B, W, 300) -> Linear (B, W, d), gated by the word's sound
+        -> both, each times 1 + sigmoid(gate), side by side -> BiLSTM -> maximum over the words
 
-    Which frames are a word's: the feature "word_spans" (see alignment.py). Words without a time are spread evenly over
-    the clip.
+    The feature "word_spans" has each word's frames (see alignment.py); words without are spread evenly.
     """
 
     name = "cme"
     also_reads = ("word_spans",)
-    PUBLISHED = {
-        "audio_pool": (1, 2),  # 80 bands averaged to their 40
-        "conv_channels": (64, 128, 128),
-        "conv_strides": ((1, 1),) * 3,
-        "width": 256,
-        "dropout": 0.0,  # "dropout=0.5" of a one-layer LSTM does nothing in PyTorch
-        "text_dropout": 0.0,
-        "lr": 5e-4,
-        "batch_size": 32,
-        "epochs": 20,
-        "patience": 20,  # no early stopping
-        "select": "wa",  # theirs: 0.9 WA + 0.1 UA
-    }
-    SMALL = {
-        "audio_pool": (2, 2),  # a word should have a few frames
-        "conv_channels": (16, 32, 32),
-        "conv_strides": ((1, 1),) * 3,
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
         s, d, channels = settings, settings.width, settings.conv_channels
+        self.frame_pools = {}  # frames are averaged in each pass: word spans count the unaveraged ones
         kernels = (5, *(2,) * (len(channels) - 1))
         self.reach = sum(kernels) - len(kernels)  # frames beside its own that a convolved frame has seen
-        self.voice = nn.Sequential(*map(nn.Conv1d, (self.bands, *channels[:-1]), channels, kernels))  # no ReLU: theirs
-        self.text = nn.Linear(self.widths["words"], d)
+        convs = map(nn.Conv1d, (self.bands, *channels[:-1]), channels, kernels)
+        self.audio_conv = nn.Sequential(*convs)  # no ReLU: theirs
+        self.words_linear = nn.Linear(self.widths["words"], d)
         sound = 2 * channels[-1]
         self.excite_words = nn.Linear(sound, d)
         self.excite_audio = nn.Linear(self.widths["words"], sound)
-        self.both = Recurrent(d + sound, 2 * d, both_ways=True)
+        self.pairs_rnn = Recurrent(d + sound, 2 * d, bidirectional=True)
         self.predictor = nn.Linear(2 * d, s.classes)
         self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """A batch -> logits (B, classes); "excite_words" (B, W, d) and "excite_audio" (B, W, 2 C), all in 1 to 2."""
-        (audio, heard), (words, real) = self.read(batch)
+        """A batch -> logits (B, classes); gates "excite_words" (B, W, d), "excite_audio" (B, W, 2 C)."""
+        (audio, audio_mask), (words, words_mask) = self.read(batch)
         words = self.text_dropout(words)  # (B, W, 300)
         before, after = self.reach // 2, self.reach - self.reach // 2
-        convolved = self.voice(F.pad(self.dropout(audio).transpose(1, 2), (before, after))).transpose(1, 2)  # (B, T, C)
-        first, end = self.spans(batch, heard.sum(dim=1), real)  # (B, W), (B, W)
+        padded = F.pad(self.dropout(audio).transpose(1, 2), (before, after))  # (B, F, T + reach)
+        convolved = self.audio_conv(padded).transpose(1, 2)  # (B, T, C)
+        first, end = self.spans(batch, audio_mask.sum(dim=1), words_mask)  # (B, W), (B, W)
         first, end = first - after, end + before  # all convolved frames that have seen the word
-        sound = mean_and_max(convolved, first, end, heard)  # (B, W, 2 C)
+        sound = mean_and_max(convolved, first, end, audio_mask)  # (B, W, 2 C)
         excite_words = 1 + self.excite_words(sound).sigmoid()  # (B, W, d)
         excite_audio = 1 + self.excite_audio(words).sigmoid()  # (B, W, 2 C)
-        both = torch.cat([self.text(words) * excite_words, sound * excite_audio], dim=-1)  # (B, W, d + 2 C)
-        both = self.both(both, real).masked_fill(~real[..., None], -math.inf)  # (B, W, 2 d)
-        features = both.amax(dim=1)  # (B, 2 d)
-        return Output(self.predictor(features), None, features, {"excite_words": excite_words, "excite_audio": excite_audio})
+        words, sound = self.words_linear(words) * excite_words, sound * excite_audio
+        pairs = self.pairs_rnn(torch.cat([words, sound], dim=-1), words_mask)  # (B, W, 2 d)
+        pairs = pairs.masked_fill(~words_mask[..., None], -math.inf)
+        features = pairs.amax(dim=1)  # (B, 2 d)
+        maps = {"excite_words": excite_words, "excite_audio": excite_audio}
+        return Output(self.predictor(features), None, features, maps)
 
     def spans(self, batch: Batch, frames: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """First frame and end of each word, in frames as `read` gives them: (B, W), (B, W). frames (B,), real (B, W)."""
+        """First frame and end of each word (B, W), in averaged frames. frames (B,), real (B, W)."""
         frames, words = frames[:, None], real.sum(dim=1, keepdim=True)  # (B, 1)
         word = torch.arange(real.shape[1], device=real.device)  # (W,)
         first, end = word * frames // words, -(-(word + 1) * frames // words)  # (B, W) spread evenly
         if batch.word_spans is not None and batch.word_spans.shape[1]:
-            acoustic, pool = self.settings.acoustic, self.settings.audio_pool[0]
-            given = batch.word_spans / (pool * FRAMES_A_SECOND["mel"] / FRAMES_A_SECOND[acoustic])  # (B, W, 2)
-            start, stop = given.unbind(dim=-1)  # (B, W)
+            ratio = FRAMES_A_SECOND["mel"] / FRAMES_A_SECOND[self.settings.acoustic]
+            spans = batch.word_spans / (self.settings.audio_pool[0] * ratio)  # (B, W, 2)
+            start, stop = spans.unbind(dim=-1)
             timed = stop > start
             first = torch.where(timed, start.floor().long(), first)
             end = torch.where(timed, stop.ceil().long(), end)
@@ -98,7 +83,7 @@ class CME(Rival):
 
 
 def mean_and_max(x: Tensor, first: Tensor, end: Tensor, mask: Tensor) -> Tensor:
-    """Mean and maximum of x (B, T, C) from step first to end (B, W), real steps only (B, T) -> (B, W, 2 C)."""
+    """Mean and maximum of x (B, T, C) over the real steps from first to end (B, W) -> (B, W, 2 C)."""
     steps = mask.sum(dim=1)[:, None]  # (B, 1)
     first = first.clamp(min=0).minimum(steps - 1)  # (B, W) a word has one step at least
     end = end.minimum(steps).maximum(first + 1)

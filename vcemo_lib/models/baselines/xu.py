@@ -1,7 +1,6 @@
 """Xu et al. 2019, "Learning Alignment for Multimodal Emotion Recognition from Speech" (arXiv 1909.05645).
 
-Sizes from the authors' code, didi/delta: `delta/models/multimodal_cls_model.py` and
-`egs/iemocap/emo/v1/conf/multimodal-align-emotion.yml`.
+After the authors' code, didi/delta: `delta/models/multimodal_cls_model.py`.
 """
 
 from __future__ import annotations
@@ -13,60 +12,48 @@ import torch
 from torch import Tensor, nn
 
 from vcemo_lib.models.attention import Attention, Dropout
-from vcemo_lib.models.baselines import GatedRecurrent, Output, Rival
+from vcemo_lib.models.baselines import Baseline
 from vcemo_lib.models.batch import Batch
+from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
+from vcemo_lib.models.vcemo import Output
 
 
-class Xu(Rival):
-    """Every word looks for its own sound, then one GRU reads the aligned pairs.
+class Xu(Baseline):
+    """Every word attends to the sound, then one GRU reads the aligned pairs.
 
     audio  (B, T, F)   -> Linear -> BiGRU -+
-                                           +- words ask the sound (B, W, d) | words (B, W, d) -> BiGRU -> pool
+                                           +- words attend to sound | words (B, W, 2 d) -> BiGRU -> pool
     words  (B, W, 300) -> BiGRU -----------+
     """
 
     name = "xu"
-    PUBLISHED = {
-        "audio_pool": (1, 1),  # every frame
-        "ff_width": 512,  # the dense layer that reads a frame
-        "width": 200,  # 100 in each direction
-        "heads": 8,
-        "dropout": 0.5,
-        "text_dropout": 0.5,
-        "lr": 1e-3,
-        "batch_size": 64,
-        "epochs": 150,
-        "clip": 3.0,
-        "patience": 150,  # no early stopping
-        "select": "wa",  # val_acc
-    }
 
     def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
         super().__init__(settings, widths)
         s, d = settings, settings.width
         self.frame = nn.Sequential(nn.Linear(self.bands, s.ff_width), nn.ReLU(), Dropout(s.dropout))
-        self.voice = GatedRecurrent(s.ff_width, d, both_ways=True)
-        self.text = GatedRecurrent(self.widths["words"], d, both_ways=True)
+        self.audio_rnn = Recurrent(s.ff_width, d, True, nn.GRU)
+        self.words_rnn = Recurrent(self.widths["words"], d, True, nn.GRU)
         self.align = Attention(d, s.heads, dropout=0.0)  # theirs drops what was found, not the map
-        self.both = GatedRecurrent(2 * d, d, both_ways=True)
+        self.pairs_rnn = Recurrent(2 * d, d, True, nn.GRU)
         self.pool = WordPool(d)
         self.predictor = nn.Linear(d, s.classes)
         self.text_dropout, self.dropout = Dropout(s.text_dropout), Dropout(s.dropout)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); maps "align" (B, h, W, T), words over sound, and "pool" (B, W)."""
-        (audio, heard), (words, real) = self.read(batch)
-        audio = self.dropout(self.voice(self.frame(audio), heard))  # (B, T, d)
-        words = self.dropout(self.text(self.text_dropout(words), real))  # (B, W, d)
-        aligned, align = self.align(words, audio, heard)  # (B, W, d), (B, h, W, T)
+        (audio, audio_mask), (words, words_mask) = self.read(batch)
+        audio = self.dropout(self.audio_rnn(self.frame(audio), audio_mask))  # (B, T, d)
+        words = self.dropout(self.words_rnn(self.text_dropout(words), words_mask))  # (B, W, d)
+        aligned, align = self.align(words, audio, audio_mask)  # (B, W, d), (B, h, W, T)
         pairs = torch.cat([self.dropout(aligned), words], dim=-1)  # (B, W, 2 d)
-        features, pool = self.pool(self.both(pairs, real), real)  # (B, d), (B, W)
+        features, pool = self.pool(self.pairs_rnn(pairs, words_mask), words_mask)  # (B, d), (B, W)
         return Output(self.predictor(self.dropout(features)), None, features, {"align": align, "pool": pool})
 
 
 class WordPool(nn.Module):
-    """The attention of hierarchical attention networks: a word weighs by tanh(W x + b) . u, softmax over the words."""
+    """Attention of hierarchical attention networks: weights are softmax(tanh(W x + b) . u) over the words."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

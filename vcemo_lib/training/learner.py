@@ -1,0 +1,126 @@
+"""One update of a model: its loss, its gradients, its optimizer (sections 3.4, 3.5 and 4.2)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.losses import LabelQueue, joint, momentum_update, supcon
+from vcemo_lib.models import Batch, Settings
+from vcemo_lib.training import checkpoint
+from vcemo_lib.training.distributed import Team
+from vcemo_lib.training.runs import autocast
+
+
+def learning_rate(step: int, steps: int, s: Settings) -> float:
+    """The rate at one of `steps` updates: constant (the paper), or linear warm-up and a cosine down to 0."""
+    if s.schedule == "constant":
+        return s.lr
+    warm = max(1, round(s.warmup * steps))
+    if step < warm:
+        return s.lr * (step + 1) / warm
+    return s.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+class Learner:
+    """A model with its loss and its optimizer."""
+
+    def __init__(self, model: nn.Module, settings: Settings, team: Team | None = None) -> None:
+        self.model, self.settings, self.team = model, settings, team or Team()
+        self.device = next(model.parameters()).device
+        adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+        self.key_model, self.queue = None, None
+        if settings.alpha and settings.queue:
+            # MoCo. In training mode: BatchNorm uses the copy's own batch, and dropout makes another view.
+            self.key_model = copy.deepcopy(model).train().requires_grad_(False)
+            self.queue = LabelQueue(settings.queue, settings.projection).to(self.device)
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """The model and, with a queue, its key encoder."""
+        return [self.model] if self.key_model is None else [self.model, self.key_model]
+
+    def losses(self, batch: Batch, owner: Tensor | None = None) -> dict[str, Tensor]:
+        """Joint loss, cross-entropy (mean over the views) and SupCon.
+
+        owner (B,) numbers the utterances, for the queue. In a team `batch` is this process' share; `owner`
+        and the losses are those of the whole batch.
+        """
+        s, total = self.settings, len(batch) if owner is None else len(owner)
+        with autocast(self.device):  # the losses below stay in float32
+            views = [self.model(batch) for _ in range(s.views)]  # dropout makes them differ
+        labels = self.team.all_gather(batch.labels, total)  # (B,)
+        logits = [self.team.all_gather(view.logits.float(), total) for view in views]  # each (B, classes)
+        ce = torch.stack([F.cross_entropy(view, labels) for view in logits]).mean()
+        if not s.alpha:
+            return {"loss": ce, "ce": ce}
+        if views[0].projection is None:
+            raise VcemoError(f"the model {self.model.name!r} has no projector", do="train it with alpha=0")
+        z = torch.stack([view.projection for view in views], dim=1)  # (share of B, V, 128)
+        z = self.team.all_gather(z, total)  # (B, V, 128)
+        keys = {} if self.queue is None else self.keys(batch, labels, owner)
+        con = supcon(z, labels, s.temperature, s.base_temperature, s.normalize, s.anchors, **keys)
+        if self.queue is not None:  # only now: the batch has met the queue as it was
+            self.queue.push(keys["keys"][: len(labels)], labels, owner)
+        return {"loss": joint(ce, con, s.alpha), "ce": ce, "supcon": con}
+
+    @torch.no_grad()
+    def keys(self, batch: Batch, labels: Tensor, owner: Tensor) -> dict[str, Tensor]:
+        """Update the key encoder; the keys (B + M, 128) of this batch and of the queue, for `supcon`."""
+        momentum_update(self.key_model, self.model, self.settings.momentum)
+        with autocast(self.device):
+            new = self.key_model(batch).projection.float()
+        new = self.team.all_gather(new, len(labels))  # (B, 128)
+        others = owner[:, None] != self.queue.owner  # (B, M)
+        return {
+            "keys": torch.cat([new, self.queue.keys]),
+            "key_labels": torch.cat([labels, self.queue.labels]),
+            "key_allowed": F.pad(others | self.settings.allow_own_keys, (len(new), 0), value=True),
+        }
+
+    def step(self, batch: Batch, owner: Tensor | None = None, lr: float | None = None) -> dict[str, Tensor]:
+        """One update; its losses, the gradient's "norm", and "finite": if False, the weights stayed.
+
+        Nothing here waits for a GPU: the next step is under way before this one's losses are known.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr if lr is None else lr
+        self.model.train()
+        losses = self.losses(batch, owner)
+        self.optimizer.zero_grad()
+        losses["loss"].backward()
+        self.team.average(p.grad for p in self.model.parameters() if p.grad is not None)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip or math.inf)
+        values = {name: loss.detach() for name, loss in losses.items()}
+        finite = (values["loss"] + norm).isfinite()
+        self.optimizer.found_inf = (~finite).float()  # fused Adam reads it, and then does nothing
+        self.optimizer.step()
+        return values | {"norm": norm, "finite": finite}
+
+    def running_statistics(self) -> list[Tensor]:
+        """BatchNorm's running averages, in which the processes of a team differ."""
+        return [t for model in self.models for t in model.buffers() if t.is_floating_point()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the next update depends on."""
+        state = checkpoint.prefixed("model", self.model.state_dict())
+        state |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
+        if self.queue is not None:
+            state |= checkpoint.prefixed("key_model", self.key_model.state_dict())
+            state |= checkpoint.prefixed("queue", self.queue.state_dict())
+        return state
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self.model.load_state_dict(checkpoint.under("model", tensors))
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
+        if self.queue is not None:
+            self.key_model.load_state_dict(checkpoint.under("key_model", tensors))
+            self.queue.load_state_dict(checkpoint.under("queue", tensors))
