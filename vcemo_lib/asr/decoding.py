@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     KeyValue = tuple[Tensor, Tensor]
 
 SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
-# a run of 2 to 12 tokens 4 times on end, or one token 8 times (laughter may come 7 times)
-_LOOP = re.compile(r"(.{2,12}?)\1{3,}|(.)\2{7,}", re.DOTALL)
+# one token 8 times on end (laughter may come 7 times), or a run of 2 to 12 tokens 4 times
+_LOOP = re.compile(r"(.)\1{7,}|(.{2,12}?)\2{3,}", re.DOTALL)
 
 
 @dataclass(frozen=True)
