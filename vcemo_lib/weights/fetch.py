@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
 HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what an encoder needs; nothing that is pickled
 HUB_REVISIONS = {"bert-base-chinese": "8f23c25b06e129b6c986331a13d8d025a92cf0ea"}  # the default
 
-_unreachable: dict[str, str] = {}  # host -> why, so that a sealed machine waits once
+_failures: dict[str, str] = {}  # host -> why, or ""; so that a sealed machine waits once
 
 
 class Unavailable(Exception):
@@ -48,16 +49,13 @@ def reach(url: str) -> None:
         except requests.RequestException as error:
             answer.put(type(error).__name__)
 
-    if host not in _unreachable:
+    if host not in _failures:
         threading.Thread(target=ask, daemon=True).start()  # a name look-up has no time limit of its own
-        try:
-            reason = answer.get(timeout=CONNECT_SECONDS)
-        except queue.Empty:
-            reason = f"no answer within {CONNECT_SECONDS} s"
-        if not reason:
-            return
-        _unreachable[host] = f"{host} is out of reach ({reason})"
-    raise Unavailable(_unreachable[host])
+        with suppress(queue.Empty):
+            _failures[host] = answer.get(timeout=CONNECT_SECONDS)
+    reason = _failures.setdefault(host, f"no answer within {CONNECT_SECONDS} s")
+    if reason:
+        raise Unavailable(f"{host} is out of reach ({reason})")
 
 
 def download(url: str, target: Path, sha256: str) -> Path:
@@ -75,7 +73,7 @@ def download(url: str, target: Path, sha256: str) -> Path:
         with part.open("ab") as file:
 
             def start_again(response: requests.Response, **_: object) -> None:
-                if response.status_code == requests.codes.ok:  # the whole file, not the rest of it
+                if response.status_code == requests.codes.ok and file.tell():  # all of it, not the rest
                     file.truncate(0)
 
             headers = {"Range": f"bytes={file.tell()}-", "Accept-Encoding": "identity"}

@@ -61,8 +61,10 @@ def cached(name: str) -> Path | None:
     """Weights in the cache, or None; a truncated or altered file counts as none."""
     for path in sorted(weights_dir().glob("*.safetensors")):
         match = _FILE.fullmatch(path.name)
-        if match and match[1] == name and sha256(path) == match[2]:
-            return path
+        if match and match[1] == name:
+            if sha256(path) == match[2]:
+                return path
+            say(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})")
     return None
 
 
