@@ -1,8 +1,8 @@
 """Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
 
-openai-whisper pads every clip to 30 s, and where the window is merely cut short its decoder loops, as it no longer
-sees the silence that ends a recording. Here the decoder attends to the encoded clip and then to the encoded
-silence of the rest of a full window, which is the same for all clips and computed once.
+openai-whisper pads every clip to 30 s, and where the window is merely cut short its decoder loops, as it no
+longer sees the silence that ends a recording. Here the decoder attends to the encoded clip and then to the
+encoded silence of the rest of a full window, which is the same for all clips and computed once.
 """
 
 from __future__ import annotations
@@ -89,18 +89,21 @@ _silence_memory: WeakKeyDictionary[Whisper, list[KeyValue]] = WeakKeyDictionary(
 
 
 def silence(model: Whisper) -> list[KeyValue]:
-    """Keys and values, one pair a decoder block, of a full window of silence: (heads, 1500, width / heads)."""
+    """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
     import torch
 
     if model not in _silence_memory:
-        conv, dims = model.encoder.conv1.weight, model.dims
-        shape = (1, dims.n_mels, 2 * dims.n_audio_ctx)
-        encoded, _ = encode(model, torch.full(shape, SILENCE_FLOOR, dtype=conv.dtype, device=conv.device))
-        _silence_memory[model] = [
-            tuple(_split(project(encoded), dims.n_text_head)[0].contiguous() for project in (cross.key, cross.value))
-            for cross in (block.cross_attn for block in model.decoder.blocks)
-        ]
+        dims, like = model.dims, model.encoder.conv1.weight
+        mel = torch.full((1, dims.n_mels, 2 * dims.n_audio_ctx), SILENCE_FLOOR).to(like)
+        pairs = _keys_and_values(model, encode(model, mel)[0])
+        _silence_memory[model] = [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
     return _silence_memory[model]
+
+
+def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
+    """What each decoder block's cross-attention sees of encoded sound: (B, heads, T, width / heads)."""
+    blocks, heads = [block.cross_attn for block in model.decoder.blocks], model.dims.n_text_head
+    return [(_split(attn.key(encoded), heads), _split(attn.value(encoded), heads)) for attn in blocks]
 
 
 def _split(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batch heads n dim"]:
@@ -116,12 +119,9 @@ class Decoder:
     def __init__(self, model: Whisper, encoded: Float[Tensor, "batch time width"]) -> None:
         self.decoder = model.decoder
         self.heads = model.dims.n_text_head
-        attentions = [block.cross_attn for block in model.decoder.blocks]
-        self.cross = [
-            (_split(attn.key(encoded), self.heads), _split(attn.value(encoded), self.heads)) for attn in attentions
-        ]
+        self.cross = _keys_and_values(model, encoded)
         self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in silence(model)]
-        self.past: list[KeyValue | None] = [None] * len(attentions)
+        self.past: list[KeyValue | None] = [None] * len(self.cross)
         self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
 
     def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
@@ -148,9 +148,9 @@ class Decoder:
         silent = q.transpose(0, 1).flatten(1, 2) @ silent_k.transpose(-1, -2)
         silent = silent.unflatten(1, (batch, n)).transpose(0, 1)  # (B, H, n, S)
         share = torch.cat([own, silent], dim=-1).float().softmax(dim=-1).to(q.dtype)
-        own_share, silent_share = share[..., : own.shape[-1]], share[..., own.shape[-1] :]
-        mixed = own_share @ v
-        mixed += (silent_share.transpose(0, 1).flatten(1, 2) @ silent_v).unflatten(1, (batch, n)).transpose(0, 1)
+        mixed = share[..., : own.shape[-1]] @ v
+        rest = share[..., own.shape[-1] :].transpose(0, 1).flatten(1, 2) @ silent_v
+        mixed += rest.unflatten(1, (batch, n)).transpose(0, 1)
         self.scores.append(own)
         return attn.out(mixed.transpose(1, 2).flatten(2))
 
@@ -189,12 +189,9 @@ def prompt_tokens(model: Whisper, language: str | None, prompt: str | None) -> l
 
 
 def greedy(
-    model: Whisper,
-    encoded: Float[Tensor, "batch time width"],
-    language: str | None,
-    before: Sequence[int],
+    model: Whisper, encoded: Float[Tensor, "batch time width"], language: str | None, before: Sequence[int],
     caps: Sequence[int],
-) -> list[Decoded]:
+) -> list[Decoded]:  # fmt: skip
     """Decode a batch at temperature 0, without timestamps, after `before`, at most caps[b] tokens each."""
     import torch
 
@@ -238,7 +235,7 @@ def greedy(
         going = [k for k, row in enumerate(rows) if not ended[row] and len(found[row]) < caps[row]]
         if not going:
             break
-        if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out now and then
+        if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out at times
             keep = torch.tensor(going, device=device)
             decoder.keep(keep)
             chosen, rows = chosen[keep], [rows[k] for k in going]

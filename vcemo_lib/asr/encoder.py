@@ -58,9 +58,7 @@ def halve(model: Whisper) -> None:
             module.float()
 
 
-def log_mel(
-    model: Whisper, waves: Sequence[np.ndarray], samples: int
-) -> Float[Tensor, "batch mels frames"]:
+def log_mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> Float[Tensor, "batch mels frames"]:
     """Whisper's own log-mel of clips padded with silence to so many samples, a frame every 160."""
     import torch
     from whisper.audio import mel_filters
@@ -82,8 +80,8 @@ def encode(
 ) -> tuple[Float[Tensor, "batch time width"], Float[Tensor, "batch time width"] | None]:
     """Whisper's encoder on a window of any length, the position table cut to match (two mel frames a step).
 
-    Gives the final output, and that of `layer` if asked: 1 is the first block, -1 the final output. With `stop`
-    the blocks behind `layer` are not run at all.
+    Gives the final output, and that of `layer` if asked: 1 is the first block, -1 the final output. With
+    `stop` the blocks behind `layer` are not run at all.
     """
     import torch.nn.functional as F
 
@@ -125,7 +123,8 @@ def encoder_features(
     check_layer(whisper, layer)
     full = int(FULL_WINDOW * audio.SAMPLE_RATE)
     waves = [audio.load(clip) for clip in wave]
-    pieces = [(i, at, clip[at : at + full]) for i, clip in enumerate(waves) for at in range(0, len(clip), full)]
+    cuts = [(i, at) for i, clip in enumerate(waves) for at in range(0, len(clip), full)]
+    pieces = [(i, at, waves[i][at : at + full]) for i, at in cuts]
     frames = [ceil(len(piece) / FRAME) for _, _, piece in pieces]
     done: dict[tuple[int, int], np.ndarray] = {}
     order = sorted(range(len(pieces)), key=lambda k: frames[k])

@@ -25,11 +25,9 @@ FRAME_SECONDS = FRAME / audio.SAMPLE_RATE
 
 
 def add_words(
-    model: Whisper,
-    encoded: Float[Tensor, "batch time width"],
-    heard: list[Decoded],
+    model: Whisper, encoded: Float[Tensor, "batch time width"], heard: list[Decoded],
     waves: Sequence[np.ndarray],
-) -> None:
+) -> None:  # fmt: skip
     """Give each clip its words' times, from the cross-attention of the heads that follow the sound."""
     import torch
     from whisper.timing import median_filter
@@ -80,7 +78,7 @@ def token_starts(cost: Float[np.ndarray, "tokens frames"]) -> np.ndarray:
 def _words(
     tokenizer: Tokenizer, heard: Decoded, starts: np.ndarray, certain: Sequence[float]
 ) -> tuple[Word, ...]:
-    """Tokens put together to words; starts (s) has one entry more than there are tokens, the end of the last."""
+    """Tokens put together to words; `starts` (s) has an entry more, the end of the last token."""
     unspaced = heard.language in UNSPACED
     split = tokenizer.split_tokens_on_unicode if unspaced else tokenizer.split_tokens_on_spaces
     words: list[Word] = []

@@ -38,11 +38,11 @@ TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs long
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
 CUT_SECONDS = 10.0  # s before the end of a full window in which the quietest moment is looked for
 CUT_FRAMES = 10  # of 20 ms: a moment that a recording may be cut in
-# (probability of no speech above, mean log probability a token below): both together mean that nothing was said.
-# Measured: 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt, -0.63
-# ("you") in English; of 3,000 clips of VCEMO-Sim one is beyond these lines, of 480 of RAVDESS none comes near
+# (probability of no speech above, mean log probability a token below): both mean that nothing was said.
+# Measured: 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt,
+# -0.63 ("you") in English; of 3,000 clips of VCEMO-Sim one is beyond these lines, of 480 of RAVDESS none
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6))
-VERSION = 5  # of the decoding: raise it when results change, so that no stale transcript is read from the cache
+VERSION = 5  # of the decoding: raise it when results change, so that no stale transcript is read
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TranscribeOptions:
     language: str | None = OF_CORPUS  # "zh", "en", ...; None: Whisper tells, clip by clip
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
     word_times: bool = False  # when each word is heard
-    layer: int | None = None  # keep this encoder layer's frames from the same pass: 1 to 6 (base), -1 the last
+    layer: int | None = None  # keep this encoder layer's frames, too: 1 to 6 (base), -1 the last
     gate: bool = True  # leave silence, noise and music empty
     batch_size: int = 16
     device: str | None = None
@@ -114,14 +114,14 @@ def _transcribe(
     from tqdm.auto import tqdm
 
     spoken = [lang or "zh" if options.language == OF_CORPUS else options.language for lang in languages]
-    found: list[Transcript] = [None] * len(clips)
-    with tqdm(total=len(clips), desc=f"Whisper {Path(model).stem}", unit="clip", disable=not options.progress) as bar:
+    found: dict[int, Transcript] = {}
+    shown = dict(desc=f"Whisper {Path(model).stem}", unit="clip", disable=not options.progress)
+    with tqdm(total=len(clips), **shown) as bar:
         for language in dict.fromkeys(spoken):
             listener = Listener(model, language, options)
             which = [i for i, other in enumerate(spoken) if other == language]
-            for i, transcript in zip(which, listener([clips[i] for i in which], bar.update), strict=True):
-                found[i] = transcript
-    return found
+            found |= zip(which, listener([clips[i] for i in which], bar.update), strict=True)
+    return [found[i] for i in range(len(clips))]
 
 
 def window_of(seconds: float) -> float:
@@ -139,7 +139,8 @@ def pieces(wave: np.ndarray) -> list[np.ndarray]:
     found = []
     while len(wave) > longest * FRAME:
         first = longest - int(CUT_SECONDS * audio.SAMPLE_RATE) // FRAME
-        power = np.square(wave[first * FRAME : longest * FRAME], dtype=np.float64).reshape(-1, FRAME).sum(axis=1)
+        end = wave[first * FRAME : longest * FRAME].reshape(-1, FRAME)
+        power = np.square(end, dtype=np.float64).sum(axis=1)
         moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
         cut = (first + int(moment)) * FRAME
         found.append(wave[:cut])
@@ -150,25 +151,24 @@ def pieces(wave: np.ndarray) -> list[np.ndarray]:
 def join(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a recording, from those of its pieces."""
     spoken = [part for part in parts if part.text] or parts
-    starts = np.cumsum([0.0] + [part.seconds for part in parts])
-    words = None if parts[0].words is None else tuple(
-        replace(word, start=round(word.start + at, 2), end=round(word.end + at, 2))
-        for part, at in zip(parts, starts.tolist(), strict=False)
-        for word in part.words
-    )  # fmt: skip
-    language = spoken[0].language
+    seconds, words = 0.0, []
+    for part in parts:
+        for word in part.words or ():
+            times = dict(start=round(word.start + seconds, 2), end=round(word.end + seconds, 2))
+            words.append(replace(word, **times))
+        seconds += part.seconds
     return Transcript(
-        ("" if language in UNSPACED else " ").join(part.text for part in parts).strip(),
-        language,
-        float(np.mean([part.no_speech for part in spoken])),
-        float(np.mean([part.avg_logprob for part in spoken])),
-        max(part.peak_db for part in parts),
-        float(starts[-1]),
-        FULL_WINDOW,
-        any(part.retried for part in parts),
-        "" if any(not part.gate for part in parts) else parts[0].gate,
-        words,
-        None if parts[0].features is None else np.concatenate([part.features for part in parts]),
+        text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
+        language=spoken[0].language,
+        no_speech=float(np.mean([part.no_speech for part in spoken])),
+        avg_logprob=float(np.mean([part.avg_logprob for part in spoken])),
+        peak_db=max(part.peak_db for part in parts),
+        seconds=seconds,
+        window=FULL_WINDOW,
+        retried=any(part.retried for part in parts),
+        gate="" if any(not part.gate for part in parts) else parts[0].gate,
+        words=None if parts[0].words is None else tuple(words),
+        features=None if parts[0].features is None else np.concatenate([part.features for part in parts]),
     )
 
 
@@ -176,15 +176,16 @@ class Listener:
     """One Whisper, one language, one prompt, and the transcripts that are kept on disk for them."""
 
     def __init__(self, name: str, language: str | None, options: TranscribeOptions) -> None:
-        self.model, self.language, self.options = load_model(name, options.device), language, options
+        self.model = load_model(name, options.device)
+        self.language, self.options = language, options
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
         self.before = prompt_tokens(self.model, language, self.prompt)
         if options.layer is not None:
             check_layer(self.model, options.layer)
         self.store = None
         if options.cache and options.layer is None:  # frames are features.py's to keep
-            half = str(self.model.encoder.conv1.weight.dtype)
-            settings = dict(model=weights.whisper(name).name, language=language, prompt=self.prompt, half=half)
+            settings = dict(model=weights.whisper(name).name, half=str(self.model.encoder.conv1.weight.dtype))
+            settings |= dict(language=language, prompt=self.prompt)
             settings |= dict(word_times=options.word_times, version=VERSION)
             self.store = TranscriptCache(name, settings)
 
@@ -193,10 +194,11 @@ class Listener:
         keys = [_content(clip) for clip in clips] if self.store else []
         found = [self.store.rows.get(key) for key in keys] if self.store else [None] * len(clips)
         done(sum(transcript is not None for transcript in found))
-        for batch in _batches(clips, [i for i, old in enumerate(found) if old is None], self.options.batch_size):
+        todo = [i for i, transcript in enumerate(found) if transcript is None]
+        for batch in _batches(clips, todo, self.options.batch_size):
             waves = [audio.load(clips[i]) for i in batch]
             if any(_long(wave) for wave in waves):  # its pieces are gated and kept, each
-                heard = [join(self(pieces(wave))) if _long(wave) else self.batch([wave])[0] for wave in waves]
+                heard = [join(self(pieces(w))) if _long(w) else self.batch([w])[0] for w in waves]
             else:
                 heard = self.batch(waves)
             for i, transcript in zip(batch, heard, strict=True):
@@ -210,30 +212,25 @@ class Listener:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
         window = window_of(max(map(len, waves)) / audio.SAMPLE_RATE)
         heard = self.decode(waves, window)
-        again = [k for k, one in enumerate(heard) if one.loops()]
-        if again:
+        if again := [k for k, one in enumerate(heard) if one.loops()]:
             second = self.decode([waves[k] for k in again], FULL_WINDOW, retry=True)
             for k, one in zip(again, second, strict=True):
                 one.features = heard[k].features
                 heard[k] = one
-        return [
-            Transcript(
-                tokenizer_of(self.model, one.language).decode(one.tokens).strip("\ufffd "),  # a cut character
-                one.language,
-                round(one.no_speech, 6),
-                round(one.avg_logprob, 6),
-                round(float(audio.levels(wave).max()), 2),
-                len(wave) / audio.SAMPLE_RATE,
-                FULL_WINDOW if k in again else window,
-                k in again,
-                words=one.words,
+        found = []
+        for k, (one, wave) in enumerate(zip(heard, waves, strict=True)):
+            text = tokenizer_of(self.model, one.language).decode(one.tokens).strip("\ufffd ")  # cut
+            transcript = Transcript(
+                text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6),
+                peak_db=round(float(audio.levels(wave).max()), 2), seconds=len(wave) / audio.SAMPLE_RATE,
+                window=FULL_WINDOW if k in again else window, retried=k in again, words=one.words,
                 features=one.features,
-            )
-            for k, (one, wave) in enumerate(zip(heard, waves, strict=True))
-        ]
+            )  # fmt: skip
+            found.append(transcript)
+        return found
 
     def decode(self, waves: Sequence[np.ndarray], window: float, retry: bool = False) -> list[Decoded]:
-        """Encode and decode clips in one window (s); in a retry with Whisper's own token cap, and loops cut."""
+        """Encode and decode clips in one window (s); a retry has Whisper's own token cap, and cuts loops."""
         import torch
 
         most = self.model.dims.n_text_ctx // 2
@@ -254,7 +251,7 @@ class Listener:
         return heard
 
     def _gated(self, transcript: Transcript) -> Transcript:
-        """The transcript, emptied where the gate is closed; it is kept ungated, so that the gate may change."""
+        """The transcript, emptied where the gate is closed; what is kept on disk is not gated."""
         reason = "" if transcript.seconds > FULL_WINDOW else gate(transcript, self.prompt)
         if not reason:
             return transcript
@@ -276,14 +273,15 @@ def gate(heard: Transcript, prompt: str | None) -> str:
 
 def _batches(clips: Sequence[Clip], todo: Iterable[int], size: int) -> Iterator[list[int]]:
     """Indices in batches of one window each, short clips first; clips beyond the full window come alone."""
-    length = {}
-    for i in todo:
-        clip = clips[i]
-        length[i] = len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
-    order = sorted(length, key=lambda i: (length[i], i))
-    for window, group in groupby(order, lambda i: window_of(length[i]) if length[i] <= FULL_WINDOW else np.inf):
+
+    def seconds(clip: Clip) -> float:
+        return len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
+
+    length = {i: seconds(clips[i]) for i in todo}
+    windows = {i: window_of(s) if s <= FULL_WINDOW else np.inf for i, s in length.items()}
+    for window, group in groupby(sorted(length, key=lambda i: (length[i], i)), windows.get):
         same = list(group)
-        step = 1 if window == np.inf else size
+        step = 1 if window > FULL_WINDOW else size
         yield from (same[start : start + step] for start in range(0, len(same), step))
 
 
@@ -314,7 +312,7 @@ class TranscriptCache:
                 continue
 
     def put(self, key: str, transcript: Transcript) -> None:
-        """Keep a transcript; a killed or a second process does no harm, as a line is one write on a fresh line."""
+        """Keep a transcript, in one write on a fresh line: a killed or second process does no harm."""
         row = {"key": key} | {k: v for k, v in asdict(transcript).items() if k != "features"}
         try:
             self.path.parent.mkdir(exist_ok=True)
