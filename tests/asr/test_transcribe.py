@@ -14,7 +14,15 @@ from vcemo_lib import VcemoError, asr, audio
 from vcemo_lib.asr import MANDARIN_PROMPT, Transcript
 from vcemo_lib.asr.decoding import Decoded, tokenizer_of
 from vcemo_lib.asr.encoder import FULL_WINDOW
-from vcemo_lib.asr.transcribe import EDGE_SECONDS, WINDOW_STEP, Listener, TranscriptCache, gate, pieces, window_of
+from vcemo_lib.asr.transcribe import (
+    EDGE_SECONDS,
+    WINDOW_STEP,
+    Listener,
+    TranscriptCache,
+    gate,
+    pieces,
+    window_of,
+)
 from vcemo_lib.corpora import Corpus
 
 RATE = audio.SAMPLE_RATE
