@@ -168,3 +168,35 @@ def test_nearest_words_are_the_ones_with_the_largest_cosines(nlp):
     assert text.nearest("高兴", nlp, n=4, without=[found[0][0]]) == found[1:]
     with pytest.raises(VcemoError, match="no vector for this"):
         text.nearest("ŋŋŋ", nlp)
+
+
+def test_jieba_keeps_its_cache_with_ours(tmp_path, monkeypatch):
+    import jieba
+
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(jieba.dt, "initialized", False)
+    text._load_words.__wrapped__("bundled")
+    assert (tmp_path / "jieba.cache").is_file(), "in the shared temporary folder anybody could plant one"
+
+
+def test_an_encoder_that_brings_code_is_read_without_it(tmp_path):
+    import json
+
+    for file in weights.bundled("bert-mini-zh").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModel": "own.Own", "AutoConfig": "own.OwnConfig"}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "own.py").write_text("raise SystemExit('foreign code was run')", encoding="utf-8")
+    assert text.load_bert(str(tmp_path)).pooled(["好"]).shape == (1, config["hidden_size"])
+
+
+def test_a_hub_name_is_read_from_its_snapshot_and_the_commit_is_on_record(tmp_path, monkeypatch):
+    snapshot = tmp_path / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    for file in weights.bundled("bert-mini-zh").iterdir():
+        (snapshot / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(weights, "hub", lambda name: snapshot)
+    assert text.load_bert("somebody/bert").name == "somebody/bert"
+    (used,) = [row for row in weights.used() if row["name"] == "somebody/bert"]
+    assert used["source"] == "hub, revision 0123abc" and len(used["sha256"]) == 64

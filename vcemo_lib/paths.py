@@ -1,9 +1,9 @@
-"""Where the course keeps things: what it ships, and what it computes once and keeps."""
+"""Where things lie: what is bundled, what is computed once and kept, and how a file is written."""
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 from pathlib import Path
 
 from vcemo_lib.errors import VcemoError
@@ -13,32 +13,40 @@ def repo_data() -> Path:
     """The bundled `data/` folder (corpus, encoders, expected figures). `VCEMO_DATA` names another one."""
     data = Path(os.environ.get("VCEMO_DATA", Path(__file__).resolve().parent.parent / "data"))
     if not data.is_dir():
-        raise VcemoError("the bundled data folder is missing", where=data, do="work in a clone of the repository, or point VCEMO_DATA at its data/ folder")
+        do = "work in a clone of the repository, or point VCEMO_DATA at its data/ folder"
+        raise VcemoError("the bundled data folder is missing", where=data, do=do)
     return data
 
 
 def cache_dir() -> Path:
     """The folder for downloads and computed features: `VCEMO_CACHE`, else the platform's cache folder."""
-    if chosen := os.environ.get("VCEMO_CACHE"):
-        cache = Path(chosen)
-    elif sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "vcemo"
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches" / "vcemo"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vcemo"
-    cache.mkdir(parents=True, exist_ok=True)
+    from platformdirs import user_cache_dir
+
+    chosen = os.environ.get("VCEMO_CACHE") or user_cache_dir("vcemo", appauthor=False, opinion=False)
+    cache = Path(chosen)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, cache) from error
     return cache
+
+
+def write_error(error: OSError, where: Path) -> VcemoError:
+    """What to tell a user whose file could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        do = "free some space, or point VCEMO_CACHE elsewhere"
+        return VcemoError("the disk is full", where=where, do=do)
+    do = "choose a folder you may write to (VCEMO_CACHE names the cache)"
+    return VcemoError(f"could not write: {error.strerror or error}", where=where, do=do)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a whole file or none of it: to a temporary file beside it, then renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
-        raise VcemoError(f"could not write the file: {error.strerror}", where=path, do="free some space or choose another folder") from error
-    finally:
         temporary.unlink(missing_ok=True)
+        raise write_error(error, path) from error

@@ -103,7 +103,7 @@ class EmotionRecognizer:
         if source is None:
             return cls(Run.load(weights.bundled(BUNDLED)), whisper)
         if not Path(source).exists() and str(source).count("/") == 1 and not str(source).startswith("."):
-            return cls(Run.load(_from_hub(str(source))), whisper)
+            return cls(Run.load(weights.hub(str(source), "run.safetensors")), whisper)
         return cls(Run.load(source), whisper)
 
     def save(self, folder: Path | str) -> Path:
@@ -291,18 +291,3 @@ class Heard:
             places = load_bert().tokenizer(self.transcript, return_offsets_mapping=True)["offset_mapping"]
             text = [(*place, float(w)) for place, w in zip(places, bert, strict=False) if place[1] > place[0]]
         return {"time": time.tolist(), "text": text, "rest": float(1 - time.sum() - sum(w for *_, w in text))}
-
-
-def _from_hub(repository: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from vcemo_lib import text, weights
-
-    cached = weights.offline() or not text._hub_answers()  # asked first: the hub's client would try for half a minute
-    try:
-        return Path(hf_hub_download(repository, "run.safetensors", local_files_only=cached))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        why = "VCEMO_OFFLINE is set" if weights.offline() else "the hub is out of reach" if cached else type(error).__name__
-        do = "check the name and the network, or give the path of a saved run"
-        raise VcemoError(f"could not get {repository} from the hub, {why}", do=do) from error

@@ -1,0 +1,298 @@
+"""Transcripts: nothing heard in noise, loops heard again, what is kept is kept, long recordings in pieces."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vcemo_lib import VcemoError, asr, audio
+from vcemo_lib.asr import MANDARIN_PROMPT, Transcript
+from vcemo_lib.asr.decoding import Decoded, tokenizer_of
+from vcemo_lib.asr.encoder import FULL_WINDOW
+from vcemo_lib.asr.transcribe import (
+    EDGE_SECONDS,
+    WINDOW_STEP,
+    Listener,
+    TranscriptCache,
+    gate,
+    pieces,
+    window_of,
+)
+from vcemo_lib.corpora import Corpus
+
+RATE = audio.SAMPLE_RATE
+HEARD = Transcript("你好", "zh", 0.0, -0.1, -20.0, 1.0, 1.5)
+
+
+def test_the_window_depends_on_the_clip_alone_and_holds_it() -> None:
+    for seconds in np.linspace(0.05, 29.8, 200):
+        assert seconds + EDGE_SECONDS <= window_of(seconds) <= seconds + EDGE_SECONDS + WINDOW_STEP
+    assert window_of(29.99) == window_of(30) == 30
+
+
+def test_the_gate_closes_on_silence_noise_and_echoes_only() -> None:
+    heard = Transcript("你好", "zh", no_speech=0.3, avg_logprob=-0.4, peak_db=-10.0, seconds=1.0, window=1.5)
+    changed = lambda **change: gate(replace(heard, **change), MANDARIN_PROMPT)  # noqa: E731
+    assert changed() == "" and changed(no_speech=0.9) == "" and changed(avg_logprob=-2.0) == ""
+    assert changed(peak_db=-70.0) == "silence"
+    assert changed(no_speech=0.9, avg_logprob=-1.0) == "no speech"
+    assert changed(no_speech=0.9, retried=True) == "no speech"
+    assert changed(text=MANDARIN_PROMPT, avg_logprob=-0.6) == "prompt"
+
+
+def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus, own_cache: Path) -> None:
+    heard = asr.transcribe(corpus, progress=False)
+    assert list(heard.index) == corpus.ids
+    same = sum(asr.normalise(heard.loc[u, "text"]) == asr.normalise(corpus.text_of(u, "asr")) for u in corpus.ids)
+    assert same >= len(corpus) - 1, "another processor may round one clip otherwise"
+    assert asr.cer([corpus.text_of(u) for u in corpus.ids], heard["text"].tolist()) < 0.4
+    assert not heard["retried"].any() and (heard["window"] < 3.1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_errors_are_as_many_as_plain_whispers(model, corpus: Corpus) -> None:
+    options = dict(language="zh", initial_prompt=asr.MANDARIN_PROMPT, temperature=0.0, fp16=False)
+    waves = [audio.load(corpus.path(u)) for u in corpus.ids]
+    plain = [model.transcribe(wave, **options)["text"] for wave in waves]
+    ours = asr.transcribe(waves, progress=False, cache=False)
+    said = [corpus.text_of(u) for u in corpus.ids]
+    assert all(one.gate == "" for one in ours)
+    assert asr.cer(said, [one.text for one in ours]) <= asr.cer(said, plain) + 0.05, plain
+
+
+@pytest.mark.weights
+def test_a_clip_is_heard_alike_alone_and_in_a_batch(model, corpus: Corpus) -> None:
+    paths = [corpus.path(u) for u in corpus.ids[:4]]
+    together = asr.transcribe(paths, progress=False, cache=False)
+    alone = asr.transcribe(audio.load(paths[2]), progress=False, cache=False)
+    assert alone[0].text == together[2].text
+    assert alone[0].avg_logprob == pytest.approx(together[2].avg_logprob, abs=1e-3)
+
+
+@pytest.mark.weights
+def test_what_is_kept_is_not_decoded_again(
+    model, corpus: Corpus, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [corpus.path(u) for u in corpus.ids[:5]]
+    real, calls = Listener.batch, []
+
+    def breaks_off(self, waves):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(waves))
+        return real(self, waves)
+
+    monkeypatch.setattr(Listener, "batch", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        asr.transcribe(paths, progress=False, batch_size=1)
+    file = next(own_cache.glob("*.jsonl"))
+    file.write_bytes(file.read_bytes()[:-9])  # the kill came in the middle of the second line
+    again: list[int] = []
+    monkeypatch.setattr(Listener, "batch", lambda self, waves: again.append(len(waves)) or real(self, waves))
+    first = asr.transcribe(paths, progress=False, batch_size=1)
+    assert sum(again) == 4
+    monkeypatch.setattr(Listener, "batch", lambda *_: pytest.fail("decoded again"))
+    assert asr.transcribe(paths, progress=False, batch_size=1) == first
+    texts = [one.text for one in asr.transcribe(paths[::-1], progress=False)]
+    assert [one.text for one in first] == texts[::-1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_told(own_cache: Path) -> None:
+    kept = TranscriptCache("base", {})
+    own_cache.mkdir()
+    kept.path.symlink_to("/dev/full")  # writes to it fail as on a full disk
+    with pytest.raises(VcemoError, match="the disk is full.*free some space"):
+        kept.put("key", HEARD)
+
+
+def test_a_damaged_byte_costs_one_transcript(own_cache: Path) -> None:
+    kept = TranscriptCache("base", {})
+    for key in "abc":
+        kept.put(key, HEARD)
+    whole = kept.path.read_bytes()
+    for at in range(len(whole)):
+        kept.path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        assert sum(TranscriptCache("base", {}).rows.get(key) == HEARD for key in "abc") >= 2 - (whole[at] == 10)
+
+
+@pytest.mark.weights
+def test_a_read_only_cache_that_holds_everything_is_read(model, corpus: Corpus, own_cache: Path, monkeypatch) -> None:
+    path = corpus.path(corpus.ids[0])
+    first = asr.transcribe(path, progress=False)
+    real = Path.open
+
+    def read_only(*arguments, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.mkdir", read_only)
+    monkeypatch.setattr(Path, "open", lambda p, mode="r", **how: (real if "r" in mode else read_only)(p, mode, **how))
+    assert asr.transcribe(path, progress=False) == first
+    with pytest.raises(VcemoError, match="could not write: Permission denied.*VCEMO_CACHE"):
+        TranscriptCache("base", {}).put("key", HEARD)
+
+
+@pytest.mark.weights
+def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, windows, stubborn = sys.modules[Listener.__module__], [], [False]
+    good = tokenizer_of(model, "zh").encode("今天天气真好")
+
+    def greedy(model, encoded, *rest):
+        windows.append(encoded.shape[1] / 50)
+        loop = windows[-1] < FULL_WINDOW or stubborn[0]
+        return [Decoded(good * 6 if loop else list(good), "zh", 0.1, -0.2, unfinished=loop) for _ in encoded]
+
+    monkeypatch.setattr(module, "greedy", greedy)
+    wave = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    for stubborn[0] in (False, True):  # and when even that loops, the loop is cut
+        one = asr.transcribe([wave], word_times=True, progress=False, cache=False)[0]
+        assert one.text == "今天天气真好" and one.retried and one.window == FULL_WINDOW
+        assert "".join(word.text for word in one.words) == one.text, "the words are those of the text that is left"
+    assert windows == [1.5, 30.0, 1.5, 30.0]
+
+
+@pytest.mark.weights
+def test_encoder_frames_come_with_the_transcript(model, corpus: Corpus) -> None:
+    wave = audio.load(corpus.path(corpus.ids[0]))
+    one = asr.transcribe([wave], layer=3, progress=False, cache=False)[0]
+    own = asr.encoder_features(wave, layer=3)
+    assert one.features.shape == own.shape and one.features.dtype == np.float16
+    cosine = (one.features * own).sum(1) / np.linalg.norm(one.features, axis=1) / np.linalg.norm(own, axis=1)
+    assert np.median(cosine) > 0.95, "the silence after the clip changes them little"
+
+
+@pytest.mark.weights
+def test_mistakes_are_told(model, tmp_path: Path) -> None:
+    with pytest.raises(VcemoError, match="no such audio file"):
+        asr.transcribe([tmp_path / "none.wav"], progress=False)
+    (tmp_path / "bad.wav").write_bytes(b"not a sound")
+    with pytest.raises(VcemoError, match="cannot be read"):
+        asr.transcribe([tmp_path / "bad.wav"], progress=False, cache=False)
+    with pytest.raises(VcemoError, match="no language 'klingon'"):
+        asr.transcribe([np.zeros(RATE, np.float32)], language="klingon", progress=False, cache=False)
+    assert asr.transcribe([], progress=False) == []
+
+
+def nonspeech(seed: int = 0) -> list[np.ndarray]:
+    """Silence, noises, tones and music, 1 to 2.5 s each."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(2.2 * RATE)) / RATE
+
+    def colour(seconds: float, slope: float) -> np.ndarray:
+        spectrum = np.fft.rfft(rng.standard_normal(int(seconds * RATE)))
+        return np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)), 1) ** (slope / 2))
+
+    def note(hertz: float, seconds: float) -> np.ndarray:
+        s = np.arange(int(seconds * RATE)) / RATE
+        return sum(np.sin(2 * np.pi * hertz * k * s) / k for k in range(1, 6)) * np.exp(-3 * s)
+
+    scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
+    waves = [(None, np.zeros(n)) for n in (RATE, 2 * RATE)] + [(-80, colour(2, 0)), (-75, colour(1.5, 1))]
+    waves += [(level, colour(rng.uniform(1, 2.5), slope)) for slope in (0, 1, 2) for level in (-55, -40, -25, -12)]
+    waves += [(-20, np.sin(2 * np.pi * f * t)) for f in (50, 120, 220, 440, 1000, 3000)]
+    waves += [(-18, 2 * ((f * t) % 1) - 1) for f in (100, 150, 220)] + [(-20, np.sign(np.sin(2 * np.pi * 110 * t)))]
+    waves += [(-18, np.sin(2 * np.pi * (a * t + b * t**2))) for a, b in ((200, 400), (3000, -450))]
+    waves += [(-18, np.concatenate([note(f, 0.25) for f in rng.choice(scale, 8)])) for _ in range(5)]
+    chords = [[sum(note(f * m, 0.5) for m in (1, 1.26, 1.5)) for f in rng.choice(scale, 4)] for _ in range(3)]
+    waves += [(-18, np.concatenate(chord)) for chord in chords]
+    waves += [(-18, np.sin(2 * np.pi * 330 * t + 8 * np.sin(2 * np.pi * 5.5 * t)))]
+    waves += [(-20, colour(2.2, 0) * (0.5 + 0.5 * np.sin(2 * np.pi * r * t)) ** 2) for r in (2, 4, 6)]
+    clicks = np.zeros((2, len(t)))
+    clicks[0, ::4000], clicks[1, rng.integers(0, len(t), 30)] = 1, 1
+    waves += [(-30, row) for row in clicks]
+    waves += [(-20, colour(2.2, 1) * np.repeat(rng.uniform(0, 1, 22) ** 2, RATE // 10))]
+    waves += [(-15, np.sin(2 * np.pi * 440 * t) * (np.sin(4 * np.pi * t) > 0)), (-20, np.sin(2 * np.pi * 425 * t) * (t % 1 < 0.35))]
+    waves += [(-20, sum(np.sin(2 * np.pi * f * t) for f in (100, 150, 200, 300)) + 0.2 * colour(2.2, 1))]
+    waves += [(-20, colour(2.2, 2) * (1 + 0.8 * np.sin(np.pi * t))), (-18, np.sin(2 * np.pi * np.where(t % 0.8 < 0.4, 650, 900) * t))]
+    waves += [(-25, colour(2.2, 0) * np.exp(-8 * (t % 0.5))), (-22, np.sin(2 * np.pi * 180 * t) * np.exp(-6 * (t % 0.4)))]
+    scaled = [w if level is None else w / np.sqrt(np.mean(w**2)) * 10 ** (level / 20) for level, w in waves]
+    return [np.clip(w, -1, 1).astype(np.float32) for w in scaled]
+
+
+@pytest.mark.weights
+def test_nothing_is_heard_in_a_dozen_of_them(model) -> None:
+    dozen = nonspeech(seed=1)[::4]  # not the noises that the gate was measured on
+    heard = asr.transcribe(dozen, progress=False, cache=False)
+    assert [(4 * k, one.text, one.no_speech, one.avg_logprob) for k, one in enumerate(heard) if one.text or not one.gate] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.weights
+def test_nothing_is_heard_where_nobody_speaks(model) -> None:
+    clips = nonspeech()
+    assert len(clips) == 50
+    heard = asr.transcribe(clips, progress=False, cache=False)
+    assert [(k, one.text) for k, one in enumerate(heard) if one.text] == []
+    english = asr.transcribe(clips[4:50:6], language="en", progress=False, cache=False)
+    assert [one.text for one in english] == [""] * len(english)
+
+
+@pytest.mark.weights
+def test_a_segment_of_a_long_file_is_heard_alone(model, corpus: Corpus, tmp_path: Path) -> None:
+    import soundfile
+
+    first, second = (audio.load(corpus.path(u)) for u in corpus.ids[:2])
+    soundfile.write(tmp_path / "long.wav", np.concatenate([first, second]), RATE, subtype="FLOAT")
+    cut = len(first) / RATE
+    table = pd.DataFrame(
+        {"audio": "long.wav", "text": "", "emotion": "sad", "speaker": "s", "start": [0.0, cut], "end": [cut, np.nan]},
+        index=pd.Index(["a", "b"], name="utt_id"),
+    )
+    parts = asr.transcribe(Corpus("cut", tmp_path, table), progress=False, cache=False)
+    alone = asr.transcribe([first, second], progress=False, cache=False)
+    assert parts["text"].tolist() == [one.text for one in alone]
+
+
+def test_a_long_recording_is_cut_where_it_is_quietest() -> None:
+    rng = np.random.default_rng(0)
+    wave = rng.normal(0, 0.1, 70 * RATE + 77).astype(np.float32)
+    wave[25 * RATE : round(25.4 * RATE)] = 0
+    parts = pieces(wave)
+    assert np.array_equal(np.concatenate(parts), wave) and max(map(len, parts)) < 30 * RATE
+    assert 25 * RATE < len(parts[0]) < 25.4 * RATE and all(len(part) % 320 == 0 for part in parts[:-1])
+    assert [len(part) for part in pieces(wave[: 29 * RATE])] == [29 * RATE]
+
+
+@pytest.mark.weights
+def test_a_long_recording_is_heard_like_its_pieces(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = tokenizer_of(model, "zh").encode("今天天气真好")
+    prompts: list = []
+
+    def greedy(model, encoded, language, before, caps):  # what is said in each piece, looping at first
+        prompts.append(list(before))
+        looping = encoded.shape[1] < 1500
+        return [Decoded(good * 6 if looping else list(good), "zh", 0.1, -0.2, looping) for _ in encoded]
+
+    monkeypatch.setattr(sys.modules[Listener.__module__], "greedy", greedy)
+    wave = np.random.default_rng(0).normal(0, 0.1, 41 * RATE).astype(np.float32)
+    one = asr.transcribe([wave], word_times=True, progress=False, cache=False)[0]
+    assert one.text == "今天天气真好" * 2 and one.retried and one.seconds == 41.0
+    assert all(prompts) and len(prompts) > 2, "every window gets the prompt"
+    first = len(pieces(wave)[0]) / RATE
+    times = [word.start for word in one.words]
+    assert times == sorted(times) and times[len(times) // 2] >= first
+    layered = asr.transcribe([wave], layer=3, progress=False, cache=False)[0]
+    assert layered.features.shape == (41 * 50, 512)
+
+
+@pytest.mark.weights
+def test_the_language_is_the_corpus_own(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list = []
+    real = Listener.__call__
+    note = lambda self, clips, *rest: heard.append((self.language, self.prompt)) or real(self, clips, *rest)  # noqa: E731
+    monkeypatch.setattr(Listener, "__call__", note)
+    monkeypatch.setattr(Listener, "batch", lambda self, waves: [replace(HEARD, language=self.language)] * len(waves))
+    mixed = corpus.with_column("language", ["en", "zh", ""] + ["en"] * (len(corpus) - 3))
+    found = asr.transcribe(mixed, progress=False, cache=False)
+    assert found["language"].tolist() == ["en", "zh", "zh"] + ["en"] * (len(corpus) - 3)
+    assert heard == [("en", None), ("zh", MANDARIN_PROMPT)]
+    assert set(asr.transcribe(mixed, language="ja", progress=False, cache=False)["language"]) == {"ja"}
+    with pytest.raises(TypeError, match="langage"):
+        asr.transcribe(mixed, langage="en")

@@ -1,0 +1,244 @@
+"""Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
+
+openai-whisper pads every clip to 30 s, and where the window is merely cut short its decoder loops, as it no
+longer sees the silence that ends a recording. Here the decoder attends to the encoded clip and then to the
+encoded silence of the rest of a full window, which is the same for all clips and computed once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from vcemo_lib.asr.encoder import encode
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+    from whisper import Whisper
+    from whisper.tokenizer import Tokenizer
+
+    KeyValue = tuple[Tensor, Tensor]
+
+SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
+# one token 8 times on end (laughter may come 7 times), or a run of 2 to 12 tokens 4 times
+_LOOP = re.compile(r"(.)\1{7,}|(.{2,12}?)\2{3,}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word (in Chinese one character, with the punctuation after it) and when it is heard, in seconds."""
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass
+class Decoded:
+    """One clip as decoded: its tokens (no special ones) and what the gates look at."""
+
+    tokens: list[int]
+    language: str
+    no_speech: float
+    avg_logprob: float
+    unfinished: bool  # the token cap was reached before the end of text
+    words: tuple[Word, ...] | None = None
+    features: np.ndarray | None = None
+
+    def loops(self) -> bool:
+        """Whether the decoder has gone round in circles."""
+        return self.unfinished or loops(self.tokens)
+
+
+def loops(tokens: Sequence[int]) -> bool:
+    """Whether some run of tokens is repeated on end as no speaker would."""
+    return bool(_LOOP.search("".join(map(chr, tokens))))
+
+
+def cut_loops(tokens: Sequence[int]) -> list[int]:
+    """The tokens with every such run cut to its first occurrence."""
+    return [ord(c) for c in _LOOP.sub(r"\1\2", "".join(map(chr, tokens)))]
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(multilingual: bool, languages: int, language: str) -> Tokenizer:
+    from whisper.tokenizer import get_tokenizer
+
+    return get_tokenizer(multilingual, num_languages=languages, language=language, task="transcribe")
+
+
+def tokenizer_of(model: Whisper, language: str | None) -> Tokenizer:
+    """The tokenizer of a Whisper for a language; VcemoError where it knows none such."""
+    try:
+        return _tokenizer(model.is_multilingual, model.num_languages, language or "en")
+    except ValueError as error:
+        do = 'give a code such as "zh" or "en", or None to detect it'
+        raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
+
+
+_silence_memory: WeakKeyDictionary[Whisper, list[KeyValue]] = WeakKeyDictionary()
+
+
+def silence(model: Whisper) -> list[KeyValue]:
+    """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
+    import torch
+
+    if model not in _silence_memory:
+        dims, like = model.dims, model.encoder.conv1.weight
+        mel = torch.full((1, dims.n_mels, 2 * dims.n_audio_ctx), SILENCE_FLOOR).to(like)
+        pairs = _keys_and_values(model, encode(model, mel)[0])
+        _silence_memory[model] = [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
+    return _silence_memory[model]
+
+
+def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
+    """What each decoder block's cross-attention sees of encoded sound: (B, heads, T, width / heads)."""
+    blocks, heads = [block.cross_attn for block in model.decoder.blocks], model.dims.n_text_head
+    return [(_split(attn.key(encoded), heads), _split(attn.value(encoded), heads)) for attn in blocks]
+
+
+def _split(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batch heads n dim"]:
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+class Decoder:
+    """Whisper's decoder with its keys and values kept, for a batch of encoded clips.
+
+    After the clips' own frames it attends to the silence of the rest of a full window, shared by the batch.
+    """
+
+    def __init__(self, model: Whisper, encoded: Float[Tensor, "batch time width"]) -> None:
+        self.decoder = model.decoder
+        self.heads = model.dims.n_text_head
+        self.cross = _keys_and_values(model, encoded)
+        self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in silence(model)]
+        self.past: list[KeyValue | None] = [None] * len(self.cross)
+        self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
+
+    def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
+        import torch
+        from torch.nn.functional import scaled_dot_product_attention
+
+        k, v = _split(attn.key(x), self.heads), _split(attn.value(x), self.heads)
+        if (past := self.past[i]) is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        self.past[i] = (k, v)
+        q = _split(attn.query(x), self.heads)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
+        return attn.out(mixed.transpose(1, 2).flatten(2))
+
+    def _cross_attn(self, attn, x: Tensor, i: int) -> Tensor:
+        import torch
+
+        (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
+        q = _split(attn.query(x), self.heads)  # (B, H, n, d)
+        q = q * q.shape[-1] ** -0.5
+        batch, _, n, _ = q.shape
+        own = q @ k.transpose(-1, -2)  # (B, H, n, T)
+        # one product for the whole batch, as the silence is the same for every clip: (H, B n, d) x (H, d, S)
+        silent = q.transpose(0, 1).flatten(1, 2) @ silent_k.transpose(-1, -2)
+        silent = silent.unflatten(1, (batch, n)).transpose(0, 1)  # (B, H, n, S)
+        share = torch.cat([own, silent], dim=-1).float().softmax(dim=-1).to(q.dtype)
+        mixed = share[..., : own.shape[-1]] @ v
+        rest = share[..., own.shape[-1] :].transpose(0, 1).flatten(1, 2) @ silent_v
+        mixed += rest.unflatten(1, (batch, n)).transpose(0, 1)
+        self.scores.append(own)
+        return attn.out(mixed.transpose(1, 2).flatten(2))
+
+    def __call__(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
+        """The hidden states of new tokens; what came before is remembered."""
+        start = 0 if self.past[0] is None else self.past[0][0].shape[2]
+        positions = self.decoder.positional_embedding[start : start + tokens.shape[1]]
+        x = self.decoder.token_embedding(tokens) + positions
+        self.scores = []
+        for i, block in enumerate(self.decoder.blocks):
+            x = x + self._self_attn(block.attn, block.attn_ln(x), i)
+            x = x + self._cross_attn(block.cross_attn, block.cross_attn_ln(x), i)
+            x = x + block.mlp(block.mlp_ln(x))
+        return self.decoder.ln(x)
+
+    def logits(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch vocabulary"]:
+        return (hidden @ self.decoder.token_embedding.weight.to(hidden.dtype).T).float()
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Go on with these rows of the batch only."""
+        self.cross = [(k[rows], v[rows]) for k, v in self.cross]
+        self.past = [(k[rows], v[rows]) for k, v in self.past]
+
+
+def prompt_tokens(model: Whisper, language: str | None, prompt: str | None) -> list[int]:
+    """What stands before the transcript's own tokens; VcemoError for a prompt that leaves them no room."""
+    if not prompt:
+        return []
+    tokenizer = tokenizer_of(model, language)
+    tokens = [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())]
+    room = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps)
+    if len(tokens) > room:
+        do = f"shorten it to at most {room - 1} tokens"
+        raise VcemoError(f"the prompt has {len(tokens) - 1} tokens", where=f"{prompt[:20]}…", do=do)
+    return tokens
+
+
+def greedy(
+    model: Whisper, encoded: Float[Tensor, "batch time width"], language: str | None, before: Sequence[int],
+    caps: Sequence[int],
+) -> list[Decoded]:  # fmt: skip
+    """Decode a batch at temperature 0, without timestamps, after `before`, at most caps[b] tokens each."""
+    import torch
+
+    tokenizer = tokenizer_of(model, language)
+    device, batch = encoded.device, len(encoded)
+    languages = [language or "en"] * batch
+    sot = list(tokenizer.sot_sequence_including_notimestamps)
+    tokens = torch.tensor([[*before, *sot]], device=device).repeat(batch, 1)
+    if language is None and model.is_multilingual:
+        start = Decoder(model, encoded)
+        scores = start.logits(start(torch.full((batch, 1), tokenizer.sot, device=device))[:, -1])
+        codes, ids = tokenizer.all_language_codes, list(tokenizer.all_language_tokens)
+        best = scores[:, ids].argmax(dim=-1).tolist()
+        languages = [codes[i] for i in best]
+        tokens[:, len(before) + 1] = torch.tensor([ids[i] for i in best], device=device)
+
+    never = torch.zeros(model.dims.n_vocab, device=device)
+    never[list(tokenizer.non_speech_tokens)] = -torch.inf
+    never[tokenizer.eot + 1 :] = -torch.inf  # special tokens: tasks, times
+    first = never.clone()
+    first[[*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf  # as openai-whisper: something is always said
+
+    decoder = Decoder(model, encoded)
+    hidden = decoder(tokens)
+    no_speech = decoder.logits(hidden[:, len(before)]).softmax(dim=-1)[:, tokenizer.no_speech].tolist()
+    found: list[list[int]] = [[] for _ in range(batch)]
+    total = [0.0] * batch
+    ended = [False] * batch
+    rows = list(range(batch))  # clips still decoded, in the decoder's order
+    logits = decoder.logits(hidden[:, -1]) + first
+    while True:
+        scores, chosen = logits.log_softmax(dim=-1).max(dim=-1)
+        for row, token, score in zip(rows, chosen.tolist(), scores.tolist(), strict=True):
+            if ended[row] or len(found[row]) >= caps[row]:
+                continue
+            total[row] += score
+            if token == tokenizer.eot:
+                ended[row] = True
+            else:
+                found[row].append(token)
+        going = [k for k, row in enumerate(rows) if not ended[row] and len(found[row]) < caps[row]]
+        if not going:
+            break
+        if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out at times
+            keep = torch.tensor(going, device=device)
+            decoder.keep(keep)
+            chosen, rows = chosen[keep], [rows[k] for k in going]
+        logits = decoder.logits(decoder(chosen[:, None])[:, -1]) + never
+    means = [total[b] / (len(found[b]) + ended[b] or 1) for b in range(batch)]
+    return [Decoded(found[b], languages[b], no_speech[b], means[b], not ended[b]) for b in range(batch)]

@@ -1,0 +1,171 @@
+"""Character error rate of Mandarin transcripts: normalise two texts, align them, count the edits.
+
+Edit distance and alignment are rapidfuzz's, Traditional to Simplified is OpenCC's, numbers are read by cn2an.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vcemo_lib.errors import VcemoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from vcemo_lib.corpora import Corpus
+
+_DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
+# Characters that sound alike and mean the same here, and what OpenCC leaves as it depends on the context.
+_SAME = str.maketrans("两〇妳甚祂牠裏著", "二零你什他它里着")
+_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+_COUNTED_YEARS = re.compile("年[前后来间内里多]")  # 10年前: ten years ago, not the year 10
+_LONGEST_NUMBER = 16  # digits that cn2an reads
+_MARKS = {"equal": "=", "replace": "~", "delete": "-", "insert": "+"}
+_LENGTHS = ("1-5", "6-8", "9-11", "12-15", "16 and more")  # characters, of `cer_table(by="length")`
+
+
+@lru_cache(maxsize=1)
+def _simplified() -> dict[int, str]:
+    """OpenCC's Simplified character for each Traditional one."""
+    from opencc import OpenCC
+
+    convert = OpenCC("t2s").convert
+    return {code: convert(chr(code)) for code in range(0x3400, 0xA000)}
+
+
+def to_simplified(text: str) -> str:
+    """Traditional characters to Simplified ones, each by itself: OpenCC's phrases turn 打坏 into 打坯."""
+    return text.translate(_simplified())
+
+
+def _read_number(match: re.Match[str]) -> str:
+    """A number as it is read in Mandarin: digit by digit where it is a year or a telephone number."""
+    from cn2an import an2cn
+
+    whole, fraction = match.groups()
+    after = match.string[match.end() : match.end() + 2]
+    year = after[:1] == "年" and len(whole) in (2, 4)
+    if len(whole) == 2 and _COUNTED_YEARS.match(after):
+        year = False
+    telephone = len(whole) > 6 and not whole.endswith("0000") or whole.startswith("0")
+    if len(whole) > _LONGEST_NUMBER or (year or telephone) and not fraction:
+        read = whole.translate(_DIGITS)
+    else:
+        read = an2cn(whole)
+    return f"{read}点{fraction.translate(_DIGITS)}" if fraction else read
+
+
+def _read_time(match: re.Match[str]) -> str:
+    hour, minute = map(int, match.groups())
+    return f"{hour}点{minute}分" if minute else f"{hour}点"
+
+
+def normalise(text: str) -> str:
+    """A text as it is compared: half width, lower case, Simplified, numbers as read, letters and digits only.
+
+    13点 and 十三点 become the same, and so do 两 and 二.
+    """
+    text = to_simplified(unicodedata.normalize("NFKC", text).lower()).translate(_SAME)
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    text = re.sub(r"(\d+(?:\.\d+)?)%", r"百分之\1", text)
+    text = re.sub(r"(\d{1,2}):(\d{2})(?!\d)", _read_time, text)
+    text = _NUMBER.sub(_read_number, text)
+    return "".join(c for c in text if unicodedata.category(c)[0] in "LNM")  # letters, numbers and marks
+
+
+def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
+    """Two texts, normalised, at the least number of edits: (op, character of ref, character of hyp) each.
+
+    op is "=" same, "~" substituted, "-" deleted (in ref alone), "+" inserted (in hyp alone).
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    ref, hyp = normalise(ref), normalise(hyp)
+    return [
+        (_MARKS[step.tag], r, h)
+        for step in Levenshtein.opcodes(ref, hyp)
+        for r, h in zip_longest(
+            ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end], fillvalue=""
+        )
+    ]
+
+
+def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[int, int]:
+    """(number of edits, number of characters in ref), both texts put through `clean` first."""
+    from rapidfuzz.distance import Levenshtein
+
+    ref = clean(ref)
+    return Levenshtein.distance(ref, clean(hyp)), len(ref)
+
+
+def cer(
+    ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise
+) -> float:
+    """Character error rate: edits over characters of the reference, of a pair or pooled over two lists.
+
+    0 is perfect and it may exceed 1. An empty reference gives 0 for an empty hypothesis, else infinity.
+    Both texts go through `clean` first; `str` compares them as they are written.
+    """
+    pairs = [(ref, hyp)] if isinstance(ref, str) else zip(ref, hyp, strict=True)
+    counts = [edits(r, h, clean) for r, h in pairs]
+    wrong, characters = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0)
+    return wrong / characters if characters else (float("inf") if wrong else 0.0)
+
+
+def cer_table(
+    corpus: Corpus,
+    hyps: pd.DataFrame | pd.Series | Mapping[str, str] | Sequence[str],
+    by: str = "emotion",
+    n: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """CER by group and over "all": columns clips, characters, cer, low, high (95 % bootstrap interval).
+
+    `by` is a column of the manifest ("emotion", "speaker", ...) or "length" (characters in the reference).
+    `hyps` is what `transcribe` gave, or texts by utt_id, or texts in the corpus' order. Speakers are drawn
+    with replacement, whole, as clips of one speaker err alike; within a single speaker, clips are.
+    """
+    import pandas as pd
+
+    texts = hyps["text"] if isinstance(hyps, pd.DataFrame) else hyps
+    if not hasattr(texts, "keys"):
+        texts = dict(zip(corpus.ids, [getattr(hyp, "text", hyp) for hyp in texts], strict=True))
+    if missing := [utt_id for utt_id in corpus.ids if utt_id not in texts]:
+        raise VcemoError(
+            f"{len(missing)} clips have no transcript", where=missing[0], do="transcribe the whole corpus"
+        )
+    counts = np.array([edits(corpus.text_of(u), texts[u]) for u in corpus.ids]).reshape(-1, 2)  # (N, 2)
+    if by == "length":
+        lengths = pd.cut(counts[:, 1], [0, 5, 8, 11, 15, np.inf], labels=_LENGTHS)
+        groups, names = np.asarray(lengths.astype(object)), list(_LENGTHS)
+    elif by in corpus.table.columns:
+        groups = corpus.table[by].to_numpy()
+        names = sorted(set(groups))
+    else:
+        do = 'choose "emotion", "speaker", "length" or a column'
+        raise VcemoError(f"no column {by!r} in the manifest", do=do)
+    speakers = corpus.table["speaker"].to_numpy()
+    rng = np.random.default_rng(seed)
+    rows = {}
+    for name in [*names, "all"]:
+        chosen = np.ones(len(groups), dtype=bool) if name == "all" else groups == name
+        if not chosen.any():
+            continue
+        part = counts[chosen]
+        _, cluster = np.unique(speakers[chosen], return_inverse=True)
+        if cluster.max() == 0:
+            cluster = np.arange(len(part))
+        sums = np.zeros((cluster.max() + 1, 2))
+        np.add.at(sums, cluster, part)
+        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n) @ sums  # (n, 2)
+        low, high = np.percentile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [2.5, 97.5])
+        wrong, characters = part.sum(axis=0)
+        rate = wrong / max(characters, 1)
+        rows[name] = dict(clips=len(part), characters=int(characters), cer=rate, low=low, high=high)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)

