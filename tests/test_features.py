@@ -61,8 +61,8 @@ def test_only_what_changed_is_remade(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(audio, "log_mels", lambda waves: made.append(len(waves)) or real(waves))
     store = features.compute(corpus, ("mel", "words"), cache=tmp_path / "cache", progress=False)
     assert made == [1] and len(store.get("mel", "u2")) == 26
-    other = features.shelf_of("whisper", {"layer": 2}, tmp_path / "cache").folder
-    assert other != features.shelf_of("whisper", {"layer": 3}, tmp_path / "cache").folder
+    other = features.cache_of("mel", {"augmented": 2}, tmp_path / "cache").folder
+    assert other != features.cache_of("mel", {"augmented": 3}, tmp_path / "cache").folder
 
 
 KILLED = """
@@ -125,8 +125,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpus_of(tmp_path, 3)
-    shelf = features.shelf_of("mel", {}, tmp_path / "c")
-    shelf.append(["first"], [np.ones((3, 80))])
+    features.compute(corpus.subset(["u0"]), ("mel",), cache=tmp_path / "c", progress=False)
     real = Path.open
 
     def full(path: Path, mode: str = "r", *rest: object, **more: object):
@@ -138,7 +137,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
     with pytest.raises(VcemoError, match="No space left on device.*VCEMO_CACHE"):
         features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
     monkeypatch.undo()
-    assert features.shelf_of("mel", {}, tmp_path / "c").read()["first"].shape == (3, 80)
+    assert len(features.cache_of("mel", {}, tmp_path / "c").read()) == 1
+    assert len(features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False).get("mel", "u2")) == 23
 
 
 def test_segments_of_one_long_file(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import ACOUSTIC, Features, Ragged, Scaler, gather
+from vcemo_lib.loading import ACOUSTIC, AugmentedDataset, InMemoryDataset, Ragged, Scaler, augmented, gather
 from vcemo_lib.losses import LabelQueue, joint, momentum_update, supcon
 from vcemo_lib.models import MODELS, Batch, Output, Settings, build, model_class
 from vcemo_lib.models.attention import GuidedAttention, SelfAttention
@@ -228,7 +228,7 @@ def fit(
     return run
 
 
-def _prepare(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> tuple[dict[str, Features], Scaler, tuple[str, ...]]:
+def _prepare(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> tuple[dict[str, InMemoryDataset], Scaler, tuple[str, ...]]:
     """Read all parts, check that they suit the model, and scale them."""
     s = model.settings
     if missing := {"train", "val"} - parts.keys():
@@ -249,8 +249,8 @@ def _prepare(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> tuple[di
 
 
 def _on_device(
-    model: nn.Module, corpus: Any, features: Mapping[str, Features], scaler: Scaler, compile: bool | str, progress: bool
-) -> tuple[nn.Module, Features, Features, augmentation.Versions | None]:
+    model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler, compile: bool | str, progress: bool
+) -> tuple[nn.Module, InMemoryDataset, InMemoryDataset, AugmentedDataset | None]:
     """What is trained, the training and validation part, and the altered versions, all on the device.
 
     Frames that a model averages before anything else (`audio_pool`) are averaged here, once: then a twin of the model
@@ -259,12 +259,12 @@ def _on_device(
     s, sounds = model.settings, [features["train"], features["val"]]
     if s.augment:
         augmentation.check(model)
-        sounds += [scaler.apply(gather(one, corpus, ["mel"])) for one in augmentation.versions(corpus, s.augment, progress)]
+        sounds += [scaler.apply(part) for part in augmented(corpus, s.augment, progress)]
     trainee = model.to(device())
     ours = model.name in MODELS and type(model) is model_class(model.name)
-    kinds = set(features["train"].kinds) & set(ACOUSTIC)
+    kinds = set(features["train"].sequences) & set(ACOUSTIC)
     # Not where a model counts in frames, and not Whisper's for a rival, which averages their channels as well.
-    if ours and s.audio_pool != (1, 1) and kinds and "word_spans" not in features["train"].kinds and (kinds == {"mel"} or model.name == "vcemo"):
+    if ours and s.audio_pool != (1, 1) and kinds and "word_spans" not in features["train"].sequences and (kinds == {"mel"} or model.name == "vcemo"):
         bands = -(-model.widths["mel"] // s.audio_pool[1])
         trainee = build(model.name, s.but(audio_pool=(1, 1)), {**model.widths, "mel": bands}).to(device())
         trainee.load_state_dict(model.state_dict())
@@ -274,8 +274,8 @@ def _on_device(
         for layer in trainee.modules():
             if isinstance(layer, SelfAttention | GuidedAttention):  # all alike, so compiled once
                 layer.compile()
-    train, val, *altered = (part.to(device()) for part in sounds)
-    return trainee, train, val, augmentation.Versions.of([train, *altered]) if altered else None
+    train, val, *variants = (part.to(device()) for part in sounds)
+    return trainee, train, val, AugmentedDataset.of([train, *variants]) if variants else None
 
 
 def _can_compile() -> bool:
@@ -285,17 +285,17 @@ def _can_compile() -> bool:
     return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
-def _averaged(part: Features, pool: tuple[int, int]) -> Features:
+def _averaged(part: InMemoryDataset, pool: tuple[int, int]) -> InMemoryDataset:
     """The part with its sound averaged over `pool` frames (and log-mel bands), exactly as a model's first layer does it."""
-    for kind in set(part.kinds) & set(ACOUSTIC):
-        alone, rows, lengths = replace(part, kinds={kind: part.kinds[kind]}), [], []
+    for kind in set(part.sequences) & set(ACOUSTIC):
+        alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}), [], []
         for index in np.array_split(np.arange(len(part)), -(-len(part) // EVAL_BATCH)):
             x, mask = coarser(*alone.batch(index).sequence(kind), pool if kind == "mel" else (pool[0], 1))
             rows.append(x[mask])  # (real steps, width)
             lengths.append(mask.sum(dim=1))
         rows, length = torch.cat([*rows, rows[0].new_zeros(1, rows[0].shape[1])]), torch.cat(lengths)
         ragged = Ragged(rows, length, length.cumsum(0) - length)  # in float32, for the averages are no float16 any more
-        part = replace(part, kinds=part.kinds | {kind: ragged}, steps=part.steps | {kind: length.numpy()})
+        part = replace(part, sequences=part.sequences | {kind: ragged}, lengths=part.lengths | {kind: length.numpy()})
     return part
 
 
@@ -333,7 +333,7 @@ def _stale(history: list[dict[str, float]], s: Settings) -> bool:
     return bool(history) and len(history) - 1 - _best(history, s) >= s.patience
 
 
-def _identity(model: nn.Module, seed: int, features: Mapping[str, Features]) -> str:
+def _identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
     """Twelve digits that tell this run from any other: model, settings, seed, utterances and labels."""
     about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
     about += [[name, part.ids, part.labels.tolist()] for name, part in features.items()]

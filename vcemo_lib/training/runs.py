@@ -13,7 +13,7 @@ from torch import nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import bootstrap, scores
-from vcemo_lib.loading import Features, Scaler, gather
+from vcemo_lib.loading import InMemoryDataset, Scaler, gather
 from vcemo_lib.models import Settings, build
 from vcemo_lib.training import checkpoint
 
@@ -72,7 +72,7 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, part: Features, classes: tuple[str, ...]) -> Predictions:
+def predict(model: nn.Module, part: InMemoryDataset, classes: tuple[str, ...]) -> Predictions:
     """Run a model over scaled features, in order of length, and put the answers back in the part's order."""
     where = next(model.parameters()).device
     model.eval()
