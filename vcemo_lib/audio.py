@@ -29,6 +29,11 @@ SAMPLE_RATE = 16_000  # Hz
 N_FFT = 400  # samples: a 25 ms window
 HOP = 160  # samples: a 10 ms step
 N_MELS = 80  # Slaney-normalised triangles from 0 to 8,000 Hz
+MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz, of what is loaded
+MAX_SECONDS = 3_600  # of a file or array
+MAX_UTTERANCE_SECONDS = 60  # of one utterance of a corpus: two and more minutes are no utterance
+MAX_AMPLITUDE = 100.0  # 40 dB above full scale: what is louder is no sound but damage, or integers
+BLOCK = 65_536  # frames read at a time
 BATCH = 4  # clips whose log-mel is computed at a time
 FLOAT32_RANGE = 1e-7  # below this share of a frame's loudest band (70 dB), float32 is wrong by 1e-3 and more
 LOG_FLOOR = 1e-10  # power below this counts as silence: log-mel is never under ln(1e-10) = -23.03
@@ -37,38 +42,68 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip as float32 (N,), mono, 16 kHz, from a file that libsndfile reads or an array (N,) or (N, channels).
+    """A clip as float32 (N,), mono, 16 kHz: a file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
 
-    Channels are averaged. Raises VcemoError for a missing, unreadable or zero-length clip and for NaN or
-    infinity in it.
+    Channels are averaged, integers scaled by their type's range. Raises VcemoError, naming the file, for what
+    cannot be read, is empty, too long, not finite or far beyond full scale.
     """
-    where: object = "an array"
-    if isinstance(source, (str, Path)):
-        import soundfile
-
-        where = path = Path(source)
-        if not path.is_file():
-            raise VcemoError("no such audio file", where=path, do="check the path")
-        try:
-            wave, sr = soundfile.read(path, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-            raise VcemoError("this audio file cannot be read", where=path, do=f"convert it to wav, flac, ogg or mp3 ({reason})") from error
+    if isinstance(source, str | Path):
+        where: object = str(source).encode("utf-8", "backslashreplace").decode()  # of a name that is no UTF-8, too
+        wave, sr = _read(Path(source), where)
     else:
-        wave = np.asarray(source, dtype=np.float32)
+        where, wave, sr = "an array", _as_floats(source), sr or SAMPLE_RATE
+    peak = float(np.abs(wave).max(initial=0.0))  # NaN where there is one
+    for wrong, what, remedy in (
+        (not wave.size, "the clip has no samples", "remove it, or record it again"),
+        (wave.ndim not in (1, 2), f"audio has shape {wave.shape}", "give (N,) or (N, channels)"),
+        (wave.ndim == 2 and wave.shape[0] < wave.shape[-1], f"audio has shape {wave.shape}",
+         "give (N,) or (N, channels), a row a sample"),
+        (not MIN_RATE <= sr <= MAX_RATE, f"a sampling rate of {sr} Hz", f"give {MIN_RATE} to {MAX_RATE} Hz"),
+        (wave.shape[0] > MAX_SECONDS * sr if wave.ndim else False, f"the clip is longer than {MAX_SECONDS} s", "cut it"),
+        (not np.isfinite(peak), "the clip holds NaN or infinity", "export it again"),
+        (peak > MAX_AMPLITUDE, f"samples reach {peak:.3g}, and 1 is full scale", "scale them to [-1, 1]"),
+    ):  # fmt: skip
+        if wrong:
+            raise VcemoError(what, where=where, do=remedy)
     if wave.ndim == 2:
         wave = wave.mean(axis=1)
-    if wave.ndim != 1:
-        raise VcemoError(f"audio has shape {wave.shape}", where=where, do="give (N,) or (N, channels)")
-    if wave.size == 0:
-        raise VcemoError("the clip has no samples", where=where, do="remove it, or record it again")
-    if not np.isfinite(wave).all():
-        raise VcemoError("the clip holds NaN or infinity", where=where, do="export it again")
-    if sr is not None and sr != SAMPLE_RATE:
-        wave = resample(wave, sr)
-        if wave.size == 0:
-            raise VcemoError("the clip has no samples", where=where, do="remove it, or record it again")
-    return np.ascontiguousarray(wave, dtype=np.float32)
+    return np.ascontiguousarray(wave if sr == SAMPLE_RATE else resample(wave, sr), dtype=np.float32)
+
+
+def _read(path: Path, where: object) -> tuple[np.ndarray, int]:
+    """A file's samples, (N,) with its channels averaged, and its rate; MAX_SECONDS and a little more at most.
+
+    It is read on block by block, without a seek: a header's count of frames may be unknown or wrong.
+    """
+    import soundfile
+
+    blocks, frames = [np.zeros(0, np.float32)], 0
+    try:
+        if not path.is_file():
+            raise VcemoError("no such audio file", where=where, do="check the path")
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            sound.seekable = lambda: False
+            rate, most = sound.samplerate, MAX_SECONDS * max(sound.samplerate, MIN_RATE)
+            while frames <= most and len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1))
+                frames += len(block)
+    except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".").partition("\n")[0]
+        remedy = f"convert it to wav, flac, ogg or mp3 ({reason})"
+        raise VcemoError("this audio file cannot be read", where=where, do=remedy) from error
+    return np.concatenate(blocks), rate
+
+
+def _as_floats(samples: np.ndarray) -> np.ndarray:
+    """Samples of any type as float32; integers of up to 32 bits are scaled to [-1, 1)."""
+    array = np.asarray(samples)
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 4:
+        return (array / 2 ** (8 * array.dtype.itemsize - 1) - (array.dtype.kind == "u")).astype(np.float32)
+    if array.dtype.kind != "f":
+        remedy = "give floats in [-1, 1], or integers of 8, 16 or 32 bits"
+        raise VcemoError(f"audio samples of type {array.dtype}", where="an array", do=remedy)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinity
+        return array.astype(np.float32)
 
 
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
@@ -76,7 +111,7 @@ def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     import torch
     from torchaudio.functional import resample as by_sinc
 
-    ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 640: 11,025 Hz; an odd rate gets its nearest neighbour
+    ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
     kaiser = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": 64, "rolloff": 0.9476, "beta": 14.77}
     return by_sinc(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **kaiser).numpy()
 
@@ -86,17 +121,23 @@ def duration(source: str | Path) -> float:
     import soundfile
 
     try:
-        return soundfile.info(str(source)).duration
-    except (soundfile.LibsndfileError, RuntimeError):
-        return len(load(source)) / SAMPLE_RATE  # gives the clear error
+        seconds = soundfile.info(str(source)).duration
+    except (OSError, RuntimeError, TypeError, ValueError):
+        seconds = float("inf")
+    return seconds if seconds <= MAX_SECONDS else len(load(source)) / SAMPLE_RATE  # which gives the clear error
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
     """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Raises VcemoError as `load` does."""
-    wave, (start, end) = load(corpus.path(utt_id)), corpus.segment(utt_id)
-    piece = wave[round(start * SAMPLE_RATE) : None if end is None else round(end * SAMPLE_RATE)]
+    path, (start, end) = corpus.path(utt_id), corpus.segment(utt_id)
+    stop = None if end is None else round(end * SAMPLE_RATE)
+    piece = load(path)[round(start * SAMPLE_RATE) : stop]
     if not len(piece):
-        raise VcemoError(f"utterance {utt_id!r} starts at {start} s, behind the end of its file", where=corpus.path(utt_id), do="correct its start")
+        what = f"utterance {utt_id!r} starts at {start} s, behind the end of its file"
+        raise VcemoError(what, where=path, do="correct its start")
+    if len(piece) > MAX_UTTERANCE_SECONDS * SAMPLE_RATE:
+        what = f"utterance {utt_id!r} lasts {len(piece) / SAMPLE_RATE:.0f} s, over {MAX_UTTERANCE_SECONDS} s"
+        raise VcemoError(what, where=path, do="cut it into sentences")
     return piece
 
 
@@ -160,16 +201,17 @@ def _log_mel(waves: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
 
     def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts of a bin add to its power
-        return torch.view_as_real(bins).square().flatten(-2).float() @ filters
+        squares = torch.view_as_real(bins).square().flatten(-2)
+        return (squares @ filters.to(squares.dtype)).float()
 
     bins = spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
     mel = mel_power(bins.transpose(1, 2)).clamp_(min=LOG_FLOOR)  # (B, T, 80)
     low, high = torch.aminmax(mel, dim=-1)  # (B, T)
-    if (wide := low < FLOAT32_RANGE * high).any():
+    if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
         padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))
         frames = padded.unfold(-1, N_FFT, HOP)[wide]  # (W, 400)
         mel[wide] = mel_power(torch.fft.rfft(frames * window)).clamp_(min=LOG_FLOOR)
-    return mel.log_()
+    return mel.clamp_(max=torch.finfo(mel.dtype).max).log_()  # finite, however loud
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Features of a corpus: computed once, kept on disk, read through a memory map.
 
-There is one `ArrayCache` for each kind of feature and all that decides its numbers: settings, weights, versions. Its
-keys are digests of what an array was made of (the sound's bytes, the words), so a changed file, setting or encoder is
-computed again and nothing else is.
+There is one `ArrayCache` for each kind of feature and all that decides its numbers: settings, weights,
+versions. Its keys are digests of what an array was made of (the sound's bytes, the words), so a changed file,
+setting or encoder is computed again and nothing else is.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
 def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled") -> Arrays:
     """Which frames are each word's, (W, 2) in log-mel frames, of clips with their words; what CME 2021 aligns by.
 
-    times: "voice", words laid over the voiced frames by their characters (a guess, but a fast one); or the name of a
-    Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a frame or so.
+    times: "voice", words laid over the voiced frames by their characters (a guess, but a fast one); or the
+    name of a Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a
+    frame or so.
     """
     from vcemo_lib import alignment, asr, audio, text
 
@@ -244,9 +245,9 @@ def compute(
 ) -> FeatureStore:
     """The features of every utterance; what is kept already is not computed again.
 
-    text      "gold", the manifest's words, or "asr", those that Whisper heard
-    settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times= (word_spans), augmented=
-    Raises VcemoError for an unknown kind or setting, a clip that cannot be read, a cache that cannot be written.
+    text      "gold", the manifest's words, or "asr", those that Whisper heard settings  vectors=, encoder=
+    (names for vcemo_lib.text), model=, layer= (Whisper's), times= (word_spans), augmented= Raises VcemoError
+    for an unknown kind or setting, a clip that cannot be read, a cache that cannot be written.
     """
     from tqdm.auto import tqdm
 
