@@ -174,3 +174,40 @@ def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> 
         heard = by_whisper[:, 1] > by_whisper[:, 0]
         assert heard.mean() > 0.5 and by_whisper.max() <= len(guess.get("mel", utt_id)) + 2
         assert np.median(np.abs(by_voice - by_whisper)[heard]) < 30  # frames of 10 ms
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["data.bin", "index.jsonl"])
+def test_damage_is_noticed_and_computed_again(tmp_path: Path, name: str) -> None:
+    corpus = corpus_of(tmp_path, 4)
+    store = features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+    whole = {u: store.get("mel", u).copy() for u in corpus.ids}
+    path = next((tmp_path / "c").rglob(name))
+    for at in np.linspace(0, path.stat().st_size - 1, 12).astype(int):
+        flip(path, int(at))
+        store = features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+        for utt_id in corpus.ids:
+            np.testing.assert_array_equal(store.get("mel", utt_id), whole[utt_id])
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("a file", encoding="utf-8")
+    with pytest.raises(VcemoError, match="could not keep features.*VCEMO_CACHE"):
+        features.compute(corpus_of(tmp_path, 1), ("mel",), cache=tmp_path / "c", progress=False)
+
+
+def test_the_key_names_the_content_of_the_users_own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "vectors"
+    own.mkdir()
+    (own / "words.txt").write_text("a", encoding="utf-8")
+    before = features.cache_of("words", {"vectors": str(own)}, tmp_path).folder
+    (own / "words.txt").write_text("bc", encoding="utf-8")
+    with pytest.raises(VcemoError, match="have changed since"):
+        features.cache_of("words", {"vectors": str(own)}, tmp_path)
+    monkeypatch.setattr(features, "_loaded", {})  # as in a new process
+    assert features.cache_of("words", {"vectors": str(own)}, tmp_path).folder != before
