@@ -61,8 +61,8 @@ def test_only_what_changed_is_remade(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(audio, "log_mels", lambda waves: made.append(len(waves)) or real(waves))
     store = features.compute(corpus, ("mel", "words"), cache=tmp_path / "cache", progress=False)
     assert made == [1] and len(store.get("mel", "u2")) == 26
-    other = features.shelf_of("whisper", {"layer": 2}, tmp_path / "cache").folder
-    assert other != features.shelf_of("whisper", {"layer": 3}, tmp_path / "cache").folder
+    other = features.cache_of("mel", {"augmented": 2}, tmp_path / "cache").folder
+    assert other != features.cache_of("mel", {"augmented": 3}, tmp_path / "cache").folder
 
 
 KILLED = """
@@ -125,8 +125,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpus_of(tmp_path, 3)
-    shelf = features.shelf_of("mel", {}, tmp_path / "c")
-    shelf.append(["first"], [np.ones((3, 80))])
+    features.compute(corpus.subset(["u0"]), ("mel",), cache=tmp_path / "c", progress=False)
     real = Path.open
 
     def full(path: Path, mode: str = "r", *rest: object, **more: object):
@@ -138,7 +137,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
     with pytest.raises(VcemoError, match="No space left on device.*VCEMO_CACHE"):
         features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
     monkeypatch.undo()
-    assert features.shelf_of("mel", {}, tmp_path / "c").read()["first"].shape == (3, 80)
+    assert len(features.cache_of("mel", {}, tmp_path / "c").read()) == 1
+    assert len(features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False).get("mel", "u2")) == 23
 
 
 def test_segments_of_one_long_file(tmp_path: Path) -> None:
@@ -174,3 +174,40 @@ def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> 
         heard = by_whisper[:, 1] > by_whisper[:, 0]
         assert heard.mean() > 0.5 and by_whisper.max() <= len(guess.get("mel", utt_id)) + 2
         assert np.median(np.abs(by_voice - by_whisper)[heard]) < 30  # frames of 10 ms
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["data.bin", "index.jsonl"])
+def test_damage_is_noticed_and_computed_again(tmp_path: Path, name: str) -> None:
+    corpus = corpus_of(tmp_path, 4)
+    store = features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+    whole = {u: store.get("mel", u).copy() for u in corpus.ids}
+    path = next((tmp_path / "c").rglob(name))
+    for at in np.linspace(0, path.stat().st_size - 1, 12).astype(int):
+        flip(path, int(at))
+        store = features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
+        for utt_id in corpus.ids:
+            np.testing.assert_array_equal(store.get("mel", utt_id), whole[utt_id])
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("a file", encoding="utf-8")
+    with pytest.raises(VcemoError, match="could not keep features.*VCEMO_CACHE"):
+        features.compute(corpus_of(tmp_path, 1), ("mel",), cache=tmp_path / "c", progress=False)
+
+
+def test_the_key_names_the_content_of_the_users_own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "vectors"
+    own.mkdir()
+    (own / "words.txt").write_text("a", encoding="utf-8")
+    before = features.cache_of("words", {"vectors": str(own)}, tmp_path).folder
+    (own / "words.txt").write_text("bc", encoding="utf-8")
+    with pytest.raises(VcemoError, match="have changed since"):
+        features.cache_of("words", {"vectors": str(own)}, tmp_path)
+    monkeypatch.setattr(features, "_loaded", {})  # as in a new process
+    assert features.cache_of("words", {"vectors": str(own)}, tmp_path).folder != before

@@ -1,85 +1,97 @@
-"""Altered versions of the training clips (section 4.2: Gaussian noise at 30 dB SNR, pitch shift, time stretch).
+"""Augmentation of training audio (section 4.2): Gaussian noise at 30 dB SNR, pitch shift, time stretch.
 
-Each version of a clip is computed once and kept like every other feature; an epoch then draws, for each utterance, one
-of its versions or the clip itself. Validation and test clips have no versions, so nothing can draw them.
+Each transform takes a wave (N,) or a batch (B, N) at 16 kHz, an array or a tensor, and returns the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from vcemo_lib.corpora import Corpus
-    from vcemo_lib.features import FeatureStore
-    from vcemo_lib.loading import Features, Ragged
-    from vcemo_lib.models import Batch
-
-
-@dataclass
-class Version:
-    """Altered clips by the name of the kind that they stand for: a store that `loading.gather` can read."""
-
-    altered: FeatureStore  # of the kind "mel_altered"
-
-    def batch(self, ids: Sequence[str], kinds: Sequence[str] = ("mel",)) -> Batch:
-        """The altered log-mel of these utterances, padded."""
-        from vcemo_lib.models import Batch
-
-        return Batch.collate(ids, {"mel": [self.altered.get("mel_altered", u) for u in ids]})
+SNR_DB = 30.0  # noise, dB below the speech
+STEPS = 2.0  # pitch, at most so many semitones up or down
+STRETCH = 0.1  # tempo, at most this share faster or slower
+WINDOW, HOP = 1024, 256  # samples of the phase vocoder: 64 ms resolve a deep voice
+RATE = 400  # pitch_shift's resampling kernel grows with its square; 400 is within 4 cents of the pitch
 
 
-def versions(part: Corpus, copies: int, progress: bool = True) -> list[Version]:
-    """The altered versions 1 to `copies` of a corpus part; those that are kept already are not computed again."""
-    from vcemo_lib import features
+def _for_arrays(transform: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Let a transform of tensors take and return float32 arrays, too."""
 
-    return [Version(features.compute(part, ("mel_altered",), progress=progress, version=i + 1)) for i in range(copies)]
-
-
-@dataclass
-class Versions:
-    """The training part in several versions of its sound, all of it in memory."""
-
-    part: Features  # the clips as they are; its kinds["mel"] is not read
-    mel: Ragged  # lengths and starts (versions, N)
-    steps: np.ndarray  # (versions, N) lengths, on the processor
-
-    @classmethod
-    def of(cls, parts: Sequence[Features]) -> Versions:
-        """The same N utterances, once as they are and once in each version."""
+    @functools.wraps(transform)
+    def either(wave: np.ndarray | Tensor, *args: Any, **options: Any) -> np.ndarray | Tensor:
         import torch
 
-        from vcemo_lib.loading import Ragged
+        if isinstance(wave, torch.Tensor):
+            return transform(wave, *args, **options)
+        with torch.inference_mode():
+            return transform(torch.tensor(np.asarray(wave, np.float32)), *args, **options).numpy()
 
-        ragged = [part.kinds["mel"] for part in parts]
-        rows = torch.cat([*(one.rows[:-1] for one in ragged), ragged[0].rows[-1:]])  # one zero row behind them all
-        ends = np.cumsum([0] + [len(one.rows) - 1 for one in ragged])
-        starts = torch.stack([one.starts + int(end) for one, end in zip(ragged, ends, strict=False)])
-        lengths = torch.stack([one.lengths for one in ragged])
-        return cls(parts[0], Ragged(rows, lengths, starts), np.stack([part.steps["mel"] for part in parts]))
+    return either
 
-    def draw(self, rng: np.random.Generator) -> Features:
-        """The part with one version of each clip, drawn evenly. No row is copied."""
-        import torch
 
-        from vcemo_lib.loading import Ragged
+@_for_arrays
+def add_noise(wave: Tensor, snr_db: float = SNR_DB, rng: np.random.Generator | None = None) -> Tensor:
+    """The wave with Gaussian noise `snr_db` dB below its mean power; digital silence stays silent."""
+    import torch
+    import torchaudio
 
-        each = np.arange(len(self.part))
-        chosen = rng.integers(len(self.steps), size=len(each))  # (N,)
-        at = torch.from_numpy(chosen).to(self.mel.rows.device), torch.from_numpy(each).to(self.mel.rows.device)
-        mel = Ragged(self.mel.rows, self.mel.lengths[at], self.mel.starts[at])
-        return replace(self.part, kinds=self.part.kinds | {"mel": mel}, steps=self.part.steps | {"mel": self.steps[chosen, each]})
+    noise = (rng or np.random.default_rng()).standard_normal(tuple(wave.shape), np.float32)
+    snr = torch.full(wave.shape[:-1], snr_db, device=wave.device)
+    return torchaudio.functional.add_noise(wave, torch.from_numpy(noise).to(wave), snr)
+
+
+@_for_arrays
+def pitch_shift(wave: Tensor, steps: float) -> Tensor:
+    """The wave `steps` semitones higher, or lower where negative; its length is kept."""
+    import torch
+    import torchaudio
+
+    length = wave.shape[-1]
+    padded = torch.nn.functional.pad(wave, (0, max(0, WINDOW - length)))
+    return torchaudio.functional.pitch_shift(padded, RATE, steps, n_fft=WINDOW)[..., :length]
+
+
+@_for_arrays
+def time_stretch(wave: Tensor, rate: float) -> Tensor:
+    """The wave `rate` times as fast, its pitch kept."""
+    import torch
+    import torchaudio
+
+    if rate <= 0:
+        raise VcemoError(f"a time stretch of {rate}", do="give a rate above 0, such as 0.9 or 1.1")
+    window = torch.hann_window(WINDOW, device=wave.device)
+    spectrum = torch.stft(wave, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
+    advance = torch.linspace(0, math.pi * HOP, WINDOW // 2 + 1, device=wave.device)[:, None]  # (bins, 1)
+    stretched = torchaudio.functional.phase_vocoder(spectrum, rate, advance)
+    return torch.istft(stretched, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
+
+
+def augment(
+    wave: np.ndarray | Tensor,
+    rng: np.random.Generator,
+    snr_db: float = SNR_DB,
+    steps: float = STEPS,
+    stretch: float = STRETCH,
+) -> Any:
+    """A new variant: stretched by up to +-`stretch`, shifted by up to +-`steps` semitones, with noise."""
+    wave = time_stretch(wave, rng.uniform(1 - stretch, 1 + stretch))
+    wave = pitch_shift(wave, rng.uniform(-steps, steps))
+    return add_noise(wave, snr_db, rng)
 
 
 def check(model: nn.Module) -> None:
-    """Refuse what altered sound would confuse: a model without log-mel, or one that knows where each word lies."""
-    if "mel" not in [model.kinds[m] for m in model.settings.modalities] or getattr(model, "also_reads", ()):
-        raise VcemoError(f"augmentation does not fit the model {model.name!r} with these settings", where="fit",
-                         do="set augment=0; it needs acoustic='mel', and a model that does not count in frames")  # fmt: skip
+    """Refuse a model without log-mel, or one that reads where each word lies: augmentation would confuse it."""
+    kinds = [model.kinds[modality] for modality in model.settings.modalities]
+    if "mel" not in kinds or getattr(model, "also_reads", ()):
+        remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"
+        raise VcemoError(f"augmentation does not fit the model {model.name!r} with these settings", do=remedy)

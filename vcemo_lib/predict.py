@@ -13,7 +13,7 @@ from vcemo_lib import audio, features
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    from vcemo_lib.loading import Features
+    from vcemo_lib.loading import InMemoryDataset
     from vcemo_lib.models.vcemo import Output
     from vcemo_lib.training.runs import Run
 
@@ -172,11 +172,11 @@ class EmotionRecognizer:
         kinds = {kind: features.KINDS[kind] for modality in self.modalities for kind in read[modality]}
         return {name: kind.make(waves if kind.of == "audio" else texts) for name, kind in kinds.items()}
 
-    def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False) -> Features:
+    def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False) -> InMemoryDataset:
         """Features as the model wants them; a muted modality is an empty sequence."""
         import torch
 
-        from vcemo_lib.loading import Features, Ragged
+        from vcemo_lib.loading import InMemoryDataset, Ragged
 
         self._known(mute)
         model, kinds, count = self.run.model, {}, 0
@@ -187,14 +187,14 @@ class EmotionRecognizer:
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
             kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
         ids, speakers = [f"clip{i}" for i in range(count)], np.array(["?"] * count)
-        part = Features(ids, torch.zeros(count, dtype=torch.int64), speakers, kinds, {k: r.lengths.numpy() for k, r in kinds.items()})
+        part = InMemoryDataset(ids, torch.zeros(count, dtype=torch.int64), speakers, kinds, {k: r.lengths.numpy() for k, r in kinds.items()})
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         scaler = replace(self.run.scaler, by_speaker={})
         if same_speaker and self.run.settings.speaker_norm and "audio" not in mute:
             scaler.learn_speakers(part)
         return scaler.apply(part)
 
-    def judge(self, part: Features, which: Sequence[int]) -> tuple[np.ndarray, Output]:
+    def judge(self, part: InMemoryDataset, which: Sequence[int]) -> tuple[np.ndarray, Output]:
         """Probabilities (n, C) of n clips of scaled features, from one forward pass, and all that the model says."""
         import torch
 

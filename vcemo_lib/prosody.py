@@ -1,7 +1,7 @@
-"""Prosody compared: how each emotion moves pitch, tempo, loudness and brightness away from the speaker's own neutral.
+"""How each emotion moves pitch, tempo, loudness and brightness away from the speaker's own neutral.
 
-Five measures of a clip (`audio.prosody` takes them) are put on scales where a shift means the same for everybody:
-log2 of a duration, semitones of a pitch, decibels of a level.
+The measures of `audio.prosody` are put on scales where a shift means the same for everybody: log2 of a
+duration, semitones of a pitch, decibels of a level.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ def read(corpus: Corpus) -> pd.DataFrame:
 
     path = corpus.root / "prosody.csv"
     if not path.is_file():
-        raise VcemoError("this corpus carries no measured prosody", where=path.name, do="measure its clips with vcemo_lib.audio.prosody")
+        remedy = "measure its clips with vcemo_lib.audio.prosody"
+        raise VcemoError("this corpus carries no measured prosody", where=path.name, do=remedy)
     return pd.read_csv(path, index_col="utt_id").loc[corpus.ids]
 
 
 def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) -> pd.DataFrame:
     """What `audio.prosody` gives, a row a clip -> the five MEASURES (N, 5).
 
-    `plain_seconds` is how long each sentence takes when nothing is felt; without it durations are compared as they are,
-    and longer sentences seem slower. A clip without a voiced frame has NaN for its pitch.
+    `plain_seconds` is how long each sentence takes when nothing is felt; without it durations are compared as
+    they are, and longer sentences seem slower. A clip without a voiced frame has NaN for its pitch.
     """
     import pandas as pd
 
@@ -59,72 +60,71 @@ def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) 
     return pd.DataFrame(columns, index=table.index)
 
 
-def from_neutral(values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral") -> pd.DataFrame:
-    """Every clip's measures less the mean of its own speaker's neutral clips, (N, M); NaN for a speaker without any.
+def from_neutral(
+    values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral"
+) -> pd.DataFrame:
+    """Each clip's measures less the mean of its speaker's neutral clips, (N, M); NaN for a speaker without any.
 
     It reads the labels: good for describing a corpus, forbidden as a feature (see `standardise`).
     """
-    speakers = np.asarray(speakers)
-    own = values[np.asarray(emotions) == neutral].groupby(speakers[np.asarray(emotions) == neutral]).mean()
-    return values - own.reindex(speakers).to_numpy()
+    speakers, still = np.asarray(speakers), np.asarray(emotions) == neutral
+    return values - values[still].groupby(speakers[still]).mean().reindex(speakers).to_numpy()
 
 
-def shifts_from_neutral(values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral") -> pd.DataFrame:
+def shifts_from_neutral(
+    values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral"
+) -> pd.DataFrame:
     """Each emotion's shift of each measure from the same speaker's neutral: one row an emotion and feature.
 
-    Columns as in the human table: emotion, feature, mean_shift (over clips), sd_between_speakers, sd_within_speaker, n,
-    speakers. The spread between speakers is what is left of the variance of the speakers' mean shifts when the part that
-    few clips a speaker explain (of this emotion and of neutral) is taken off; NaN for fewer than two speakers.
+    Columns as in the human table: emotion, feature, mean_shift (over clips), sd_between_speakers,
+    sd_within_speaker, n, speakers. The variance between speakers is that of their mean shifts less the part
+    explained by how few clips each has, of this emotion and of neutral; NaN for fewer than two speakers.
     """
     import pandas as pd
 
     speakers, emotions = np.asarray(speakers), np.asarray(emotions)
-    shifts = from_neutral(values, speakers, emotions, neutral)
-    rows = []
+    shifts, rows = from_neutral(values, speakers, emotions, neutral), []
     for emotion in sorted(set(emotions) - {neutral}):
         for feature in values.columns:
             moved = shifts.loc[emotions == emotion, feature].groupby(speakers[emotions == emotion])
             still = values.loc[emotions == neutral, feature].groupby(speakers[emotions == neutral])
-            means = moved.mean().dropna()
-            within, noise = _within(moved), _within(still)
-            by_chance = within * (1 / moved.count().reindex(means.index)).mean() + noise * (1 / still.count().reindex(means.index)).mean()
-            between = means.var() - (0.0 if np.isnan(by_chance) else by_chance)
-            rows.append(
-                {
-                    "emotion": emotion, "feature": feature, "mean_shift": shifts.loc[emotions == emotion, feature].mean(),
-                    "sd_between_speakers": np.sqrt(np.maximum(between, 0.0)), "sd_within_speaker": np.sqrt(within),
-                    "n": int(moved.count().sum()), "speakers": len(means),
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+            means, within = moved.mean().dropna(), _within(moved)
+            share, still_share = ((1 / groups.count().reindex(means.index)).mean() for groups in (moved, still))
+            sampling = within * share + _within(still) * still_share
+            between = means.var() - (0.0 if np.isnan(sampling) else sampling)
+            mean, n = shifts.loc[emotions == emotion, feature].mean(), int(moved.count().sum())
+            spreads = np.sqrt(np.maximum(between, 0.0)), np.sqrt(within)
+            rows.append((emotion, feature, mean, *spreads, n, len(means)))
+    columns = ["emotion", "feature", "mean_shift", "sd_between_speakers", "sd_within_speaker", "n", "speakers"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _within(groups: object) -> float:
     """Variance within the groups, pooled; NaN where no group has two."""
-    count = groups.count()
-    free = (count - 1).clip(lower=0).sum()
-    return float((groups.var().fillna(0.0) * (count - 1)).sum() / free) if free else float("nan")
+    spare = groups.count() - 1
+    free = spare.clip(lower=0).sum()
+    return float((groups.var().fillna(0.0) * spare).sum() / free) if free else float("nan")
 
 
 def human_shifts(corpus: str = "casia") -> pd.DataFrame:
     """The same table as measured on people: "casia" (acted Mandarin, 4 speakers) or "ravdess" (acted English, 24)."""
     import pandas as pd
 
-    table = pd.read_csv(repo_data() / "build" / "vcemo_sim" / "human" / "prosody_shift_from_neutral.csv")
-    if corpus not in set(table["corpus"]):
-        raise VcemoError(f"no human figures of {corpus!r}", do=f"choose one of {', '.join(sorted(set(table['corpus'])))}")
-    return table[(table["corpus"] == corpus) & table["feature"].isin(MEASURES)].drop(columns="corpus").reset_index(drop=True)
+    table = pd.read_csv(repo_data() / "vcemo_sim" / "human" / "prosody_shift_from_neutral.csv")
+    if corpus not in (known := sorted(set(table["corpus"]))):
+        raise VcemoError(f"no human figures of {corpus!r}", do=f"choose one of {', '.join(known)}")
+    rows = (table["corpus"] == corpus) & table["feature"].isin(MEASURES)
+    return table[rows].drop(columns="corpus").reset_index(drop=True)
 
 
 def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
     """Two tables of shifts side by side: emotion, feature, measured, human, spread (between people) and inside.
 
-    `inside` is whether the measured mean shift lies within one human between-speaker standard deviation of the human one.
+    `inside` is whether the measured mean shift lies within one `spread` of the human one.
     """
-    both = measured.merge(human, on=["emotion", "feature"], suffixes=("_measured", "_human"), validate="one_to_one")
-    table = both[["emotion", "feature"]].assign(
-        measured=both["mean_shift_measured"], human=both["mean_shift_human"], spread=both["sd_between_speakers_human"]
-    )
+    both = measured.merge(human, on=["emotion", "feature"], suffixes=("", "_human"), validate="one_to_one")
+    columns = {"mean_shift": "measured", "mean_shift_human": "human", "sd_between_speakers_human": "spread"}
+    table = both[["emotion", "feature", *columns]].rename(columns=columns)
     return table.assign(inside=(table["measured"] - table["human"]).abs() <= table["spread"])
 
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vcemo_lib import training
 from vcemo_lib.corpora import LABELS
-from vcemo_lib.loading import Features, Ragged
+from vcemo_lib.loading import InMemoryDataset, Ragged
 from vcemo_lib.losses import joint, supcon
 from vcemo_lib.models import Batch, Settings, build, paper, parameters, tutorial
 from vcemo_lib.training.loop import Step, check_steps
@@ -47,7 +47,7 @@ class Store:
     def get(self, kind: str, i: int) -> np.ndarray:
         return self.block[kind][i % BLOCK]
 
-    def features(self) -> Features:
+    def features(self) -> InMemoryDataset:
         """The whole in memory, as `loading.gather` gives it."""
         kinds, steps, times = {}, {}, -(-self.n // BLOCK)
         for kind, arrays in self.block.items():
@@ -58,7 +58,7 @@ class Store:
                 rows = rows[: int(lengths.sum())]
             kinds[kind], steps[kind] = Ragged.of(rows, lengths), lengths.numpy()
         ids = [str(i) for i in range(self.n)]
-        return Features(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds, steps)
+        return InMemoryDataset(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds, steps)
 
 
 class Items(Dataset):
@@ -108,9 +108,9 @@ class Plain:
 class Ours:
     """The same epoch as `fit` runs it."""
 
-    def __init__(self, model: nn.Module, features: Features, s: Settings) -> None:
+    def __init__(self, model: nn.Module, features: InMemoryDataset, s: Settings) -> None:
         model.settings = s.but(augment=0)
-        parts = {"train": features, "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.kinds.items()}).features()}
+        parts = {"train": features, "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.sequences.items()}).features()}
         self.train = prepare_training(model, None, parts, None).train
         self.learner, self.s, self.epochs = training.Learner(model.to(training.device()), model.settings), s, 0
         self.compiled = compiled_attention(self.learner.models, "auto")
@@ -176,7 +176,7 @@ def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> 
         with timed() as taken:
             ours(steps=steps)
         done = min(steps, -(-n // s.batch_size))
-        memory = sum(r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in ours.train.kinds.values())
+        memory = sum(r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in ours.train.sequences.values())
         step = clock(taken) / done
         rows.append({"utterances": n, "ready_s": clock(ready), "step_ms": 1000 * step, "epoch_s": step * -(-n // s.batch_size), "features_mb": memory / 1e6})
     return rows

@@ -12,8 +12,9 @@ from tiny_training import NO_DROPOUT, N, same_weights, tiny, train
 
 from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.features import FeatureStore, Shelf
-from vcemo_lib.loading import Scaler, gather
+from vcemo_lib.array_cache import ArrayCache
+from vcemo_lib.features import FeatureStore
+from vcemo_lib.loading import AugmentedDataset, Scaler, augmented, gather
 from vcemo_lib.models import build
 from vcemo_lib.training import Learner, fit
 from vcemo_lib.training.preparation import prepare_training, read_parts
@@ -25,8 +26,9 @@ def test_mistakes_are_told(store, parts, tmp_path) -> None:
     with pytest.raises(VcemoError, match="16 wide"):
         train(store, parts, bert_width=8)
     with pytest.raises(VcemoError, match="this store holds no 'whisper'.*compute it with"):
-        lacking = FeatureStore({"mel": Shelf(tmp_path / "mel"), "words": Shelf(tmp_path / "words")}, {}, {}, "gold")
-        lacking.shelves["mel"].width, lacking.shelves["words"].width = 80, 300
+        caches = {kind: ArrayCache(tmp_path / kind) for kind in ("mel", "words")}
+        lacking = FeatureStore(caches, {}, {}, "gold")
+        caches["mel"].width, caches["words"].width = 80, 300
         train(lacking, parts, acoustic="both", modalities=("audio", "words"))
     with pytest.raises(VcemoError, match="no val part"):
         train(store, {"train": parts["train"]})
@@ -46,7 +48,7 @@ def test_averaging_frames_once_changes_nothing(store, parts, acoustic: str) -> N
     features, scaler, _ = read_parts(model, store, parts)
     data = prepare_training(model, parts["train"], features, scaler)
     train, val = data.train, data.val
-    assert train.pooled and train.kinds["mel"].rows.shape[1] == 40 and len(val) == len(parts["val"])
+    assert train.pooled and train.sequences["mel"].rows.shape[1] == 40 and len(val) == len(parts["val"])
     index = np.arange(0, 32, 3)
     for training_mode in (True, False):
         there, here = (m.train(training_mode)(part.batch(index)) for m, part in ((model, features["train"]), (twin, train)))
@@ -77,7 +79,7 @@ def test_batches_are_of_like_length_and_complete(store, parts) -> None:
         assert sorted(np.concatenate(plan)) == list(range(len(features)))
         assert {len(b) for b in plan} <= {4, 5}
     def padding(plan):
-        return sum(features.steps["mel"][b].max() * len(b) for b in plan) / features.steps["mel"].sum() - 1
+        return sum(features.lengths["mel"][b].max() * len(b) for b in plan) / features.lengths["mel"].sum() - 1
     shuffled = np.array_split(np.random.default_rng(0).permutation(len(features)), 7)
     assert padding(features.plan(5, np.random.default_rng(0))) < 0.7 * padding(shuffled)
 
@@ -99,14 +101,14 @@ def test_scaling_is_per_speaker_for_audio_and_of_the_training_part_for_the_rest(
     for speaker in set(scaled["train"].speakers):
         rows = []
         for part in scaled.values():
-            mel = part.kinds["mel"].rows[:-1].split(part.kinds["mel"].lengths.tolist())
+            mel = part.sequences["mel"].rows[:-1].split(part.sequences["mel"].lengths.tolist())
             rows += [clip for clip, who in zip(mel, part.speakers, strict=True) if who == speaker]
         rows = torch.cat(rows).float()
         torch.testing.assert_close(rows.mean(0), torch.zeros(80), rtol=0, atol=2e-3)
         torch.testing.assert_close(rows.std(0), torch.ones(80), rtol=0, atol=1e-2)
-    words = scaled["train"].kinds["words"].rows[:-1].float()
+    words = scaled["train"].sequences["words"].rows[:-1].float()
     torch.testing.assert_close(words.mean(0), torch.zeros(300), rtol=0, atol=2e-3)
-    assert scaled["val"].kinds["words"].rows.float().mean(0).abs().max() > 0.05  # its own statistics were not used
+    assert scaled["val"].sequences["words"].rows.float().mean(0).abs().max() > 0.05  # its own statistics were not used
 
 
 @pytest.fixture
@@ -119,11 +121,11 @@ def spoken(tmp_path, monkeypatch) -> dict:
 
 
 def test_augmentation_draws_versions_of_training_clips_and_of_no_others(spoken, tmp_path, monkeypatch) -> None:
-    from vcemo_lib import audio, features
+    from vcemo_lib import features
 
     heard = []
-    augment = audio.augment
-    monkeypatch.setattr(audio, "augment", lambda wave, rng: heard.append(len(wave)) or augment(wave, rng))
+    augment = augmentation.augment
+    monkeypatch.setattr(augmentation, "augment", lambda wave, rng: heard.append(len(wave)) or augment(wave, rng))
     stores = {name: features.compute(part, ("mel",), progress=False) for name, part in spoken.items()}
 
     class Both:
@@ -143,19 +145,19 @@ def test_augmentation_draws_versions_of_training_clips_and_of_no_others(spoken, 
     assert len(heard) == 2 * 8 and same_weights(run, again), "versions are kept, and drawn by the seed"
     plain = fit(build("vcemo", settings), Both(), spoken, settings=settings.but(augment=0), progress=False)
     assert not same_weights(run, plain)
-    made = augmentation.versions(spoken["train"], 2, progress=False)
+    made = features.compute(spoken["train"], ("mel",), progress=False, augmented=1)
     for part in ("val", "test"):
-        with pytest.raises(VcemoError, match="mel_altered"):
-            made[0].batch(spoken[part].ids[:1])
+        with pytest.raises(VcemoError, match="no mel features"):
+            made.batch(spoken[part].ids[:1])
 
 
 def test_versions_are_drawn_evenly_and_padded_as_they_are(spoken) -> None:
     from vcemo_lib import features
 
     part = spoken["train"]
-    sources = [features.compute(part, ("mel",), progress=False), *augmentation.versions(part, 2, progress=False)]
-    each = [gather(source, part, ["mel"]) for source in sources]
-    pool, seen = augmentation.Versions.of(each), set()
+    clean = gather(features.compute(part, ("mel",), progress=False), part, ["mel"])
+    each = [clean, *augmented(part, 2, progress=False)]
+    pool, seen = AugmentedDataset.of(each), set()
     for seed in range(12):
         drawn = pool.draw(np.random.default_rng(seed))
         batch = drawn.batch(np.arange(len(part)))

@@ -15,7 +15,7 @@ from torch import nn
 
 from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import Features, Ragged, Scaler, gather
+from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, augmented, gather
 from vcemo_lib.models import MODELS, Settings, model_class
 from vcemo_lib.models.attention import GuidedAttention, SelfAttention
 from vcemo_lib.models.branches import average_pool
@@ -26,11 +26,11 @@ from vcemo_lib.training.runs import EVAL_BATCH, device, kinds_of
 class TrainingData:
     """The training and validation part on the device, and altered versions of the training clips."""
 
-    train: Features
-    val: Features
-    versions: augmentation.Versions | None = None
+    train: InMemoryDataset
+    val: InMemoryDataset
+    versions: AugmentedDataset | None = None
 
-    def draw(self, rng: np.random.Generator) -> Features:
+    def draw(self, rng: np.random.Generator) -> InMemoryDataset:
         """The training part of one epoch: a version of each clip drawn anew, where there are any."""
         return self.versions.draw(rng) if self.versions else self.train
 
@@ -51,7 +51,7 @@ def apply_settings(model: nn.Module, settings: Settings) -> None:
 
 def read_parts(
     model: nn.Module, store: Any, parts: Mapping[str, Any]
-) -> tuple[dict[str, Features], Scaler, tuple[str, ...]]:
+) -> tuple[dict[str, InMemoryDataset], Scaler, tuple[str, ...]]:
     """The scaled training and validation part, their scaler and the classes, or VcemoError."""
     s = model.settings
     if missing := {"train", "val"} - parts.keys():
@@ -74,37 +74,36 @@ def read_parts(
 
 
 def prepare_training(
-    model: nn.Module, corpus: Any, features: Mapping[str, Features], scaler: Scaler, progress: bool = False
+    model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler, progress: bool = False
 ) -> TrainingData:
     """The training data on the device, with `settings.augment` altered versions of each training clip."""
     parts = [features["train"], features["val"]]
     if model.settings.augment:
         augmentation.check(model)
-        altered = augmentation.versions(corpus, model.settings.augment, progress)
-        parts += [scaler.apply(gather(version, corpus, ["mel"])) for version in altered]
+        parts += [scaler.apply(part) for part in augmented(corpus, model.settings.augment, progress)]
     train, val, *versions = (pre_pool(model, part).to(device()) for part in parts)
-    return TrainingData(train, val, augmentation.Versions.of([train, *versions]) if versions else None)
+    return TrainingData(train, val, AugmentedDataset.of([train, *versions]) if versions else None)
 
 
-def pre_pool(model: nn.Module, part: Features) -> Features:
+def pre_pool(model: nn.Module, part: InMemoryDataset) -> InMemoryDataset:
     """The part with its frames averaged as the model would average them first of all (`audio_pool`).
 
     Once before training, not in each pass: an epoch of a small model takes a fifth less time. The part is
     marked `pooled`, and so are its batches. A model of the reader's own averages as it likes.
     """
     ours = model.name in MODELS and type(model) is model_class(model.name)
-    pools = {kind: pool for kind, pool in model.frame_pools.items() if kind in part.kinds} if ours else {}
+    pools = {kind: pool for kind, pool in model.frame_pools.items() if kind in part.sequences} if ours else {}
     if all(pool == (1, 1) for pool in pools.values()):
         return part
     for kind, pool in pools.items():
-        alone, rows, lengths = replace(part, kinds={kind: part.kinds[kind]}), [], []
+        alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}), [], []
         for index in np.array_split(np.arange(len(part)), -(-len(part) // EVAL_BATCH)):
             x, mask = average_pool(*alone.batch(index).sequence(kind), pool)
             rows.append(x[mask])  # (real steps, width)
             lengths.append(mask.sum(dim=1))
         rows, length = torch.cat([*rows, rows[0].new_zeros(1, rows[0].shape[1])]), torch.cat(lengths)
         ragged = Ragged(rows, length, length.cumsum(0) - length)  # float32: averages are no float16 any more
-        part = replace(part, kinds=part.kinds | {kind: ragged}, steps=part.steps | {kind: length.numpy()})
+        part = replace(part, sequences=part.sequences | {kind: ragged}, lengths=part.lengths | {kind: length.numpy()})
     return replace(part, pooled=True)
 
 

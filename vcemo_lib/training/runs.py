@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import bootstrap, scores
-from vcemo_lib.loading import Features, Scaler, gather
+from vcemo_lib.loading import InMemoryDataset, Scaler, gather
 from vcemo_lib.models import Settings, build, model_class
 from vcemo_lib.training import checkpoint
 
@@ -77,7 +77,7 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, part: Features, classes: tuple[str, ...]) -> Predictions:
+def predict(model: nn.Module, part: InMemoryDataset, classes: tuple[str, ...]) -> Predictions:
     """Run a model over scaled features, in order of length, and put the answers back in the part's order."""
     where = next(model.parameters()).device
     model.eval()
@@ -110,7 +110,7 @@ def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[floa
     return pd.DataFrame(history).set_index("epoch")
 
 
-def run_identity(model: nn.Module, seed: int, features: Mapping[str, Features]) -> str:
+def run_identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
     """Twelve digits that tell this run from any other: model, settings, seed, utterances and labels."""
     about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
     about += [[name, part.ids, part.labels.tolist()] for name, part in features.items()]

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from common import EMOTIONS, HERE, read_sentences
 
+HUMAN = HERE.parent.parent / "vcemo_sim" / "human"
 PARTS = ("train", "val", "test")
 # The measures of human prosody that are simulated, in the order of every vector here.
 MEASURES = ("log2_duration", "f0_median_semitones", "log2_f0_range", "f0_slope_semitones_per_utterance",
@@ -69,7 +70,7 @@ def design() -> dict:
 def human_shifts() -> dict[str, dict[str, np.ndarray]]:
     """CASIA's shift from neutral: emotion -> {"mean", "between", "within"}, each (measures,)."""
     table: dict[str, dict[str, np.ndarray]] = {e: {k: np.zeros(len(MEASURES)) for k in ("mean", "between", "within")} for e in EMOTIONS}
-    with (HERE / "human" / "prosody_shift_from_neutral.csv").open(encoding="utf-8") as file:
+    with (HUMAN / "prosody_shift_from_neutral.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["corpus"] == "casia" and row["feature"] in MEASURES:
                 column, emotion = MEASURES.index(row["feature"]), table[row["emotion"]]
@@ -83,7 +84,7 @@ def human_shifts() -> dict[str, dict[str, np.ndarray]]:
 
 def within_correlation() -> np.ndarray:
     """How the deviations within a speaker move together, (measures, measures)."""
-    with (HERE / "human" / "prosody_within_speaker_correlation_casia.csv").open(encoding="utf-8") as file:
+    with (HUMAN / "prosody_within_speaker_correlation_casia.csv").open(encoding="utf-8") as file:
         rows = {row[""]: row for row in csv.DictReader(file)}
     return np.array([[float(rows[a][b]) for b in MEASURES] for a in MEASURES])
 
@@ -91,7 +92,7 @@ def within_correlation() -> np.ndarray:
 def human_votes() -> np.ndarray:
     """P(a rater's vote | the majority), (6, 6), from IEMOCAP; votes for labels that we lack (frustrated, other) are left out."""
     shares = np.zeros((6, 6))
-    with (HERE / "human" / "rater_vote_given_majority_iemocap.csv").open(encoding="utf-8") as file:
+    with (HUMAN / "rater_vote_given_majority_iemocap.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row[""] in EMOTIONS:
                 shares[EMOTIONS.index(row[""])] = [float(row[e]) for e in EMOTIONS]
