@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vcemo_lib.corpora.corpus import Corpus, from_table, read_table
+from vcemo_lib.corpora.corpus import Corpus, from_table
+from vcemo_lib.corpora.manifest import read_table
 from vcemo_lib.errors import VcemoError
 
 # The corpus' own word -> the paper's label.
