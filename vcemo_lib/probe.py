@@ -1,7 +1,6 @@
-"""A linear probe: what can be read off a frozen feature with nothing but a straight cut.
+"""A linear probe: logistic regression on the means over time of frozen features, scored on other speakers.
 
-The usual quick comparison of speech representations: average a feature over time, fit a logistic regression, score it
-on other speakers. It says what a feature offers, not what a model with memory and attention could make of it.
+It says what a feature offers to a linear model, not what one with memory and attention could make of it.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ def linear(
     by_speaker: bool = False,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Predictions:
-    """Balanced logistic regression on the means of one kind of feature, or of several side by side -> its test predictions.
+    """Balanced logistic regression on the means of one kind of feature, or of several side by side: test predictions.
 
-    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the test part
-                too, but no labels: it must be reported with the score.
+    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the test
+                part too, but no labels: it must be reported with the score.
     strengths   the inverse penalties tried; the best unweighted accuracy on parts["val"] decides, the test part is
                 scored once. `features` of the result are what the regression saw, (N, D).
     """
@@ -75,7 +74,8 @@ def linear(
     scaler = StandardScaler().fit(x["train"])
     x = {name: scaler.transform(values) for name, values in x.items()}
 
-    fitted = [LogisticRegression(C=c, class_weight="balanced", max_iter=500).fit(x["train"], y["train"]) for c in strengths]
+    models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in strengths]
+    fitted = [model.fit(x["train"], y["train"]) for model in models]
     classes = tuple(parts["train"].labels)
     on_val = [scores(y["val"], model.predict(x["val"]), classes)["ua"] for model in fitted]
     best = fitted[int(np.argmax(on_val))]
