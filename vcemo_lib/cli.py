@@ -136,12 +136,10 @@ def train(chosen: Chosen) -> None:
 
     corpus, parts = _data(chosen, chosen.seed)
     if leaks := len(splits.audit(parts)):
-        warning = f"warning: the parts share {leaks} speakers, sentences or clips; see `vcemo corpora`"
-        print(warning, file=sys.stderr)
+        print(f"warning: the parts share {leaks} speakers, sentences or clips", file=sys.stderr)
     names = ("epochs", "batch_size", "lr", "alpha", "acoustic", "speaker_norm", "modalities")
-    changes = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
-    if chosen.modalities:
-        changes["modalities"] = tuple(chosen.modalities)
+    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     settings = models.settings_for(chosen.model, chosen.size, len(corpus.labels), **changes)
     store = _store(corpus, settings, chosen.text, chosen.model)
     widths = {kind: store.width(kind) for kind in store.kinds}
@@ -159,8 +157,8 @@ def evaluate(chosen: Chosen) -> None:
     corpus, parts = _data(chosen, run.seed)
     part = corpus if chosen.part == "all" else parts[chosen.part]
     store = _store(corpus, run.settings, chosen.text, run.model.name)
-    predictions = run.predict(part, store)
-    _report(run, predictions, corpus, store, chosen.out, part=chosen.part, split=chosen.split)
+    about = {"part": chosen.part, "split": chosen.split}
+    _report(run, run.predict(part, store), corpus, store, chosen.out, **about)
 
 
 def ablate(chosen: Chosen) -> None:
@@ -170,7 +168,7 @@ def ablate(chosen: Chosen) -> None:
     corpus, parts = _data(chosen)
     settings = models.settings_for("vcemo", chosen.size, len(corpus.labels), alpha=0.0)  # as in the table
     store = _store(corpus, settings, chosen.text)
-    settings = settings.but(bert_width=store.width("bert"), **_epochs(chosen))
+    settings = settings.but(bert_width=store.width("bert"), epochs=chosen.epochs or settings.epochs)
     options = {"workers": chosen.workers, "dask": chosen.dask}
     _show(experiments.ablate(store, parts, chosen.out, chosen.seeds, settings, **options), corpus, chosen)
 
@@ -182,8 +180,10 @@ def compare(chosen: Chosen) -> None:
     corpus, parts = _data(chosen)
     kinds = ("mel", "words", "bert", "word_spans")
     store = features.compute(corpus, kinds, chosen.text, times=chosen.word_times)
-    options = {"workers": chosen.workers, "dask": chosen.dask, "size": chosen.size, "names": chosen.models}
-    table = experiments.baselines(store, parts, chosen.out, chosen.seeds, **options, **_epochs(chosen))
+    options = {name: getattr(chosen, name) for name in ("workers", "dask", "size")} | {"names": chosen.models}
+    if chosen.epochs:
+        options["epochs"] = chosen.epochs
+    table = experiments.baselines(store, parts, chosen.out, chosen.seeds, **options)
     _show(table, corpus, chosen)
 
 
@@ -219,8 +219,8 @@ def course_list(chosen: Chosen) -> None:
     notebooks = Course().notebooks
     for notebook in notebooks:
         runs = ", ".join(f"{lane} {seconds:g} s" for lane, seconds in notebook.seconds.items())
-        line = f"{notebook.number}  {notebook.minutes:>4g} min  {notebook.title}"
-        print(line + (f"  ({runs})" if runs else ""))
+        minutes = f"{notebook.minutes:>4g} min"
+        print(f"{notebook.number}  {minutes}  {notebook.title}" + (f"  ({runs})" if runs else ""))
     print(f"    {sum(notebook.minutes for notebook in notebooks):>4g} min to read and try it all")
 
 
@@ -272,10 +272,6 @@ def _store(corpus: Corpus, settings: Any, text: str, model: str = "vcemo") -> An
     return features.compute(corpus, kinds=tuple(kinds), text=text)
 
 
-def _epochs(chosen: Chosen) -> dict[str, int]:
-    return {} if chosen.epochs is None else {"epochs": chosen.epochs}
-
-
 def _show(table: pd.DataFrame, corpus: Corpus, chosen: Chosen) -> None:
     """Print the summary of a sweep."""
     from vcemo_lib import comparison
@@ -285,7 +281,9 @@ def _show(table: pd.DataFrame, corpus: Corpus, chosen: Chosen) -> None:
     print(f"kept in {chosen.out}")
 
 
-def _report(run: Run, predictions: Predictions, corpus: Corpus, store: Any, out: Path | None, **about: str) -> None:
+def _report(
+    run: Run, predictions: Predictions, corpus: Corpus, store: Any, out: Path | None, **about: str
+) -> None:
     """Print scores with intervals and the confusion matrix; with `out` write results.json there."""
     from vcemo_lib import provenance
     from vcemo_lib.evaluation import confusion
@@ -296,11 +294,12 @@ def _report(run: Run, predictions: Predictions, corpus: Corpus, store: Any, out:
     print(table.to_string(float_format="{:.3f}".format))
     print(confusion(predictions.y_true, predictions.y_pred, predictions.classes).to_string())
     if out:
-        of_run = {"seed": run.seed, "best_epoch": run.best_epoch, "seconds": run.seconds}
-        results = {"metrics": table.to_dict("index"), **of_run, "settings": run.settings.as_dict(), **about}
-        results |= provenance.stamp(corpus, store)
+        results = {
+            "metrics": table.to_dict("index"), "seed": run.seed, "best_epoch": run.best_epoch, **about,
+            "seconds": run.seconds, "settings": run.settings.as_dict(), **provenance.stamp(corpus, store),
+        }  # fmt: skip
         text = json.dumps(results, indent=1, ensure_ascii=False, default=str)
-        write_atomically(Path(out) / "results.json", text + "\n")
+        write_atomically(out / "results.json", text + "\n")
         print(f"kept in {out}")
 
 
@@ -320,10 +319,7 @@ def _number(kind: type, least: float, most: float = math.inf) -> Callable[[str],
     return convert
 
 
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-
-
-def _arg(*names: str, **options: Any) -> Argument:
+def _arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """What `add_argument` takes."""
     return names, options
 
@@ -344,13 +340,12 @@ SWEEP = (
 )
 ONLY = _arg("--only", nargs="+", metavar="NN", help="these notebooks, by number or name")
 
-Commands = dict[str, tuple[Callable[[Chosen], int | None], tuple[Argument, ...]]]
-COMMANDS: Commands = {
+# The subcommands: name -> what it calls, and the arguments it takes.
+COMMANDS: dict[str, tuple[Callable[[Chosen], int | None], tuple]] = {
     "doctor": (doctor, ()),
     "corpora": (corpora, (_arg("corpus", nargs="?", help=CORPUS[1]["help"]), ROOT, SPLIT)),
     "prepare": (prepare, (
-        CORPUS, ROOT,
-        _arg("--model", default="base", help="the Whisper to fetch and use"),
+        CORPUS, ROOT, _arg("--model", default="base", help="the Whisper to fetch and use"),
         _arg("--out", type=Path, help="the manifest to write, with transcripts"),
     )),
     "features": (features, (
@@ -363,12 +358,10 @@ COMMANDS: Commands = {
         _arg("--model", default="vcemo", help="vcemo, or a baseline: xu, yoon, mdre, umons, cme"),
         _arg("--modalities", nargs="+", choices=("audio", "words", "bert"), metavar="MODALITY",
              help="all that the model reads by default"),
-        _arg("--batch-size", type=WHOLE),
-        _arg("--lr", type=RATE),
+        _arg("--batch-size", type=WHOLE), _arg("--lr", type=RATE),
         _arg("--alpha", type=RATE, help="the weight of SupCon; 0 for cross-entropy alone"),
         _arg("--acoustic", choices=("mel", "whisper", "both"), help="log-mel, Whisper's frames, or both"),
-        _arg("--speaker-norm", action=argparse.BooleanOptionalAction),
-        _arg("--seed", type=SEED, default=0),
+        _arg("--speaker-norm", action=argparse.BooleanOptionalAction), _arg("--seed", type=SEED, default=0),
         _arg("--out", type=Path, default=Path("run"), help="the folder for model, checkpoint and results"),
     )),
     "evaluate": (evaluate, (
@@ -376,12 +369,11 @@ COMMANDS: Commands = {
         _arg("--part", choices=("train", "val", "test", "all"), default="test"),
         _arg("--out", type=Path, help="the folder for results.json"),
     )),
-    "ablate": (ablate, (*SWEEP, _arg("--out", type=Path, default=Path("run/ablation"), help="for the results"))),
+    "ablate": (ablate, (*SWEEP, _arg("--out", type=Path, default=Path("run/ablation")))),
     "compare": (compare, (
-        *SWEEP, _arg("--out", type=Path, default=Path("run/compare"), help="for the results"),
+        *SWEEP, _arg("--out", type=Path, default=Path("run/compare")),
         _arg("--models", nargs="+", metavar="NAME", help="rows of the tables, such as 'Xu 2019'"),
-        _arg("--word-times", default="voice",
-             help="for CME: 'voice' (laid over the voiced frames) or a Whisper, such as base"),
+        _arg("--word-times", default="voice", help="for CME: 'voice' (voiced frames), or a Whisper: base"),
     )),
     "predict": (predict, (
         _arg("clips", nargs="+", help="audio files"),
@@ -390,7 +382,7 @@ COMMANDS: Commands = {
         _arg("--json", action="store_true", help="one JSON object a clip"),
     )),
 }  # fmt: skip
-COURSE: Commands = {
+COURSE: dict[str, tuple[Callable[[Chosen], int | None], tuple]] = {
     "run": (course_run, (
         _arg("--lane", default="cpu", help="smoke, cpu or gpu"), ONLY,
         _arg("--jobs", type=WHOLE, help="notebooks at once"),
@@ -398,9 +390,7 @@ COURSE: Commands = {
     )),
     "list": (course_list, ()),
     "store": (course_store, (ONLY,)),
-    "site": (course_site, (
-        _arg("--out", type=Path, help="build/site by default. What lies in it is replaced"),
-    )),
+    "site": (course_site, (_arg("--out", type=Path, help="build/site by default; it is replaced"),)),
 }  # fmt: skip
 
 

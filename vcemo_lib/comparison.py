@@ -1,4 +1,4 @@
-"""What is read out of the results of many runs: scores with intervals, paired comparisons, where a gain comes from.
+"""What is read out of the results of many runs: scores with intervals, paired comparisons, sources of a gain.
 
 A table has one row a run, as `experiments.run` and `read` give it; each run's answers lie in its file.
 """
@@ -39,26 +39,29 @@ def row(file: Path | str) -> dict[str, Any]:
         known = {key: run[key] for key in ("config", "model", "seed")}
         return {**known, **run["scores"], **val, **plain, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VcemoError("this is not the whole result of a run", where=file, do="delete it and run again") from error
+        what = "this is not the whole result of a run"
+        raise VcemoError(what, where=file, do="delete it and run again") from error
 
 
 def read(folder: Path | str) -> pd.DataFrame:
-    """The table of the runs that lie in a folder, whoever made them: by config in the order of their files, by seed."""
+    """The table of the runs that lie in a folder, whoever made them, in order of config and seed."""
     import pandas as pd
 
     if not (files := sorted(Path(folder).glob("*.json"))):
-        raise VcemoError("no results of runs", where=Path(folder), do="run the experiment, or name another folder")
+        raise VcemoError("no results of runs", where=folder, do="run the experiment, or name another folder")
     return pd.DataFrame([row(file) for file in files]).sort_values(["config", "seed"], ignore_index=True)
 
 
-# ---- scores and tests ----------------------------------------------------------------------------------------
+# ---- scores and tests ----------------------------------------------------------------------------------
 
 
-def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted"), n: int = 2000) -> pd.DataFrame:
+def summary(
+    table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted"), n: int = 2000
+) -> pd.DataFrame:
     """One row a config, in the table's order: for each metric the mean over seeds and a 95 % interval.
 
-    The interval is of resampled test speakers, all seeds of a speaker together: what another test set of as many
-    speakers would give. `sd` is the spread between seeds alone, what another start of training would give.
+    The interval is of resampled test speakers, all seeds of a speaker together: what another test set of as
+    many speakers would give. `sd` is the spread between seeds, what another start of training would give.
     Columns: (metric, mean | low | high | sd), seeds, parameters, seconds (mean of a run).
     """
     import pandas as pd
@@ -88,9 +91,9 @@ def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
 def compare_gains(
     table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua", n: int = 1000
 ) -> dict[str, float]:
-    """Is the gain of one pair of configs (a over b) larger than another's? {"value", "low", "high"} of the difference.
+    """Is the gain of one pair of configs (a over b) larger than that of another pair?
 
-    All four are scored on the same resampled speakers, the seeds that all have pooled.
+    {"value", "low", "high"} of gain minus gain, all on the same resampled speakers, common seeds pooled.
     """
     y_true, predicted, speakers, classes = _side_by_side(table, (*first, *second))
     cells = [y_true * classes + y_pred for y_pred in predicted]  # (N,) each: cell of the confusion matrix
@@ -113,20 +116,22 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua", n: int = 2000) -> pd.Data
     import pandas as pd
 
     order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
-    columns = ["difference", "low", "high", "p"]
-    rows = [{"a": a, "b": b, **compare(table, a, b, n).loc[metric, columns]} for a, b in combinations(order, 2)]
-    found = pd.DataFrame(rows)
+    pairs = list(combinations(order, 2))
+    rows = [compare(table, a, b, n).loc[metric, ["difference", "low", "high", "p"]] for a, b in pairs]
+    found = pd.DataFrame(pairs, columns=["a", "b"]).join(pd.DataFrame(rows).reset_index(drop=True))
     by_p = found.p.sort_values(kind="stable")
-    # The smallest p is multiplied by the number of tests, the next by one less, and none falls below the one before.
+    # The smallest p times the number of tests, the next times one less; none falls below the one before.
     return found.assign(p_holm=(by_p * np.arange(len(by_p), 0, -1)).cummax().clip(upper=1.0))
 
 
-def agreement(live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:
+def agreement(
+    live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")
+) -> pd.DataFrame:
     """Do runs made here agree with stored runs of the same configs?
 
-    Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same seed's),
-    and low, high: where one further run falls 95 times in 100, if seeds scatter as the stored ones do (Student's
-    prediction interval; with few seeds it is wide). inside: whether the live one does.
+    Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same
+    seed's); low and high, Student's 95 % prediction interval for one further run, if seeds scatter as the
+    stored ones do (wide for few seeds); inside, whether the live one lies in it.
     """
     import pandas as pd
     from scipy.stats import t
@@ -146,7 +151,7 @@ def agreement(live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] =
     return pd.DataFrame(rows)
 
 
-# ---- single answers ------------------------------------------------------------------------------------------
+# ---- single answers ------------------------------------------------------------------------------------
 
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
@@ -158,14 +163,15 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
         found = predictions(file)
         name = np.asarray(found["classes"])
         y_true, y_pred = name[found["y_true"]], name[found["y_pred"]]
-        parts.append(pd.DataFrame({"config": config, "seed": seed, "utt_id": found["ids"],
-                                   "speaker": found["speakers"], "emotion": y_true, "predicted": y_pred}))  # fmt: skip
+        of_clips = {"utt_id": found["ids"], "speaker": found["speakers"]}
+        part = pd.DataFrame({"config": config, "seed": seed, **of_clips})
+        parts.append(part.assign(emotion=y_true, predicted=y_pred))
     whole = pd.concat(parts, ignore_index=True)
     return whole.assign(right=whole.emotion == whole.predicted)
 
 
 def paired(answered: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """The `answers` of two configs side by side: utt_id, seed, speaker, a and b (right or not), difference (a - b)."""
+    """The `answers` of two configs side by side: utt_id, seed, speaker, a, b (right?), difference (a - b)."""
     keys = ["utt_id", "seed"]
     of_a, of_b = (answered[answered.config == name].set_index(keys) for name in (a, b))
     both = of_a[["speaker", "right"]].rename(columns={"right": "a"}).join(of_b.right.rename("b"), how="inner")
@@ -192,14 +198,12 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
 
 
-def _side_by_side(
-    table: pd.DataFrame, names: Sequence[str]
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, int]:
-    """Of the seeds that the configs have in common: labels, each one's predictions, speakers, all (N,); classes."""
+def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[Any, list[np.ndarray], Any, int]:
+    """For the seeds that all configs have: labels (N,), each one's predictions, speakers; classes."""
     for name in names:
         if name not in set(table.config):
-            do = f"choose among {', '.join(table.config.unique())}"
-            raise VcemoError(f"no config is called {name!r}", do=do)
+            known = ", ".join(table.config.unique())
+            raise VcemoError(f"no config is called {name!r}", do=f"choose among {known}")
     common = set.intersection(*(set(table.seed[table.config == name]) for name in names))
     listed = " and ".join(map(repr, names))
     if not common:
@@ -215,5 +219,6 @@ def _side_by_side(
 def _pooled(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Labels, predictions and speakers of several runs, end to end, and the number of classes."""
     found = [predictions(file) for file in runs.file]
-    together = (np.concatenate([np.asarray(f[key]) for f in found]) for key in ("y_true", "y_pred", "speakers"))
-    return *together, len(found[0]["classes"])
+    keys = ("y_true", "y_pred", "speakers")
+    y_true, y_pred, speakers = (np.concatenate([f[key] for f in found]) for key in keys)
+    return y_true, y_pred, speakers, len(found[0]["classes"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-# Control characters but tab and line break, marks that turn the writing direction, and bytes that are no UTF-8.
+# Control characters but tab and line break, marks that turn the writing direction, and halves of surrogates.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Text of somebody else's (a file's name, say) that a terminal can show: control characters are escaped."""
+    """A text from outside (a file's name, say) with its control characters escaped, for a terminal."""
     return UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 

@@ -76,13 +76,8 @@ def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -
 
 
 def bootstrap(
-    y_true: np.ndarray,
-    y_pred: np.ndarray,
-    groups: Sequence | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    classes: Classes = None,
+    y_true: np.ndarray, y_pred: np.ndarray, groups: Sequence | None = None, n: int = 2000, seed: int = 0,
+    level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Every metric with its percentile interval, from `n` resamples of the test part.
 
@@ -100,14 +95,8 @@ def bootstrap(
 
 
 def paired_bootstrap(
-    y_true: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: Sequence | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    classes: Classes = None,
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, groups: Sequence | None = None, n: int = 2000,
+    seed: int = 0, level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Is model a better than model b on the same utterances? Both are scored on the same resamples.
 
@@ -119,10 +108,10 @@ def paired_bootstrap(
 
     size = _number(classes, y_true, a, b)
     groups = np.arange(len(y_true)) if groups is None else groups
-    groups_a, groups_b = _by_group(y_true, a, groups, size), _by_group(y_true, b, groups, size)  # (G, C, C) each
-    weights = _weights(len(groups_a), n, seed)  # (n, G), the same for both
-    draws_a, draws_b = from_counts(_resample(groups_a, weights)), from_counts(_resample(groups_b, weights))
-    value_a, value_b = from_counts(groups_a.sum(0)), from_counts(groups_b.sum(0))
+    clusters = [_by_group(y_true, y_pred, groups, size) for y_pred in (a, b)]  # (G, C, C) each
+    weights = _weights(len(clusters[0]), n, seed)  # (n, G), the same for both
+    draws_a, draws_b = (from_counts(_resample(counted, weights)) for counted in clusters)
+    value_a, value_b = (from_counts(counted.sum(0)) for counted in clusters)
     rows = {}
     for m in METRICS:
         difference = draws_a[m] - draws_b[m]  # (n,)
@@ -133,26 +122,28 @@ def paired_bootstrap(
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0, level: float = 0.95
+    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0,
+    level: float = 0.95,
 ) -> dict[str, float]:
     """Any number that is computed from rows, with its percentile interval: {"value", "low", "high"}.
 
-    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole groups
-    are drawn with replacement. A resample for which the number does not exist (NaN) is left out.
+    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole
+    groups are drawn with replacement. A resample whose number does not exist (NaN) is left out.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     rows = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
     rng = np.random.default_rng(seed)
-    drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
-    low, high = _percentiles([statistic(np.concatenate([rows[g] for g in chosen])) for chosen in drawn], level)
+    chosen = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
+    draws = [statistic(np.concatenate([rows[g] for g in drawn])) for drawn in chosen]
+    low, high = _percentiles(draws, level)
     return {"value": float(statistic(np.arange(len(group)))), "low": low, "high": high}
 
 
 def fleiss_kappa(votes: np.ndarray) -> float:
     """Agreement of raters beyond chance, from votes (N, C): how many raters chose each class for each item.
 
-    1 is full agreement, 0 what raters would reach who drew labels from the overall shares. Every item needs the
-    same number of votes, two at least. NaN where all votes are for one class. Source: Fleiss (1971).
+    1 is full agreement, 0 that of raters who draw labels from the overall shares. Every item needs the same
+    number of votes, two at least. NaN where all votes are for one class. Source: Fleiss (1971).
     """
     votes = np.asarray(votes, float)
     raters = votes.sum(1)

@@ -4,8 +4,8 @@ A sweep that is killed goes on with the runs that have no file yet. Runs are ind
 the machine's cores, or a Dask cluster (docs/cluster.md): joblib hands them out.
 
 >>> table = ablate(store, parts, out="build/ablation", seeds=range(3), workers=2)
->>> summary(table)
->>> compare(table, "Embeddings + Acoustic", "Acoustic")
+>>> comparison.summary(table)
+>>> comparison.compare(table, "Embeddings + Acoustic", "Acoustic")
 """
 
 from __future__ import annotations
@@ -18,21 +18,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vcemo_lib import provenance
-from vcemo_lib.comparison import (  # noqa: F401  what is read out of the results, within reach of who makes them
-    agreement,
-    all_pairs,
-    answers,
-    compare,
-    compare_gains,
-    facts,
-    gain_by,
-    paired,
-    predictions,
-    read,
-    row,
-    summary,
-)
+from vcemo_lib import comparison, provenance
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import METRICS
 from vcemo_lib.models.settings import Settings, tutorial
@@ -60,7 +46,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "Yoon 2019 (MHA-2)": ("yoon", {}),
     "UMONS 2020": ("umons", {}),
     "CME 2021": ("cme", {}),
-    "VCEMO, audio and words": ("vcemo", {"modalities": ("audio", "words"), "alpha": 0.0}),  # what the others read
+    "VCEMO, audio and words": ("vcemo", {"modalities": ("audio", "words"), "alpha": 0.0}),  # as the others
     "VCEMO": ("vcemo", {"alpha": 0.0}),
     "VCEMO + SupCon": ("vcemo", {}),
 }
@@ -75,32 +61,25 @@ SUPCON: dict[str, dict[str, Any]] = {
     "alpha 0.1, two views": {"alpha": 0.1, "views": 2},
 }
 DIALLED = ("alpha 0", "alpha 1")  # of SUPCON, compared on each of `corpora.sim.dials`
-STORED_AS = {"bidirectional": "both_guide", "allow_own_keys": "own_copies"}  # settings in the digests of file names
+# Settings under their former names, which the digests in the names of stored files were made of.
+STORED_AS = {"bidirectional": "both_guide", "allow_own_keys": "own_copies"}
 
 
 def run(
-    configs: Mapping[str, Config],
-    store: Any,
-    parts: Mapping[str, Any],
-    out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2),
-    workers: int | None = 1,
-    keep_models: bool = False,
-    progress: bool = True,
-    dask: str | None = None,
+    configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2), workers: int | None = 1, keep_models: bool = False,
+    progress: bool = True, dask: str | None = None,
 ) -> pd.DataFrame:
-    """Train every config with every seed and score it on the test part, or read what an earlier call left in `out`.
+    """Train every config with every seed and score it on the test part, or read what `out` holds.
 
-    workers      1: one after the other, each with all cores. More: that many processes with one thread each, which
-                 for small models is faster. None: whatever `joblib.parallel_config` says.
-    keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), and resume within a run
-    dask         the address of a Dask scheduler, "tcp://host:8786": its workers train, one run each at a time, and a
-                 run whose worker dies is done again by another. Features and checkpoints are read and written where
-                 the worker is, so cache and `out` must be on a disk that all see; results come back by the network.
+    workers      1: one after the other, each with all cores. More: that many processes with one thread each,
+                 faster for small models. None: whatever `joblib.parallel_config` says
+    keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), resume within a run
+    dask         the address of a Dask scheduler, "tcp://host:8786": its workers train one run each at a time;
+                 if one dies, its run is done again. Cache and `out` must be on a disk that all of them see
 
-    One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch, epochs,
-    seconds, parameters, file. A run is known by its model, settings, seed, data and features: change any, and it is
-    another run.
+    One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,
+    epochs, seconds, parameters, file. With another model, setting, seed, datum or feature it is another run.
     """
     import pandas as pd
     from joblib import Parallel, delayed
@@ -111,62 +90,53 @@ def run(
         raise VcemoError("no test part to score on", where="experiments.run", do=do)
     if workers is not None and workers < 1:
         raise VcemoError(f"{workers} workers", do="let one work at least")
-    data = {"parts": {name: part.fingerprint() for name, part in parts.items()}, "features": provenance.features(store)}
+    fingerprints = {name: part.fingerprint() for name, part in parts.items()}
+    data = {"parts": fingerprints, "features": provenance.features(store)}
     jobs = []
     for config, given in configs.items():
         model, settings = given if isinstance(given, tuple) else ("vcemo", given)
         for seed in seeds:
-            job = {"config": config, "model": model, "seed": int(seed), "settings": settings.as_dict(), **data}
+            known = {"config": config, "model": model, "seed": int(seed), "settings": settings.as_dict()}
+            job = known | data
             jobs.append((job, Path(out) / f"{file_name(job)}.json"))
     waiting = [(job, path) for job, path in jobs if not path.exists()]
     apart = bool(dask) or workers != 1
-    tasks = [delayed(train_one)(job, path.absolute(), store, parts, keep_models, apart) for job, path in waiting]
+    shared = (store, parts, keep_models, apart)
+    tasks = [delayed(train_one)(job, path.absolute(), *shared) for job, path in waiting]
     with _pool(workers, dask) if tasks else nullcontext():
         if apart and tasks:
             done: Iterable = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
         else:
             done = (function(*args) for function, args, _ in tasks)
-        finished = len(jobs) - len(waiting)
-        for path, result in tqdm(done, "runs", len(jobs), initial=finished, leave=False, disable=not progress):
+        bar = {"initial": len(jobs) - len(waiting), "leave": False, "disable": not progress}
+        for path, result in tqdm(done, "runs", len(jobs), **bar):
             write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
-    return pd.DataFrame([row(path) for _, path in jobs])
+    return pd.DataFrame([comparison.row(path) for _, path in jobs])
 
 
 def ablate(
-    store: Any,
-    parts: Mapping[str, Any],
-    out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2),
-    settings: Settings | None = None,
-    workers: int | None = 1,
-    **options: Any,
+    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Iterable[int] = (0, 1, 2),
+    settings: Settings | None = None, workers: int | None = 1, **options: Any,
 ) -> pd.DataFrame:
     """Re-run the paper's Table 3: seven choices of modalities, without SupCon as there (section 4.4).
 
     options  progress, keep_models and dask, as `run` takes them
     """
-    settings = settings or tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
+    if settings is None:
+        settings = tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
     configs = {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
     return run(configs, store, parts, out, seeds, workers, **options)
 
 
 def baselines(
-    store: Any,
-    parts: Mapping[str, Any],
-    out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2),
-    workers: int | None = 1,
-    size: str = "tutorial",
-    names: Iterable[str] | None = None,
-    progress: bool = True,
-    dask: str | None = None,
-    **changes: Any,
+    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Iterable[int] = (0, 1, 2),
+    workers: int | None = 1, size: str = "tutorial", names: Iterable[str] | None = None,
+    progress: bool = True, dask: str | None = None, **changes: Any,
 ) -> pd.DataFrame:
-    """Re-run the paper's Tables 1 and 2 (section 4.3): the baselines and VCEMO, on the same parts, features and loop.
+    """Re-run the paper's Tables 1 and 2 (section 4.3): baselines and VCEMO, same parts, features and loop.
 
     store    with the kinds "mel", "words", "bert" and "word_spans"
-    size     "tutorial": all small and trained alike, so that only the architectures differ; "paper": VCEMO as in
-             `paper()` and each baseline as its authors published it
+    size     "tutorial": all small and trained alike, only architectures differ; "paper": as published
     names    some of `BASELINES`; all by default
     changes  settings that all get, epochs for one
     """
@@ -181,25 +151,25 @@ def baseline_configs(
     from vcemo_lib.models import settings_for
 
     if unknown := set(names or ()) - set(BASELINES):
-        raise VcemoError(f"no baseline is called {', '.join(sorted(unknown))}", do=f"choose among {', '.join(BASELINES)}")
+        do = f"choose among {', '.join(BASELINES)}"
+        raise VcemoError(f"no baseline is called {', '.join(sorted(unknown))}", do=do)
     # Log-mel is the paper's input, and the one that all can read.
     common = {"bert_width": store.width("bert"), "acoustic": "mel"} | changes
-    chosen = {name: BASELINES[name] for name in names or BASELINES}
-    return {name: (model, settings_for(model, size, classes, **own | common)) for name, (model, own) in chosen.items()}
+    configs: dict[str, Config] = {}
+    for name in names or BASELINES:
+        model, own = BASELINES[name]
+        configs[name] = model, settings_for(model, size, classes, **own | common)
+    return configs
 
 
 def over_dials(
-    store: Any,
-    dials: Mapping[str, Mapping[str, Any]],
-    out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2),
-    settings: Settings | None = None,
-    workers: int | None = 1,
+    store: Any, dials: Mapping[str, Mapping[str, Any]], out: Path | str,
+    seeds: Iterable[int] = (0, 1, 2), settings: Settings | None = None, workers: int | None = 1,
     **options: Any,
 ) -> pd.DataFrame:
-    """Train without and with SupCon (`DIALLED`) on every setting of `corpora.sim.dials`: configs "setting, alpha".
+    """Train without and with SupCon on each setting of `corpora.sim.dials`: configs "setting, alpha".
 
-    These training parts are small, so by default each run goes through its part twice as often as `tutorial()` does.
+    These training parts are small, so by default there are twice as many epochs as in `tutorial()`.
     """
     import pandas as pd
 
@@ -226,7 +196,8 @@ def train_one(
     if one_thread:
         torch.set_num_threads(1)
     model = build(job["model"], Settings.from_dict(job["settings"]), seed=job["seed"])
-    result = fit(model, store, parts, seed=job["seed"], out=path.with_suffix("") if keep else None, progress=False)
+    folder = path.with_suffix("") if keep else None
+    result = fit(model, store, parts, seed=job["seed"], out=folder, progress=False)
     test, best = result.predict(parts["test"]), result.history.loc[result.best_epoch]
     versions = {name.replace("-", "_"): version for name, version in provenance.versions().items()}
     return path, job | {
@@ -249,7 +220,8 @@ def file_name(job: Mapping[str, Any]) -> str:
 
     The list of loaded weights is left out: features that are read from the cache load none, yet are the same.
     """
-    decides = dict(job) | {"settings": {STORED_AS.get(name, name): value for name, value in job["settings"].items()}}
+    settings = {STORED_AS.get(name, name): value for name, value in job["settings"].items()}
+    decides = {**job, "settings": settings}
     if job.get("features"):
         decides["features"] = {key: value for key, value in job["features"].items() if key != "weights"}
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
@@ -262,8 +234,8 @@ def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
     from joblib import parallel_config
 
     if not dask:
-        alone = workers in (1, None)
-        with nullcontext() if alone else parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+        processes = {"backend": "loky", "n_jobs": workers, "inner_max_num_threads": 1}
+        with nullcontext() if workers in (1, None) else parallel_config(**processes):
             yield
         return
     try:
@@ -277,11 +249,17 @@ def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
         raise VcemoError(f"no Dask scheduler answers: {error}", where=dask, do=do) from error
     with client:
         if crowded := {threads for threads in client.nthreads().values() if threads > 1}:
-            # Runs in threads of one process would share torch's random numbers, and no result could be had again.
+            # Runs in threads of one process would share torch's random numbers: no result could be had again.
             do = "start them with --nthreads 1, as many as there are cores or GPUs"
             raise VcemoError(f"Dask workers with {max(crowded)} threads", where=dask, do=do)
-        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):  # a queue may let one wait
+        # A batch queue may let a worker wait for its turn.
+        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
             yield
 
 
 PEERS, peers, peer_configs = BASELINES, baselines, baseline_configs  # their former names
+
+
+def __getattr__(name: str) -> Any:
+    """What reads results is in `comparison`; this module's name reaches it too."""
+    return getattr(comparison, name)

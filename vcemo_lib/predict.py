@@ -39,8 +39,8 @@ class Piece(NamedTuple):
 class Prediction:
     """The recogniser's answer to one clip.
 
-    `attention` is what each token weighs in the pooling; the weights add up to 1. "time": of equal stretches of the
-    clip; "text": (first character, one past the last, weight) of each BERT token that stands in the transcript;
+    `attention` is what each token weighs in the pooling, 1 in all. "time": of equal stretches of the clip;
+    "text": (first character, one past the last, weight) of each BERT token that stands in the transcript;
     "rest": of all others.
     """
 
@@ -51,7 +51,7 @@ class Prediction:
     seconds: float
     warnings: tuple[str, ...] = ()
     attention: dict[str, Any] = field(default_factory=dict, repr=False)
-    wave: np.ndarray | None = field(default=None, repr=False, compare=False)  # (N,) at 16 kHz, what was judged
+    wave: np.ndarray | None = field(default=None, repr=False, compare=False)  # (N,) at 16 kHz
 
     def pieces(self) -> list[Piece]:
         """The transcript's words, with their times where Whisper gave them."""
@@ -93,14 +93,15 @@ def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str,
 
 
 class EmotionRecognizer:
-    """A trained run and what it needs to judge new clips: Whisper for the words, the encoders for the features.
+    """A trained run and what it needs to judge new clips: Whisper for the words, encoders for the features.
 
     Raises VcemoError where the run's weights are not all finite.
     """
 
     def __init__(self, run: Run, whisper: str = "base") -> None:
         if not all(tensor.isfinite().all() for tensor in run.model.state_dict().values()):
-            raise VcemoError("the model's weights are not all finite", do="train it again, or restore its file")
+            do = "train it again, or restore its file"
+            raise VcemoError("the model's weights are not all finite", do=do)
         self.run, self.whisper = run, whisper
         self.classes = run.classes
         self.modalities = run.settings.modalities
@@ -122,7 +123,7 @@ class EmotionRecognizer:
         return self.run.save(folder)
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
-        """Upload the run to the Hugging Face hub; needs a login (`hf auth login`). Returns the commit's address."""
+        """Upload the run to the Hugging Face hub and give the commit's address; needs `hf auth login`."""
         import tempfile
 
         from huggingface_hub import HfApi
@@ -134,11 +135,8 @@ class EmotionRecognizer:
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
 
     def predict(
-        self,
-        clips: Clip | Sequence[Clip],
-        text: str | Sequence[str] | None = None,
-        mute: Sequence[str] = (),
-        same_speaker: bool = False,
+        self, clips: Clip | Sequence[Clip], text: str | Sequence[str] | None = None,
+        mute: Sequence[str] = (), same_speaker: bool = False,
     ) -> Prediction | list[Prediction]:
         """The emotion of a clip, or of each of a list: a path, or samples (N,) at 16 kHz.
 
@@ -157,13 +155,15 @@ class EmotionRecognizer:
         return [clip.to_prediction(*self.judge(part, [i])) for i, clip in enumerate(prepared)]
 
     def listen(self, clip: Clip, text: str | None = None, keep: bool = True) -> PreparedClip:
-        """A clip made ready to be judged again and again, as a whole or up to a moment, with or without a modality.
+        """A clip made ready to be judged again and again: as a whole, up to a moment, without a modality.
 
         keep  whether Whisper's transcript may stay in the cache of this machine
         """
         return self._prepare([clip], None if text is None else [text], keep)[0]
 
-    def _prepare(self, clips: Sequence[Clip], text: Sequence[str] | None, keep: bool = True) -> list[PreparedClip]:
+    def _prepare(
+        self, clips: Sequence[Clip], text: Sequence[str] | None, keep: bool = True
+    ) -> list[PreparedClip]:
         if text is not None and len(text) != len(clips):
             raise VcemoError(f"{len(text)} texts for {len(clips)} clips", do="give one text a clip")
         waves, warnings = zip(*map(checked, clips), strict=True) if len(clips) else ((), ())
@@ -171,7 +171,8 @@ class EmotionRecognizer:
         if text is None and {"words", "bert"} & set(self.modalities):
             from vcemo_lib import asr
 
-            transcripts = asr.transcribe(list(waves), self.whisper, word_times=True, progress=False, cache=keep)
+            options = {"word_times": True, "progress": False, "cache": keep}
+            transcripts = asr.transcribe(list(waves), self.whisper, **options)
             texts, words = [t.text for t in transcripts], [t.words or () for t in transcripts]
         return [PreparedClip(self, *each) for each in zip(waves, texts, words, warnings, strict=True)]
 
@@ -195,16 +196,17 @@ class EmotionRecognizer:
         from vcemo_lib.loading import Features, Ragged
 
         self._check_muted(mute)
-        model, kinds, count = self.run.model, {}, 0
+        kinds, count = {}, 0
         muted = {kind for modality in mute for kind in self.run.settings.kinds[modality]}
         for kind, made in arrays.items():
             count = len(made)
-            nothing = np.zeros((0, model.widths[kind]), np.float32)
+            nothing = np.zeros((0, self.run.model.widths[kind]), np.float32)
             kept = [nothing if kind in muted else array for array in made]
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
             kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
-        ids, speakers, labels = [f"clip{i}" for i in range(count)], np.array(["?"] * count), torch.zeros(count).long()
-        part = Features(ids, labels, speakers, kinds, {kind: rows.lengths.numpy() for kind, rows in kinds.items()})
+        ids, labels = [f"clip{i}" for i in range(count)], torch.zeros(count, dtype=torch.int64)
+        steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
+        part = Features(ids, labels, np.array(["?"] * count), kinds, steps)
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         scaler = replace(self.run.scaler, by_speaker={})
         if same_speaker and self.run.settings.speaker_norm and "audio" not in mute:
@@ -212,9 +214,9 @@ class EmotionRecognizer:
         return scaler.apply(part)
 
     def judge(self, part: Features, which: Sequence[int]) -> tuple[np.ndarray, Output]:
-        """Probabilities (n, C) of n clips of scaled features, from one forward pass, and the model's whole output.
+        """Probabilities (n, C) of n clips of scaled features, and the model's output, from one forward pass.
 
-        Raises VcemoError where they are not finite: the clip holds absurd samples, or the weights are damaged.
+        Raises VcemoError where they are not finite: absurd samples in the clip, or damaged weights.
         """
         import torch
 
@@ -232,15 +234,15 @@ class EmotionRecognizer:
 
 @dataclass
 class PreparedClip:
-    """One clip with its transcript, ready to be judged again and again; features are computed when first needed."""
+    """One clip with its transcript, ready to be judged again and again; features are computed when needed."""
 
     recogniser: EmotionRecognizer
     wave: np.ndarray  # (N,) at 16 kHz
     transcript: str
     words: tuple[Any, ...] = ()  # vcemo_lib.asr.Word, where Whisper listened
     warnings: tuple[str, ...] = ()
-    _whole: dict[str, list[np.ndarray]] = field(default_factory=dict, repr=False)
-    _parts: dict[int, tuple[np.ndarray, dict[str, list[np.ndarray]]]] = field(default_factory=dict, repr=False)
+    _whole: dict[str, list[np.ndarray]] = field(default_factory=dict, repr=False)  # kind -> one array
+    _parts: dict[int, Any] = field(default_factory=dict, repr=False)  # steps -> times, arrays
 
     @property
     def seconds(self) -> float:
@@ -254,8 +256,8 @@ class PreparedClip:
     def along(self, steps: int = 16, mute: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
         """The prediction for the clip's beginning, after each of so many equal stretches.
 
-        Gives seconds (steps,) and probabilities (steps, C), the last row being the whole clip. A word counts once
-        it is over; where no times are known, characters are taken as spread evenly. One forward pass for all.
+        Gives seconds (steps,) and probabilities (steps, C), the last row being the whole clip. A word counts
+        once it is over; where no times are known, characters are taken as spread evenly.
         """
         if steps not in self._parts:
             times = np.linspace(0, self.seconds, steps + 1)[1:]
@@ -287,10 +289,10 @@ class PreparedClip:
 
     def to_prediction(self, probabilities: np.ndarray, output: Output) -> Prediction:
         """The model's answer to this clip alone, probabilities (1, C), as a Prediction."""
-        classes = self.recogniser.classes
+        classes, row = self.recogniser.classes, probabilities[0]
         return Prediction(
-            emotion=classes[int(probabilities[0].argmax())],
-            probabilities={label: round(float(p), 4) for label, p in zip(classes, probabilities[0], strict=True)},
+            emotion=classes[int(row.argmax())],
+            probabilities={label: round(float(p), 4) for label, p in zip(classes, row, strict=True)},
             transcript=self.transcript,
             words=self.words,
             seconds=round(self.seconds, 3),
@@ -314,8 +316,9 @@ class PreparedClip:
         if "bert" in settings.modalities and settings.bert == "tokens" and len(bert) > 1:
             from vcemo_lib.text import load_bert
 
-            places = load_bert().tokenizer(self.transcript, return_offsets_mapping=True)["offset_mapping"]
-            text = [(first, last, float(w)) for (first, last), w in zip(places, bert, strict=False) if last > first]
+            tokens = load_bert().tokenizer(self.transcript, return_offsets_mapping=True)
+            weighed = zip(tokens["offset_mapping"], bert, strict=False)
+            text = [(first, last, float(weight)) for (first, last), weight in weighed if last > first]
         return {"time": time.tolist(), "text": text, "rest": float(1 - time.sum() - sum(w for *_, w in text))}
 
 
@@ -329,11 +332,11 @@ def _from_hub(repository: str) -> Path:
 
     from vcemo_lib import text, weights
 
+    why = "VCEMO_OFFLINE is set" if weights.offline() else "the hub is out of reach"
     try:
-        why = "VCEMO_OFFLINE is set" if weights.offline() else "" if text._hub_answers() else "the hub is out of reach"
-        if not why:
+        if not weights.offline() and text._hub_answers():
             return Path(hf_hub_download(repository, "run.safetensors"))
-        # Out of reach the client's download would try for half a minute, and ask for other files than ours.
+        # `hf_hub_download(local_files_only=True)` would still ask the hub for a file of the client's own.
         if kept := try_to_load_from_cache(repository, "run.safetensors"):
             return Path(kept)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 ACOUSTIC = ("mel", "whisper")
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn, the inverse of the penalty, tried on the validation part
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, the inverse of the penalty
 
 
 def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
@@ -26,7 +26,7 @@ def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
 
 
 def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
-    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) where groups (N,) are given.
+    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) of groups (N,).
 
     No label is looked at. A column that does not vary, and a group of one, come out as zeros.
     """
@@ -42,18 +42,16 @@ def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
 
 
 def linear(
-    store: Any,
-    parts: Mapping[str, Any],
-    kinds: str | Sequence[str],
-    by_speaker: bool = False,
+    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Predictions:
-    """Balanced logistic regression on the means of one kind of feature, or of several side by side: test predictions.
+    """Test predictions of balanced logistic regression on the means of kinds of features, side by side.
 
-    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the test
-                part too, but no labels: it must be reported with the score.
-    strengths   the inverse penalties tried; the best unweighted accuracy on parts["val"] decides, the test part is
-                scored once. `features` of the result are what the regression saw, (N, D).
+    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the
+                test part too, but no labels: it must be reported with the score.
+    strengths   the inverse penalties tried: the best UA on parts["val"] decides, the test part is scored once
+
+    `features` of the result are what the regression saw, (N, D).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler

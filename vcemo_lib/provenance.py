@@ -1,6 +1,6 @@
 """What made a number: when, on what, with which versions and weights, from which corpus and features.
 
-Every result file takes it from here: metrics of notebooks, runs of a sweep, `results.json` and the benchmarks.
+Every result file has it from here: metrics of notebooks, runs of a sweep, `results.json`, benchmarks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ PACKAGES = ("vcemo-lib", "torch", "numpy", "librosa", "transformers", "openai-wh
 
 
 def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
-    """When, on what, and with which versions and weights; and of which corpus and features, where they are given.
+    """When, on what, with which versions and weights; of which corpus and features, where they are given.
 
     Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
     """
-    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": weights()}
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware()}
+    made["weights"] = weights()
     if corpus is not None:
         made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
     return made if store is None else made | {"features": features(store)}
@@ -47,9 +48,10 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """System, processor, cores that this process may use, torch's threads, and the GPU where torch has one."""
+    """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores}
+    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor()}
+    found["cores"] = cores
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
@@ -58,9 +60,9 @@ def hardware() -> dict[str, Any]:
 
 
 def weights() -> list[dict[str, str]]:
-    """The weights that this process has loaded: name, source, sha256. Where they lie differs between machines."""
+    """The weights that this process has loaded: name, source, sha256; where they lie differs by machine."""
     loaded = sys.modules.get("vcemo_lib.weights")
-    return without_paths(loaded.used()) if loaded is not None else []
+    return _without_paths(loaded.used()) if loaded is not None else []
 
 
 def features(store: Any) -> dict[str, Any] | None:
@@ -68,11 +70,10 @@ def features(store: Any) -> dict[str, Any] | None:
     if not hasattr(store, "describe"):
         return None
     about = store.describe()
-    return about | {"weights": without_paths(about.get("weights", []))}
+    return about | {"weights": _without_paths(about.get("weights", []))}
 
 
-def without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Entries of weights without their `path`."""
+def _without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{key: value for key, value in entry.items() if key != "path"} for entry in entries]
 
 

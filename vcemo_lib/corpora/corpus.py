@@ -35,8 +35,8 @@ class Corpus:
         return len(self.table)
 
     def __repr__(self) -> str:
-        kind = "simulated, " if self.simulated else ""
-        return f"Corpus({self.name!r}, {kind}{len(self)} utterances, {self.table['speaker'].nunique()} speakers)"
+        kind, speakers = "simulated, " if self.simulated else "", self.table["speaker"].nunique()
+        return f"Corpus({self.name!r}, {kind}{len(self)} utterances, {speakers} speakers)"
 
     @property
     def ids(self) -> list[str]:
@@ -92,23 +92,18 @@ class Corpus:
         """The corpus as the text of a manifest that `load_corpus` reads back."""
         table = self.table.copy()
         if "votes" in table:
-            table["votes"] = [" ".join(f"{label}:{n}" for label, n in votes.items()) for votes in table["votes"]]
+            table["votes"] = [" ".join(f"{label}:{n}" for label, n in v.items()) for v in table["votes"]]
         return table.to_csv(lineterminator="\n")
 
 
 def four(corpus: Corpus) -> Corpus:
-    """The utterances labelled angry, happy, neutral or sad, as a corpus of four classes (paper, section 4.2)."""
+    """The utterances labelled angry, happy, neutral or sad, as a corpus of four classes (section 4.2)."""
     return corpus.with_labels(FOUR)
 
 
 def from_table(
-    name: str,
-    table: pd.DataFrame,
-    root: Path,
-    labels: Sequence[str] = LABELS,
-    manifest: Path | str = "manifest",
-    simulated: bool = False,
-    files: bool = True,
+    name: str, table: pd.DataFrame, root: Path, labels: Sequence[str] = LABELS,
+    manifest: Path | str = "manifest", simulated: bool = False, files: bool = True,
     about: dict[str, Any] | None = None,
 ) -> Corpus:
     """A Corpus from a table of strings (columns as in `manifest`), checked; with `files`, so are the clips.
@@ -128,7 +123,7 @@ def from_table(
 
 
 def from_manifest(
-    manifest: Path | str, root: Path | str | None = None, labels: Sequence[str] = LABELS, name: str | None = None
+    manifest: Path | str, root: Path | str | None = None, labels: Sequence[str] = LABELS, name: str = ""
 ) -> Corpus:
     """Any corpus by its CSV manifest; clips are looked for under `root`, or beside the manifest."""
     manifest = Path(manifest)

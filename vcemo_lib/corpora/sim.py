@@ -17,11 +17,11 @@ from vcemo_lib.paths import repo_data
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPER_RARE = 0.025  # fear and surprise together: the paper tests on 748 utterances of six classes, 730 of four
+PAPER_RARE = 0.025  # fear and surprise together: the paper tests on 748 utterances, 730 of the four classes
 
 
 def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
-    """VCEMO-Sim with its splits, votes and Whisper transcripts; `paper_mix`: 2.5 % fear and surprise together."""
+    """VCEMO-Sim with splits, votes and Whisper transcripts; `paper_mix`: 2.5 % fear and surprise together."""
     folder = Path(root) if root else repo_data() / "vcemo_sim"
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
@@ -33,12 +33,12 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        do = "restore it with git checkout"
-        raise VcemoError("the description of VCEMO-Sim is damaged", where=folder / "about.json", do=do) from error
+        what, where = "the description of VCEMO-Sim is damaged", folder / "about.json"
+        raise VcemoError(what, where=where, do="restore it with git checkout") from error
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 
 
-# ---- dials: other training parts of the same size, drawn from a given one ------------------------------------
+# ---- dials: other training parts of the same size, drawn from a given one ------------------------------
 
 
 def agreement(corpus: Corpus) -> pd.Series:
@@ -48,7 +48,7 @@ def agreement(corpus: Corpus) -> pd.Series:
 
 
 def by_votes(corpus: Corpus, seed: int = 0) -> dict[str, Corpus]:
-    """The dial of ambiguity: {"unanimous", "split"}, as many utterances of each emotion in both, drawn by `seed`."""
+    """The dial of ambiguity: {"unanimous", "split"}, as many utterances of each emotion in both."""
     agreed = agreement(corpus)
     kinds = {kind: corpus.subset(agreed == kind, f"{corpus.name}, {kind}") for kind in ("unanimous", "split")}
     have = [part.table["emotion"].value_counts() for part in kinds.values()]
@@ -57,10 +57,10 @@ def by_votes(corpus: Corpus, seed: int = 0) -> dict[str, Corpus]:
 
 
 def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, Corpus]:
-    """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each, drawn by `seed`.
+    """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each.
 
-    "paper's mix" has fear and surprise at 2.5 % together and the others as they are to each other. By default the
-    size is the largest that the rarest emotion allows. Raises VcemoError where an emotion has too few utterances.
+    "paper's mix" has fear and surprise at 2.5 % together. By default the size is the largest that the rarest
+    emotion allows. Raises VcemoError where an emotion has too few utterances.
     """
     counts = corpus.table["emotion"].value_counts().reindex(corpus.labels, fill_value=0)
     size = size or int(counts.min()) * len(corpus.labels)
@@ -79,7 +79,7 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
 
 
 def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:
-    """Every setting of both dials -> parts with that training part; all are of about one size, so size is no cause.
+    """Every setting of both dials -> parts with that training part, all of about one size.
 
     Validation and test part stay as they are: whole, with votes and emotions of every kind.
     """

@@ -42,7 +42,7 @@ def by_text(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, s
 
 
 def given(corpus: Corpus) -> Parts:
-    """The split that the corpus itself carries in its column `split`. Raises VcemoError where it carries none."""
+    """The corpus' own split, from its column `split`. Raises VcemoError where it has none."""
     if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
         what = "the corpus carries no train/val/test split of its own"
         raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
@@ -69,7 +69,7 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
 
 
 def audit(parts: Parts) -> pd.DataFrame:
-    """Every speaker, sentence and identical clip that two parts share: one row each; empty when nothing leaks.
+    """Every speaker, sentence and identical clip that two parts share, a row each; empty if nothing leaks.
 
     Clips are identical if their files are, byte by byte, and they are the same stretch of them.
     """
@@ -101,9 +101,9 @@ def _digest(path: Path) -> str:
 
 
 def _stretches(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Each utterance's file, and where it lies in it: "" for a whole file, " 1.0-2.5" for seconds 1 to 2.5."""
-    blank = [float("nan")] * len(table)
-    for audio, start, end in zip(table["audio"], table.get("start", blank), table.get("end", blank), strict=True):
+    """Each utterance's file, and where it lies in it: "" for a whole one, " 1.0-2.5" for seconds 1 to 2.5."""
+    rows = table.reindex(columns=["audio", "start", "end"])
+    for audio, start, end in rows.itertuples(index=False):
         whole = start != start and end != end  # NaN is not itself
         yield audio, "" if whole else f" {0.0 if start != start else start}-{'' if end != end else end}"
 
