@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -63,20 +65,77 @@ def test_version_help_and_no_command(capsys):
     assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)
 
 
+LONG = "x" * 300
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["corpora", "nowhere"], "unknown corpus 'nowhere'"),
         (["corpora", "nowhere.csv"], "no such manifest"),
+        (["corpora", LONG + ".csv"], "name too long"),
         (["evaluate", "no_run"], "no_run"),
+        (["evaluate", LONG], "name too long"),
         (["predict", "clip.wav", "--run", "no_run"], "no_run"),
+        (["predict", "clip.wav", "--run", LONG], "name too long"),
+        (["predict", LONG + ".wav"], LONG),
+        (["predict", "clip.wav", "--run", "a b/c"], "could not get a b/c from the hub"),
+        (["predict", "clip.wav", "--run", "a/b"], "could not get a/b from the hub, VCEMO_OFFLINE is set"),
+        (["predict", "\x1b[31m.wav"], r"\x1b[31m.wav"),
         (["course", "run", "--lane", "fast"], "unknown lane 'fast'"),
+        (["train", "--seed", "-1"], "argument --seed: -1 is not from 0"),
+        (["train", "--seed", str(2**64)], "is not from 0"),
+        (["train", "--lr", "inf"], "argument --lr: inf is not from 0"),
+        (["train", "--lr", "nan"], "argument --lr: nan is not from 0"),
+        (["train", "--epochs", "0"], "argument --epochs: 0 is not from 1"),
+        (["train", "--epochs", "two"], "invalid whole number value: 'two'"),
+        (["ablate", "--workers", "0"], "argument --workers: 0 is not from 1"),
+        (["ablate", "--seeds", "0", "-1"], "is not from 0"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
     ],
 )
-def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, arguments, message):
-    assert main(arguments) == 2
+def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, monkeypatch, arguments, message):
+    monkeypatch.setenv("VCEMO_OFFLINE", "1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("it reached for the network"))
+    try:
+        code = main(arguments)
+    except SystemExit as ended:  # argparse's own way out
+        code = ended.code
     out, err = told(capsys)
-    assert out == "" and err.startswith("vcemo: ") and message in err and len(err.splitlines()) == 1
+    assert code == 2 and out == "" and err.startswith("vcemo: ") and len(err.splitlines()) == 1
+    assert message in err.replace("File name", "name")
+
+
+@pytest.mark.parametrize("command", [["train"], ["ablate"], ["compare"], ["prepare"]])
+@pytest.mark.parametrize("out", ["file/run", "no_entry/run"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(capsys, monkeypatch, tones, tmp_path, command, out):
+    from vcemo_lib import features, weights
+
+    for module, name in ((features, "compute"), (weights, "whisper")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it began to work"))
+    (tmp_path / "file").write_text("here already", encoding="utf-8")
+    (tmp_path / "no_entry").mkdir(mode=0o500)
+    if out.startswith("no_entry") and os.access(tmp_path / "no_entry", os.W_OK):
+        pytest.skip("whoever runs this may write everywhere")
+    target = tmp_path / out / "new.csv" if command == ["prepare"] else tmp_path / out
+    assert main([*command, str(tones), "--out", str(target)]) == 2
+    _, err = told(capsys)
+    assert "cannot write to this folder" in err and len(err.splitlines()) == 1
+    if command != ["prepare"]:
+        assert main([*command, str(tones), "--out", str(tmp_path / "file")]) == 2
+        assert "cannot write to this folder" in told(capsys)[1]
+
+
+@pytest.mark.parametrize("address", ["garbage", "tcp://", "tcp://nowhere.invalid:x", "http://127.0.0.1:9"])
+def test_a_scheduler_that_is_none_is_told(capsys, monkeypatch, tones, tmp_path, address):
+    import functools
+
+    import distributed
+
+    monkeypatch.setattr(distributed, "Client", functools.partial(distributed.Client, timeout=1))
+    arguments = ["ablate", str(tones), "--seeds", "0", "--epochs", "1", "--out", str(tmp_path)]
+    assert main([*arguments, "--dask", address]) == 2
+    assert "no Dask scheduler answers" in told(capsys)[1].splitlines()[-1]
 
 
 def test_a_mistake_shows_no_traceback_from_the_shell():
@@ -140,8 +199,8 @@ def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
     assert [line.split(":")[0] for line in lines] == ["s5_angry.wav", "s5_surprise.wav"]
     assert all(line.split()[1] in LABELS and "%" in line for line in lines)
     assert main(["predict", clips[0], "--run", str(trained), "--json"]) == 0
-    said = json.loads(told(capsys)[0])
-    assert said["clip"] == clips[0] and sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    answer = json.loads(told(capsys)[0])
+    assert answer["clip"] == clips[0] and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     assert main(["predict", "absent.wav", "--run", str(trained)]) == 2
     assert "absent.wav" in told(capsys)[1]
 
@@ -156,7 +215,7 @@ def test_ablation_trains_the_rows_of_table_3(capsys, tones, tmp_path):
     assert told(capsys)[0] == once
 
 
-def test_comparison_trains_the_peers_that_are_named(capsys, tones, tmp_path):
+def test_comparison_trains_the_baselines_that_are_named(capsys, tones, tmp_path):
     arguments = ["compare", str(tones), "--seeds", "0", "1", "--epochs", "1", "--out", str(tmp_path / "runs")]
     assert main([*arguments, "--models", "Yoon 2018 (MDRE)", "CME 2021"]) == 0
     once, _ = told(capsys)
@@ -166,7 +225,7 @@ def test_comparison_trains_the_peers_that_are_named(capsys, tones, tmp_path):
     assert "choose among Xu 2019" in told(capsys)[1]
 
 
-def test_a_rival_is_trained_kept_and_evaluated(capsys, tones, tmp_path):
+def test_a_baseline_is_trained_kept_and_evaluated(capsys, tones, tmp_path):
     assert main(["train", str(tones), "--model", "cme", "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert main(["evaluate", str(tmp_path), str(tones)]) == 0
     assert "6 utterances" in told(capsys)[0]

@@ -15,7 +15,6 @@ from vcemo_lib.evaluation import (
     interval,
     majority,
     mcnemar,
-    over_seeds,
     paired_bootstrap,
     scores,
 )  # fmt: skip
@@ -120,14 +119,6 @@ def test_mcnemar_is_a_coin_toss() -> None:
     b = (np.arange(730) < 241).astype(int)
     a = (np.arange(730) < 238).astype(int)
     assert mcnemar(y, a, b)["p"] == 0.25
-
-
-def test_over_seeds_is_students_interval() -> None:
-    runs = [dict.fromkeys(("wa", "ua", "f1_weighted", "f1_macro"), v) for v in (0.60, 0.62, 0.64)]
-    row = over_seeds(runs).loc["wa"]
-    assert row["mean"] == pytest.approx(0.62) and row["sd"] == pytest.approx(0.02)
-    assert row["high"] - row["mean"] == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
-    assert np.isnan(over_seeds(runs[:1]).loc["wa", "low"])
 
 
 def test_names_instead_of_indices_are_refused() -> None:

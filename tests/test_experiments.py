@@ -41,8 +41,10 @@ def test_one_row_a_run_with_its_scores(data, tmp_path) -> None:
 def test_what_is_done_is_read_and_what_is_missing_is_run(data, tmp_path, monkeypatch) -> None:
     first = quiet(data, tmp_path)
     trained = []
-    one = experiments._one
-    monkeypatch.setattr(experiments, "_one", lambda fact, *rest: trained.append(fact["config"]) or one(fact, *rest))
+    train_one = experiments.train_one
+    monkeypatch.setattr(
+        experiments, "train_one", lambda job, *rest: trained.append(job["config"]) or train_one(job, *rest)
+    )
     assert quiet(data, tmp_path).equals(first) and trained == []
     Path(first.file[3]).unlink()  # as if killed before the last run
     again = quiet(data, tmp_path)
@@ -146,23 +148,23 @@ def test_agreement_follows_students_prediction_interval() -> None:
         experiments.agreement(live, stored[:1])
 
 
-def test_peers_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
+def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
     small = dict(width=16, heads=2, ff_width=16, length=6, batch_size=16, epochs=1)
-    table = experiments.peers(*data, out=tmp_path, seeds=(0,), progress=False, **small)
-    assert table.config.tolist() == list(experiments.PEERS) and table.model.tolist() == [model for model, _ in experiments.PEERS.values()]
+    table = experiments.baselines(*data, out=tmp_path, seeds=(0,), progress=False, **small)
+    assert table.config.tolist() == list(experiments.BASELINES) and table.model.tolist() == [model for model, _ in experiments.BASELINES.values()]
     settings = [experiments.facts(file)["settings"] for file in table.file]
     of_training = ("lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout", "text_dropout", "select")
     assert all(len({s[field] for s in settings}) == 1 for field in of_training)
     assert [bool(s["alpha"]) for s in settings] == [False] * 7 + [True]
     assert settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"] and len(settings[6]["modalities"]) == 3
-    again = experiments.peers(*data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small)
+    again = experiments.baselines(*data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small)
     assert again.file.tolist() == table.file[table.config == "CME 2021"].tolist()
-    with pytest.raises(VcemoError, match="no peer is called Xu"):
-        experiments.peers(*data, out=tmp_path, names=["Xu"])
+    with pytest.raises(VcemoError, match="no baseline is called Xu"):
+        experiments.baselines(*data, out=tmp_path, names=["Xu"])
 
 
-def test_peers_as_published(data) -> None:
-    configs = experiments.peer_configs(data[0], 6, "paper", ["UMONS 2020", "VCEMO"])
+def test_baselines_as_published(data) -> None:
+    configs = experiments.baseline_configs(data[0], 6, "paper", ["UMONS 2020", "VCEMO"])
     (_, umons), (_, ours) = configs["UMONS 2020"], configs["VCEMO"]
     assert (umons.layers, umons.epochs, ours.layers, ours.batch_size, ours.alpha) == (4, 99, 6, 256, 0.0)
 

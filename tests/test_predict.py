@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import soundfile
 
 import vcemo_lib as vc
 from vcemo_lib import VcemoError, audio
@@ -25,8 +27,8 @@ def corpus() -> vc.Corpus:
 
 def test_it_does_better_than_always_neutral_on_simulated_test_clips(recogniser: EmotionRecognizer, corpus: vc.Corpus) -> None:
     chosen = corpus.subset(corpus.ids[::5])
-    said = recogniser.predict([chosen.path(u) for u in chosen.ids], text=[chosen.text_of(u) for u in chosen.ids])
-    right = np.mean([p.emotion == e for p, e in zip(said, chosen.table["emotion"], strict=True)])
+    answers = recogniser.predict([chosen.path(u) for u in chosen.ids], text=[chosen.text_of(u) for u in chosen.ids])
+    right = np.mean([p.emotion == e for p, e in zip(answers, chosen.table["emotion"], strict=True)])
     assert right > (chosen.table["emotion"] == "neutral").mean() + 0.1
 
 
@@ -34,8 +36,8 @@ def test_path_and_samples_agree_and_a_list_equals_single_clips(recogniser: Emoti
     paths, lines = [corpus.path(u) for u in corpus.ids[:3]], ["你好", "太好了", ""]
     many = recogniser.predict(paths, text=lines)
     for path, line, expected in zip(paths, lines, many, strict=True):
-        one = recogniser.predict(audio.load(path), text=line)
-        assert one.emotion == expected.emotion and one.probabilities == pytest.approx(expected.probabilities, abs=2e-4)
+        again = recogniser.predict(audio.load(path), text=line)
+        assert again.emotion == expected.emotion and again.probabilities == pytest.approx(expected.probabilities, abs=2e-4)
     assert sum(many[0].probabilities.values()) == pytest.approx(1, abs=1e-3)
     assert json.loads(json.dumps(many[0].as_dict()))["transcript"] == "你好"
 
@@ -59,6 +61,25 @@ def test_what_cannot_be_judged_is_told(recogniser: EmotionRecognizer, tmp_path: 
     assert "clipped" in recogniser.predict(clipped, text="").warnings[0]
     with pytest.raises(VcemoError):
         EmotionRecognizer.load(tmp_path)
+    with pytest.raises(VcemoError, match="1 texts for 2 clips"):
+        recogniser.predict([clipped, clipped], text=["你好"])
+
+
+def test_what_is_no_number_is_no_answer(recogniser: EmotionRecognizer, corpus: vc.Corpus, tmp_path: Path) -> None:
+    """Samples near 1e20 (one flipped bit of a float file), and weights that are not finite."""
+    wave = 0.1 * np.sin(np.arange(16_000) / 20)
+    wave[8_000:8_400] = 1e20
+    soundfile.write(tmp_path / "flipped.wav", wave, 16_000, subtype="FLOAT")
+    with pytest.raises(VcemoError):
+        recogniser.predict(tmp_path / "flipped.wav", text="你好")
+    overall = recogniser.run.scaler.overall
+    features = recogniser.scaled({kind: [np.full((20, len(mean)), np.nan)] for kind, (mean, _) in overall.items()})
+    with pytest.raises(VcemoError, match="answer is not a number"):
+        recogniser.judge(features, [0])
+    damaged = copy.deepcopy(recogniser.run)
+    next(damaged.model.parameters()).data.view(-1)[0] = np.inf
+    with pytest.raises(VcemoError, match="weights are not all finite"):
+        EmotionRecognizer(damaged)
 
 
 def test_it_saves_and_loads(recogniser: EmotionRecognizer, corpus: vc.Corpus, tmp_path: Path) -> None:
@@ -77,17 +98,17 @@ def test_a_model_of_both_acoustic_features_is_fitted_saved_and_asked(corpus: vc.
     recogniser = EmotionRecognizer(run)
     recogniser.save(tmp_path)
     clip = few.path(few.ids[0])
-    said = recogniser.predict(clip, text="")
-    assert EmotionRecognizer.load(tmp_path).predict(clip, text="").probabilities == said.probabilities
+    answer = recogniser.predict(clip, text="")
+    assert EmotionRecognizer.load(tmp_path).predict(clip, text="").probabilities == answer.probabilities
     muted = recogniser.predict(clip, text="", mute=["audio"]).probabilities
-    assert muted != said.probabilities and np.isfinite(list(muted.values())).all()
+    assert muted != answer.probabilities and np.isfinite(list(muted.values())).all()
 
 
 @pytest.mark.weights
 def test_it_listens_for_the_words_itself(recogniser: EmotionRecognizer, corpus: vc.Corpus) -> None:
     sad = corpus.table[(corpus.table["emotion"] == "sad") & (corpus.table["seconds"].astype(float) > 2.5)].index[0]
-    said = recogniser.predict(corpus.path(sad))
-    assert any("\u4e00" <= c <= "\u9fff" for c in said.transcript) and said.words[0].start >= 0
+    answer = recogniser.predict(corpus.path(sad))
+    assert any("\u4e00" <= c <= "\u9fff" for c in answer.transcript) and answer.words[0].start >= 0
 
 
 # ---- the hub: its client's real code against a little hub on this machine

@@ -1,6 +1,6 @@
-"""Multimodal speech emotion recognition, one small tested piece at a time: the library under the course.
+"""Multimodal speech emotion recognition: a small tested library, and the course over it.
 
-Heavy libraries load where they are used: `import vcemo_lib` imports none of them, each name below on first use.
+Heavy libraries load where they are used: `import vcemo_lib` imports none, each name below on first use.
 """
 
 from __future__ import annotations
@@ -13,24 +13,10 @@ from vcemo_lib.errors import VcemoError
 __version__ = "0.1.0"
 
 _MODULES = (
-    "alignment",
-    "asr",
-    "audio",
-    "corpora",
-    "course",
-    "evaluation",
-    "experiments",
-    "features",
-    "losses",
-    "models",
-    "paths",
-    "plots",
-    "predict",
-    "prosody",
-    "text",
-    "training",
+    "alignment", "asr", "audio", "comparison", "corpora", "course", "evaluation", "experiments", "features",
+    "losses", "models", "paths", "plots", "predict", "probe", "prosody", "provenance", "text", "training",
     "weights",
-)
+)  # fmt: skip
 _NAMES = {  # name -> the module it comes from
     "Corpus": "corpora",
     "EmotionRecognizer": "predict",

@@ -1,4 +1,4 @@
-"""How good is it, and how sure are we: scores, confusion, intervals, paired tests.
+"""Scores, confusion, intervals, and paired tests.
 
 WA is the share of utterances that are right (accuracy). UA is the mean of the classes' recalls, so every
 emotion counts the same. The literature sometimes swaps the two names; here they mean this (section 4.2).
@@ -6,7 +6,7 @@ emotion counts the same. The literature sometimes swaps the two names; here they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = ("wa", "ua", "f1_weighted", "f1_macro")
+Classes = int | Sequence[str] | None  # how many there are, or their names; by default as many as occur
 
 
 def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
     """Class indices (N,), (N,) -> confusion counts (C, C), true classes in rows."""
     y_true, y_pred = _indices(y_true, classes), _indices(y_pred, classes)
     if len(y_true) != len(y_pred):
-        raise VcemoError(f"{len(y_true)} labels and {len(y_pred)} predictions", do="give one prediction a label")
+        what = f"{len(y_true)} labels and {len(y_pred)} predictions"
+        raise VcemoError(what, do="give one prediction a label")
     return np.bincount(y_true * classes + y_pred, minlength=classes**2).reshape(classes, classes)
 
 
@@ -47,7 +49,7 @@ def from_counts(table: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: int | Sequence[str] | None = None) -> dict[str, float]:
+def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> dict[str, float]:
     """Class indices (N,), (N,) -> {"wa", "ua", "f1_weighted", "f1_macro"}.
 
     The paper's F1 must be the weighted one: over six classes, two of them with 2.5 % of the data, its
@@ -57,7 +59,9 @@ def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: int | Sequence[str] 
     return {name: float(value) for name, value in from_counts(table).items()}
 
 
-def confusion(y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence[str], share: bool = False) -> pd.DataFrame:
+def confusion(
+    y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence[str], share: bool = False
+) -> pd.DataFrame:
     """Counts, or with `share` each row's shares: true emotions in rows, predicted ones in columns."""
     import pandas as pd
 
@@ -66,19 +70,14 @@ def confusion(y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence[str], sh
     return pd.DataFrame(values, pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
 
 
-def majority(y_train: np.ndarray, y_test: np.ndarray, classes: int | Sequence[str] | None = None) -> dict[str, float]:
+def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -> dict[str, float]:
     """The scores of always naming the commonest emotion of the training part."""
     return scores(y_test, np.full(len(y_test), np.bincount(y_train).argmax()), classes)
 
 
 def bootstrap(
-    y_true: np.ndarray,
-    y_pred: np.ndarray,
-    groups: Sequence | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    classes: int | Sequence[str] | None = None,
+    y_true: np.ndarray, y_pred: np.ndarray, groups: Sequence | None = None, n: int = 2000, seed: int = 0,
+    level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Every metric with its percentile interval, from `n` resamples of the test part.
 
@@ -91,19 +90,13 @@ def bootstrap(
     clusters = _by_group(y_true, y_pred, groups, size)  # (G, C, C)
     draws = from_counts(_resample(clusters, _weights(len(clusters), n, seed)))  # metric -> (n,)
     value = from_counts(clusters.sum(0))
-    rows = {m: [float(value[m]), *np.quantile(draws[m], [(1 - level) / 2, (1 + level) / 2])] for m in METRICS}
+    rows = {m: [float(value[m]), *_percentiles(draws[m], level)] for m in METRICS}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
 def paired_bootstrap(
-    y_true: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: Sequence | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    classes: int | Sequence[str] | None = None,
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, groups: Sequence | None = None, n: int = 2000,
+    seed: int = 0, level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Is model a better than model b on the same utterances? Both are scored on the same resamples.
 
@@ -115,39 +108,41 @@ def paired_bootstrap(
 
     size = _number(classes, y_true, a, b)
     groups = np.arange(len(y_true)) if groups is None else groups
-    of_a, of_b = _by_group(y_true, a, groups, size), _by_group(y_true, b, groups, size)  # (G, C, C) each
-    weights = _weights(len(of_a), n, seed)  # (n, G), the same for both
-    draws_a, draws_b = from_counts(_resample(of_a, weights)), from_counts(_resample(of_b, weights))
-    value_a, value_b = from_counts(of_a.sum(0)), from_counts(of_b.sum(0))
+    clusters = [_by_group(y_true, y_pred, groups, size) for y_pred in (a, b)]  # (G, C, C) each
+    weights = _weights(len(clusters[0]), n, seed)  # (n, G), the same for both
+    draws_a, draws_b = (from_counts(_resample(counted, weights)) for counted in clusters)
+    value_a, value_b = (from_counts(counted.sum(0)) for counted in clusters)
     rows = {}
     for m in METRICS:
         difference = draws_a[m] - draws_b[m]  # (n,)
         p = min(1.0, 2 * (1 + min((difference <= 0).sum(), (difference >= 0).sum())) / (1 + n))
-        low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
-        rows[m] = [float(value_a[m]), float(value_b[m]), float(value_a[m] - value_b[m]), low, high, p]
+        of_a, of_b = float(value_a[m]), float(value_b[m])
+        rows[m] = [of_a, of_b, of_a - of_b, *_percentiles(difference, level), p]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["a", "b", "difference", "low", "high", "p"])
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0, level: float = 0.95
+    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0,
+    level: float = 0.95,
 ) -> dict[str, float]:
     """Any number that is computed from rows, with its percentile interval: {"value", "low", "high"}.
 
-    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole groups are
-    drawn with replacement. A resample for which the number does not exist (NaN) is left out.
+    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole
+    groups are drawn with replacement. A resample whose number does not exist (NaN) is left out.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     rows = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
     rng = np.random.default_rng(seed)
-    draws = [statistic(np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))])) for _ in range(n)]
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return {"value": float(statistic(np.arange(len(group)))), "low": float(low), "high": float(high)}
+    chosen = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
+    draws = [statistic(np.concatenate([rows[g] for g in drawn])) for drawn in chosen]
+    low, high = _percentiles(draws, level)
+    return {"value": float(statistic(np.arange(len(group)))), "low": low, "high": high}
 
 
 def fleiss_kappa(votes: np.ndarray) -> float:
     """Agreement of raters beyond chance, from votes (N, C): how many raters chose each class for each item.
 
-    1 is full agreement, 0 what raters would reach who drew labels from the overall shares. Every item needs the same
+    1 is full agreement, 0 that of raters who draw labels from the overall shares. Every item needs the same
     number of votes, two at least. NaN where all votes are for one class. Source: Fleiss (1971).
     """
     votes = np.asarray(votes, float)
@@ -166,25 +161,10 @@ def mcnemar(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, float
     """
     from scipy.stats import binomtest
 
-    y_true, a, b = np.asarray(y_true), np.asarray(a), np.asarray(b)
-    only_a, only_b = int(((a == y_true) & (b != y_true)).sum()), int(((a != y_true) & (b == y_true)).sum())
+    a_right, b_right = np.asarray(a) == np.asarray(y_true), np.asarray(b) == np.asarray(y_true)
+    only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return {"only_a": only_a, "only_b": only_b, "p": float(p)}
-
-
-def over_seeds(runs: Sequence[Mapping[str, float]], level: float = 0.95) -> pd.DataFrame:
-    """Scores of the same experiment with several seeds -> mean, sd, and Student's interval of the mean.
-
-    One row a metric; columns mean, sd, low, high, seeds. With one seed the interval is unknown (NaN).
-    """
-    import pandas as pd
-    from scipy.stats import t
-
-    values = np.array([[run[m] for m in METRICS] for run in runs])  # (S, metrics)
-    seeds = len(values)
-    mean, sd = values.mean(0), values.std(0, ddof=1) if seeds > 1 else np.full(len(METRICS), np.nan)
-    half = t.ppf((1 + level) / 2, max(seeds - 1, 1)) * sd / np.sqrt(seeds)
-    return pd.DataFrame({"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": seeds}, index=METRICS)
 
 
 def _indices(y: np.ndarray, classes: int) -> np.ndarray:
@@ -194,7 +174,7 @@ def _indices(y: np.ndarray, classes: int) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _number(classes: int | Sequence[str] | None, *y: np.ndarray) -> int:
+def _number(classes: Classes, *y: np.ndarray) -> int:
     if classes is None:
         return int(max(np.max(v) for v in y)) + 1
     return classes if isinstance(classes, int) else len(classes)
@@ -207,6 +187,12 @@ def _by_group(y_true: np.ndarray, y_pred: np.ndarray, groups: Sequence | None, c
     table = np.zeros((group.max() + 1, classes**2))
     np.add.at(table, (group, cells), 1)
     return table.reshape(-1, classes, classes)
+
+
+def _percentiles(draws: Sequence[float] | np.ndarray, level: float) -> tuple[float, float]:
+    """The middle `level` of the draws (n,), NaN left out: its ends."""
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _weights(groups: int, n: int, seed: int) -> np.ndarray:

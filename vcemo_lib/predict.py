@@ -1,4 +1,4 @@
-"""From a clip to an emotion: `EmotionRecognizer.load().predict("clip.wav")`. Everything happens on this machine."""
+"""From a clip to an emotion, on this machine alone: `EmotionRecognizer.load().predict("clip.wav")`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the recogniser says about one clip."""
+    """The recogniser's answer to one clip.
+
+    `attention` is what each token weighs in the pooling, 1 in all. "time": of equal stretches of the clip;
+    "text": (first character, one past the last, weight) of each BERT token that stands in the transcript;
+    "rest": of all others.
+    """
 
     emotion: str
     probabilities: dict[str, float]
@@ -45,10 +50,8 @@ class Prediction:
     words: tuple[Any, ...]  # vcemo_lib.asr.Word: text, start, end (s); empty where the text was given
     seconds: float
     warnings: tuple[str, ...] = ()
-    # What each token weighs in the pooling; they add up to 1. "time": of equal stretches of the clip; "text": (first
-    # character, one past the last, weight) of each BERT token that stands in the transcript; "rest": of all others.
     attention: dict[str, Any] = field(default_factory=dict, repr=False)
-    wave: np.ndarray | None = field(default=None, repr=False, compare=False)  # (N,) at 16 kHz, what was judged
+    wave: np.ndarray | None = field(default=None, repr=False, compare=False)  # (N,) at 16 kHz
 
     def pieces(self) -> list[Piece]:
         """The transcript's words, with their times where Whisper gave them."""
@@ -57,11 +60,12 @@ class Prediction:
         words = [(w.text.strip(), w.start, w.end) for w in self.words]
         if not words and self.transcript:
             words = [(word, None, None) for word in text.words(self.transcript)]
-        found, at = [], 0
+        found, last = [], 0
         for word, start, end in words:
-            first = max(self.transcript.find(word, at), at)
-            at = first + len(word)
-            found.append(Piece(word, start, end, first, at, sum(w for a, _, w in self.attention.get("text", ()) if first <= a < at)))
+            first = max(self.transcript.find(word, last), last)
+            last = first + len(word)
+            weight = sum(w for a, _, w in self.attention.get("text", ()) if first <= a < last)
+            found.append(Piece(word, start, end, first, last, weight))
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,17 +83,25 @@ def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str,
     wave = audio.load(clip)
     name = clip if isinstance(clip, str | Path) else name
     if len(wave) < SHORTEST_S * audio.SAMPLE_RATE:
-        raise VcemoError(f"the clip lasts {len(wave) / audio.SAMPLE_RATE:.2f} s", where=name, do=f"record at least {SHORTEST_S} s of speech")
+        what = f"the clip lasts {len(wave) / audio.SAMPLE_RATE:.2f} s"
+        raise VcemoError(what, where=name, do=f"record at least {SHORTEST_S} s of speech")
     if audio.levels(wave).max() < audio.SILENT_DB:
         raise VcemoError("the clip is silent", where=name, do="check the microphone, speak up and try again")
     clipped = float(np.mean(np.abs(wave) > 0.999))
-    return wave, (f"{clipped:.1%} of the samples are clipped; move away from the microphone",) if clipped > CLIPPED_SHARE else ()
+    warning = f"{clipped:.1%} of the samples are clipped; move away from the microphone"
+    return wave, (warning,) if clipped > CLIPPED_SHARE else ()
 
 
 class EmotionRecognizer:
-    """A trained run and what it needs to judge new clips: Whisper for the words, the encoders for the features."""
+    """A trained run and what it needs to judge new clips: Whisper for the words, encoders for the features.
+
+    Raises VcemoError where the run's weights are not all finite.
+    """
 
     def __init__(self, run: Run, whisper: str = "base") -> None:
+        if not all(tensor.isfinite().all() for tensor in run.model.state_dict().values()):
+            do = "train it again, or restore its file"
+            raise VcemoError("the model's weights are not all finite", do=do)
         self.run, self.whisper = run, whisper
         self.classes = run.classes
         self.modalities = run.settings.modalities
@@ -111,7 +123,7 @@ class EmotionRecognizer:
         return self.run.save(folder)
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
-        """Upload the run to the Hugging Face hub; needs a login (`hf auth login`). Returns the commit's address."""
+        """Upload the run to the Hugging Face hub and give the commit's address; needs `hf auth login`."""
         import tempfile
 
         from huggingface_hub import HfApi
@@ -123,48 +135,51 @@ class EmotionRecognizer:
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
 
     def predict(
-        self,
-        clips: Clip | Sequence[Clip],
-        text: str | Sequence[str] | None = None,
-        mute: Sequence[str] = (),
-        same_speaker: bool = False,
+        self, clips: Clip | Sequence[Clip], text: str | Sequence[str] | None = None,
+        mute: Sequence[str] = (), same_speaker: bool = False,
     ) -> Prediction | list[Prediction]:
         """The emotion of a clip, or of each of a list: a path, or samples (N,) at 16 kHz.
 
-        text          what was said, where it is known; else Whisper listens
+        text          the transcript, where it is known; else Whisper makes one
         mute          modalities the model must do without: "audio", "words", "bert"
         same_speaker  the clips are one person's: their voice is then measured against itself
-        Raises VcemoError for a clip that is unreadable, silent or too short.
+        Raises VcemoError for a clip that is unreadable, silent, too short or not finite.
         """
         if isinstance(clips, str | Path | np.ndarray):
             return self.predict([clips], None if text is None else [str(text)], mute, same_speaker)[0]
-        self._known(mute)
-        heard = self._listen(clips, text)
-        part = self.scaled(self.arrays([h.wave for h in heard], [h.transcript for h in heard]), mute, same_speaker)
-        # one by one: a few clips, no padding, no waiting for the longest
-        return [h.told(*self.judge(part, [i])) for i, h in enumerate(heard)]
+        self._check_muted(mute)
+        prepared = self._prepare(clips, text)
+        arrays = self.arrays([clip.wave for clip in prepared], [clip.transcript for clip in prepared])
+        part = self.scaled(arrays, mute, same_speaker)
+        # One by one: without padding, a clip's answer does not depend on the others.
+        return [clip.to_prediction(*self.judge(part, [i])) for i, clip in enumerate(prepared)]
 
-    def listen(self, clip: Clip, text: str | None = None, keep: bool = True) -> Heard:
-        """A clip made ready to be judged again and again, as a whole or up to a moment, with or without a modality.
+    def listen(self, clip: Clip, text: str | None = None, keep: bool = True) -> PreparedClip:
+        """A clip made ready to be judged again and again: as a whole, up to a moment, without a modality.
 
         keep  whether Whisper's transcript may stay in the cache of this machine
         """
-        return self._listen([clip], None if text is None else [text], keep)[0]
+        return self._prepare([clip], None if text is None else [text], keep)[0]
 
-    def _listen(self, clips: Sequence[Clip], text: Sequence[str] | None, keep: bool = True) -> list[Heard]:
-        ready = [checked(clip) for clip in clips]
-        waves = [wave for wave, _ in ready]
-        said, words = list(text) if text is not None else [""] * len(waves), [()] * len(waves)
+    def _prepare(
+        self, clips: Sequence[Clip], text: Sequence[str] | None, keep: bool = True
+    ) -> list[PreparedClip]:
+        if text is not None and len(text) != len(clips):
+            raise VcemoError(f"{len(text)} texts for {len(clips)} clips", do="give one text a clip")
+        waves, warnings = zip(*map(checked, clips), strict=True) if len(clips) else ((), ())
+        texts, words = text or [""] * len(waves), [()] * len(waves)
         if text is None and {"words", "bert"} & set(self.modalities):
             from vcemo_lib import asr
 
-            transcripts = asr.transcribe(waves, self.whisper, word_times=True, progress=False, cache=keep)
-            said, words = [t.text for t in transcripts], [t.words or () for t in transcripts]
-        return [Heard(self, *one) for one in zip(waves, said, words, [told for _, told in ready], strict=True)]
+            options = {"word_times": True, "progress": False, "cache": keep}
+            transcripts = asr.transcribe(list(waves), self.whisper, **options)
+            texts, words = [t.text for t in transcripts], [t.words or () for t in transcripts]
+        return [PreparedClip(self, *each) for each in zip(waves, texts, words, warnings, strict=True)]
 
-    def _known(self, mute: Sequence[str]) -> None:
-        if strange := set(mute) - set(self.modalities):
-            raise VcemoError(f"there is no modality {', '.join(sorted(strange))} to mute", do=f"this model has {', '.join(self.modalities)}")
+    def _check_muted(self, mute: Sequence[str]) -> None:
+        if unknown := set(mute) - set(self.modalities):
+            what = f"there is no modality {', '.join(sorted(unknown))} to mute"
+            raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
 
     def arrays(self, waves: Sequence[np.ndarray], texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
         """The features of clips and their words, unscaled: kind -> one (rows, width) a clip."""
@@ -172,22 +187,26 @@ class EmotionRecognizer:
         kinds = {kind: features.KINDS[kind] for modality in self.modalities for kind in read[modality]}
         return {name: kind.make(waves if kind.of == "audio" else texts) for name, kind in kinds.items()}
 
-    def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False) -> InMemoryDataset:
+    def scaled(
+        self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False
+    ) -> InMemoryDataset:
         """Features as the model wants them; a muted modality is an empty sequence."""
         import torch
 
         from vcemo_lib.loading import InMemoryDataset, Ragged
 
-        self._known(mute)
-        model, kinds, count = self.run.model, {}, 0
+        self._check_muted(mute)
+        kinds, count = {}, 0
         muted = {kind for modality in mute for kind in self.run.settings.kinds[modality]}
         for kind, made in arrays.items():
             count = len(made)
-            kept = [np.zeros((0, model.widths[kind]), np.float32) if kind in muted else array for array in made]
+            nothing = np.zeros((0, self.run.model.widths[kind]), np.float32)
+            kept = [nothing if kind in muted else array for array in made]
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
             kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
-        ids, speakers = [f"clip{i}" for i in range(count)], np.array(["?"] * count)
-        part = InMemoryDataset(ids, torch.zeros(count, dtype=torch.int64), speakers, kinds, {k: r.lengths.numpy() for k, r in kinds.items()})
+        ids, labels = [f"clip{i}" for i in range(count)], torch.zeros(count, dtype=torch.int64)
+        steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
+        part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds, steps)
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         scaler = replace(self.run.scaler, by_speaker={})
         if same_speaker and self.run.settings.speaker_norm and "audio" not in mute:
@@ -195,7 +214,10 @@ class EmotionRecognizer:
         return scaler.apply(part)
 
     def judge(self, part: InMemoryDataset, which: Sequence[int]) -> tuple[np.ndarray, Output]:
-        """Probabilities (n, C) of n clips of scaled features, from one forward pass, and all that the model says."""
+        """Probabilities (n, C) of n clips of scaled features, and the model's output, from one forward pass.
+
+        Raises VcemoError where they are not finite: absurd samples in the clip, or damaged weights.
+        """
         import torch
 
         from vcemo_lib.training.runs import autocast
@@ -203,20 +225,24 @@ class EmotionRecognizer:
         where = next(self.run.model.parameters()).device
         with torch.inference_mode(), autocast(where):
             output = self.run.model.eval()(part.to(where).batch(np.asarray(which)))
-        return output.logits.float().softmax(-1).cpu().numpy(), output
+        probabilities = output.logits.float().softmax(-1).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            do = "check the clip (its samples lie between -1 and 1) and the model's file"
+            raise VcemoError("the model's answer is not a number", do=do)
+        return probabilities, output
 
 
 @dataclass
-class Heard:
-    """One clip with its words, ready to be judged again and again; features are computed once, when first needed."""
+class PreparedClip:
+    """One clip with its transcript, ready to be judged again and again; features are computed when needed."""
 
     recogniser: EmotionRecognizer
     wave: np.ndarray  # (N,) at 16 kHz
     transcript: str
     words: tuple[Any, ...] = ()  # vcemo_lib.asr.Word, where Whisper listened
     warnings: tuple[str, ...] = ()
-    _whole: dict[str, list[np.ndarray]] = field(default_factory=dict, repr=False)
-    _parts: dict[int, tuple[np.ndarray, dict[str, list[np.ndarray]]]] = field(default_factory=dict, repr=False)
+    _whole: dict[str, list[np.ndarray]] = field(default_factory=dict, repr=False)  # kind -> one array
+    _parts: dict[int, Any] = field(default_factory=dict, repr=False)  # steps -> times, arrays
 
     @property
     def seconds(self) -> float:
@@ -225,13 +251,13 @@ class Heard:
     def predict(self, mute: Sequence[str] = ()) -> Prediction:
         """The whole clip, without the muted modalities."""
         self._whole = self._whole or self.recogniser.arrays([self.wave], [self.transcript])
-        return self.told(*self.recogniser.judge(self.recogniser.scaled(self._whole, mute), [0]))
+        return self.to_prediction(*self.recogniser.judge(self.recogniser.scaled(self._whole, mute), [0]))
 
     def along(self, steps: int = 16, mute: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-        """How the prediction moves: after each of so many equal stretches, what the clip's beginning up to there says.
+        """The prediction for the clip's beginning, after each of so many equal stretches.
 
-        Gives seconds (steps,) and probabilities (steps, C), the last row being the whole clip. A word counts once it
-        is over; where no times are known, characters are taken as spread evenly. One forward pass for all.
+        Gives seconds (steps,) and probabilities (steps, C), the last row being the whole clip. A word counts
+        once it is over; where no times are known, characters are taken as spread evenly.
         """
         if steps not in self._parts:
             times = np.linspace(0, self.seconds, steps + 1)[1:]
@@ -241,18 +267,17 @@ class Heard:
         return times, self.recogniser.judge(self.recogniser.scaled(arrays, mute), range(steps))[0]
 
     def leave_out(self) -> list[tuple[str, float, float]]:
-        """Each word, how much less probable the answer is when the text lacks it (the voice stays), and its attention."""
-        said = self.predict()
-        pieces = said.pieces()
+        """Each word, how much less probable the answer is without it (the voice stays), and its attention."""
+        whole = self.predict()
+        pieces = whole.pieces()
         if not pieces:
             return []
-        texts = [said.transcript[: piece.first] + said.transcript[piece.last :] for piece in pieces]
-        made = self.recogniser.arrays([], texts)
-        arrays = {kind: rows or self._whole[kind] * len(texts) for kind, rows in made.items()}  # no rows: a kind of the voice
-        answer = self.recogniser.classes.index(said.emotion)
-        rows = self.recogniser.judge(self.recogniser.scaled(arrays), range(len(texts)))[0]
-        before = said.probabilities[said.emotion]
-        return [(piece.text, float(before - row[answer]), piece.weight) for piece, row in zip(pieces, rows, strict=True)]
+        texts = [self.transcript[: piece.first] + self.transcript[piece.last :] for piece in pieces]
+        made = self.recogniser.arrays([], texts)  # no rows for a kind of the voice
+        arrays = {kind: rows or self._whole[kind] * len(texts) for kind, rows in made.items()}
+        rows = self.recogniser.judge(self.recogniser.scaled(arrays), range(len(texts)))[0]  # (pieces, C)
+        lost = whole.probabilities[whole.emotion] - rows[:, self.recogniser.classes.index(whole.emotion)]
+        return [(piece.text, float(loss), piece.weight) for piece, loss in zip(pieces, lost, strict=True)]
 
     def until(self, moment: float) -> str:
         """The words that are over by a moment (s)."""
@@ -262,11 +287,12 @@ class Heard:
             return "".join(word.text for word in self.words if word.end <= moment)
         return self.transcript[: int(len(self.transcript) * moment / self.seconds)]
 
-    def told(self, probabilities: np.ndarray, output: Output) -> Prediction:
-        """What the model said about this clip alone, probabilities (1, C), as a Prediction."""
+    def to_prediction(self, probabilities: np.ndarray, output: Output) -> Prediction:
+        """The model's answer to this clip alone, probabilities (1, C), as a Prediction."""
+        classes, row = self.recogniser.classes, probabilities[0]
         return Prediction(
-            emotion=self.recogniser.classes[int(probabilities[0].argmax())],
-            probabilities={label: round(float(p), 4) for label, p in zip(self.recogniser.classes, probabilities[0], strict=True)},
+            emotion=classes[int(row.argmax())],
+            probabilities={label: round(float(p), 4) for label, p in zip(classes, row, strict=True)},
             transcript=self.transcript,
             words=self.words,
             seconds=round(self.seconds, 3),
@@ -276,18 +302,24 @@ class Heard:
         )
 
     def _attention(self, output: Output) -> dict[str, Any]:
-        """The pooling weights, told apart by what their tokens stand for."""
+        """The pooling weights by what their tokens stand for (see `Prediction`)."""
         if self.recogniser.run.model.name != "vcemo":  # the baselines pool otherwise
             return {}
         settings = self.recogniser.run.settings
         pool = output.attention["pool"][0].float().cpu().numpy()
         steps = settings.length if {"audio", "words"} & set(settings.modalities) else 0
-        bert_first = steps and settings.guides[1] == "bert"
-        time, bert = (pool[len(pool) - steps :], pool[: len(pool) - steps]) if bert_first else (pool[:steps], pool[steps:])
+        if steps and settings.guides[1] == "bert":  # BERT's tokens come first
+            bert, time = np.split(pool, [len(pool) - steps])
+        else:
+            time, bert = np.split(pool, [steps])
         text = []
         if "bert" in settings.modalities and settings.bert == "tokens" and len(bert) > 1:
             from vcemo_lib.text import load_bert
 
-            places = load_bert().tokenizer(self.transcript, return_offsets_mapping=True)["offset_mapping"]
-            text = [(*place, float(w)) for place, w in zip(places, bert, strict=False) if place[1] > place[0]]
+            tokens = load_bert().tokenizer(self.transcript, return_offsets_mapping=True)
+            weighed = zip(tokens["offset_mapping"], bert, strict=False)
+            text = [(first, last, float(weight)) for (first, last), weight in weighed if last > first]
         return {"time": time.tolist(), "text": text, "rest": float(1 - time.sum() - sum(w for *_, w in text))}
+
+
+Heard = PreparedClip  # its former name

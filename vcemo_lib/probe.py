@@ -1,7 +1,6 @@
-"""A linear probe: what can be read off a frozen feature with nothing but a straight cut.
+"""A linear probe: logistic regression on the means over time of frozen features, scored on other speakers.
 
-The usual quick comparison of speech representations: average a feature over time, fit a logistic regression, score it
-on other speakers. It says what a feature offers, not what a model with memory and attention could make of it.
+It says what a feature offers to a linear model, not what one with memory and attention could make of it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 ACOUSTIC = ("mel", "whisper")
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn, the inverse of the penalty, tried on the validation part
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, the inverse of the penalty
 
 
 def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
@@ -27,7 +26,7 @@ def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
 
 
 def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
-    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) where groups (N,) are given.
+    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) of groups (N,).
 
     No label is looked at. A column that does not vary, and a group of one, come out as zeros.
     """
@@ -43,18 +42,16 @@ def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
 
 
 def linear(
-    store: Any,
-    parts: Mapping[str, Any],
-    kinds: str | Sequence[str],
-    by_speaker: bool = False,
+    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Predictions:
-    """Balanced logistic regression on the means of one kind of feature, or of several side by side -> its test predictions.
+    """Test predictions of balanced logistic regression on the means of kinds of features, side by side.
 
-    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the test part
-                too, but no labels: it must be reported with the score.
-    strengths   the inverse penalties tried; the best unweighted accuracy on parts["val"] decides, the test part is
-                scored once. `features` of the result are what the regression saw, (N, D).
+    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the
+                test part too, but no labels: it must be reported with the score.
+    strengths   the inverse penalties tried: the best UA on parts["val"] decides, the test part is scored once
+
+    `features` of the result are what the regression saw, (N, D).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -75,7 +72,8 @@ def linear(
     scaler = StandardScaler().fit(x["train"])
     x = {name: scaler.transform(values) for name, values in x.items()}
 
-    fitted = [LogisticRegression(C=c, class_weight="balanced", max_iter=500).fit(x["train"], y["train"]) for c in strengths]
+    models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in strengths]
+    fitted = [model.fit(x["train"], y["train"]) for model in models]
     classes = tuple(parts["train"].labels)
     on_val = [scores(y["val"], model.predict(x["val"]), classes)["ua"] for model in fitted]
     best = fitted[int(np.argmax(on_val))]

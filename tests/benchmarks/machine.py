@@ -1,11 +1,10 @@
-"""What the benchmarks share: the machine they ran on, times that other work on it disturbs little, where figures are kept."""
+"""What the benchmarks share: the machine, times that other work on it disturbs little, where figures are kept."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,33 +13,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from vcemo_lib import provenance
 from vcemo_lib.paths import repo_data, write_atomically
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The option that every benchmark takes: `make bench` gives --write."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--write", action="store_true", help="keep the figures in data/expected/bench/, from where README gets them")
+    parser.add_argument("--write", action="store_true", help="keep the figures in data/expected/bench/, for README")
     return parser
 
 
 def facts() -> dict[str, Any]:
     """Processor, cores that this process may use, GPU, threads of torch, load, versions."""
-    import torch
+    import torch  # noqa: F401  so that its threads and GPU are told
 
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    hardware, versions = provenance.hardware(), provenance.versions()
     return {
-        "processor": name,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # above `cores`: others were working
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        **{name: hardware.get(name) for name in ("processor", "cores", "gpu", "threads")},
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # above `cores`: others worked
+        **{name: versions[name] for name in ("python", "torch")},
     }
 
 
@@ -50,8 +42,9 @@ def describe() -> str:
 
 
 def keep(name: str, **figures: Any) -> None:
-    """Write a benchmark's figures and machine. Those with a `ratio` are a row of README's table: what, against, ratio, note."""
-    whole = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()} | {"machine": facts()}
+    """Write a benchmark's figures and machine; with what, against, ratio and note it is a row of README's table."""
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+    whole = rounded | {"machine": facts()}
     folder = repo_data() / "expected" / "bench"
     write_atomically(folder / f"{name}.json", json.dumps(whole, ensure_ascii=False, indent=2) + "\n")
 
@@ -73,4 +66,5 @@ def in_turns(ways: Sequence[Callable[[], Any]], repeats: int) -> list[SimpleName
             with timed() as taken:
                 way()
             times.append(taken)
-    return [SimpleNamespace(**{part: statistics.median(getattr(t, part) for t in times) for part in ("wall", "cpu")}) for times in found]
+    return [SimpleNamespace(wall=statistics.median(t.wall for t in times), cpu=statistics.median(t.cpu for t in times))
+            for times in found]  # fmt: skip

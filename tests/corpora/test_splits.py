@@ -51,6 +51,25 @@ def test_the_audit_finds_each_kind_of_leak(corpus: Corpus) -> None:
     assert set(splits.audit({"train": twin, "test": twin})["leak"]) == {"speaker", "sentence", "audio"}
 
 
+@pytest.mark.parametrize("same", ["你好！", "你好…", "“你好”", "—你好——", "你　好", "《你好》", "（你好）", "~你\u200b好~", "你好\n"])
+def test_a_sentence_is_its_letters_and_digits(corpus: Corpus, same: str) -> None:
+    assert splits.bare(same) == splits.bare("你好") == "你好" and splits.bare("ＡＢ１２ﬁ") == "AB12fi"
+    one, other = corpus.subset(["u1"]).with_column("text", same), corpus.subset(["u2"]).with_column("text", "你好")
+    assert "sentence" in set(splits.audit({"train": one, "test": other})["leak"])
+    assert splits.bare("你好吗") != splits.bare("你好") and splits.bare("नमस्ते") == "नमस्ते"
+
+
+def test_two_segments_of_one_recording_are_not_identical_audio(corpus: Corpus) -> None:
+    def leaks(*segments: tuple[float, float]) -> set[str]:
+        table = corpus.table.loc[["u1", "u2"]].assign(audio="1.wav", speaker=["a", "b"], text=["一", "二"])
+        both = Corpus("toy", corpus.root, table.assign(start=[s for s, _ in segments], end=[e for _, e in segments]))
+        return set(splits.audit({"train": both.subset(["u1"]), "test": both.subset(["u2"])})["leak"])
+
+    whole = (float("nan"), float("nan"))
+    assert leaks((0.0, 1.0), (1.0, 2.0)) == set() == leaks((0.0, 1.0), whole)
+    assert leaks((0.0, 1.0), (0.0, 1.0)) == {"audio"} == leaks(whole, whole)
+
+
 def test_a_clean_split_audits_empty(corpus: Corpus) -> None:
     table = corpus.table.assign(text=[f"{s}{i}" for i, s in enumerate(corpus.table["speaker"])])
     assert splits.audit(splits.by_speaker(Corpus("clean", corpus.root, table))).empty

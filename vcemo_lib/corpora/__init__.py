@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vcemo_lib.corpora.corpus import Corpus, from_manifest, from_table
-from vcemo_lib.corpora.labels import FOUR, LABELS, four
+from vcemo_lib.corpora.corpus import Corpus, four, from_manifest, from_table
+from vcemo_lib.corpora.labels import FOUR, LABELS
 from vcemo_lib.errors import VcemoError
 
 READERS = ("sim", "vcemo")
@@ -23,4 +23,5 @@ def load_corpus(name: str | Path, root: str | Path | None = None, **options: Any
         return import_module(f"vcemo_lib.corpora.{name}").read(root, **options)
     if Path(name).suffix.lower() in {".csv", ".tsv"}:
         return from_manifest(name, root, **options)
-    raise VcemoError(f"unknown corpus {str(name)!r}", do=f"use one of {', '.join(READERS)}, or the path of a CSV manifest")
+    do = f"use one of {', '.join(READERS)}, or the path of a CSV manifest"
+    raise VcemoError(f"unknown corpus {str(name)!r}", do=do)

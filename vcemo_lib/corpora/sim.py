@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vcemo_lib.corpora.corpus import Corpus, from_table, read_table
+from vcemo_lib.corpora.corpus import Corpus, from_table
+from vcemo_lib.corpora.manifest import read_table
 from vcemo_lib.corpora.splits import apportion
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
@@ -16,65 +17,77 @@ from vcemo_lib.paths import repo_data
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPER_RARE = 0.025  # fear and surprise together, as the paper's test parts give away (748 utterances with six classes, 730 with four)
+PAPER_RARE = 0.025  # fear and surprise together: the paper tests on 748 utterances, 730 of the four classes
 
 
 def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
-    """VCEMO-Sim with its splits, votes and Whisper transcripts; `paper_mix` keeps fear and surprise at 2.5 % together."""
+    """VCEMO-Sim with splits, votes and Whisper transcripts; `paper_mix`: 2.5 % fear and surprise together."""
     folder = Path(root) if root else repo_data() / "vcemo_sim"
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
-        raise VcemoError("VCEMO-Sim is not there", where=folder, do="clone the repository whole, or rebuild it with data/build/vcemo_sim/build.py")
+        do = "clone the repository whole, or rebuild it with data/build/vcemo_sim/build.py"
+        raise VcemoError("VCEMO-Sim is not there", where=folder, do=do)
     table = read_table(manifest)
     if paper_mix:
         table = table[table["paper_mix"] == "1"]
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what, where = "the description of VCEMO-Sim is damaged", folder / "about.json"
+        raise VcemoError(what, where=where, do="restore it with git checkout") from error
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 
 
-# ---- dials: other training parts of the same size, drawn from a given one ------------------------------------
+# ---- dials: other training parts of the same size, drawn from a given one ------------------------------
 
 
 def agreement(corpus: Corpus) -> pd.Series:
     """Did the raters agree? utt_id -> "unanimous" or "split"; the name of the series is `votes`."""
-    return corpus.table["votes"].map(lambda votes: "unanimous" if max(votes.values()) == sum(votes.values()) else "split").rename("votes")
+    votes = corpus.table["votes"]
+    return votes.map(lambda v: "unanimous" if max(v.values()) == sum(v.values()) else "split").rename("votes")
 
 
 def by_votes(corpus: Corpus, seed: int = 0) -> dict[str, Corpus]:
-    """The dial of ambiguity: {"unanimous", "split"}, as many utterances of each emotion in both, drawn by `seed`."""
-    kinds = {kind: corpus.subset(agreement(corpus) == kind, f"{corpus.name}, {kind}") for kind in ("unanimous", "split")}
+    """The dial of ambiguity: {"unanimous", "split"}, as many utterances of each emotion in both."""
+    agreed = agreement(corpus)
+    kinds = {kind: corpus.subset(agreed == kind, f"{corpus.name}, {kind}") for kind in ("unanimous", "split")}
     have = [part.table["emotion"].value_counts() for part in kinds.values()]
     wanted = {label: int(min(count.get(label, 0) for count in have)) for label in corpus.labels}
     return {kind: _draw(part, wanted, seed) for kind, part in kinds.items()}
 
 
 def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, Corpus]:
-    """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each, drawn by `seed`.
+    """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each.
 
-    "paper's mix" has fear and surprise at 2.5 % together and the others as they are to each other. By default the size is
-    the largest that the rarest emotion allows. Raises VcemoError where an emotion has too few utterances for the size.
+    "paper's mix" has fear and surprise at 2.5 % together. By default the size is the largest that the rarest
+    emotion allows. Raises VcemoError where an emotion has too few utterances.
     """
     counts = corpus.table["emotion"].value_counts().reindex(corpus.labels, fill_value=0)
     size = size or int(counts.min()) * len(corpus.labels)
     rare = counts.index.isin(["fear", "surprise"])
+    rare_share = counts * rare / counts[rare].sum() * PAPER_RARE
     mixes = {
         "balanced": counts * 0 + 1.0,
         "as it is": counts.astype(float),
-        "paper's mix": counts * rare / counts[rare].sum() * PAPER_RARE + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
+        "paper's mix": rare_share + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
     }
-    wanted = {name: dict(zip(mix.index, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True)) for name, mix in mixes.items()}
-    return {name: _draw(replace(corpus, name=f"{corpus.name}, {name}"), wanted[name], seed) for name in mixes}
+    drawn = {}
+    for name, mix in mixes.items():
+        wanted = dict(zip(mix.index, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True))
+        drawn[name] = _draw(replace(corpus, name=f"{corpus.name}, {name}"), wanted, seed)
+    return drawn
 
 
 def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:
-    """Every setting of both dials -> parts with that training part; all are of about one size, so that size is no cause.
+    """Every setting of both dials -> parts with that training part, all of about one size.
 
     Validation and test part stay as they are: whole, with votes and emotions of every kind.
     """
-    votes = by_votes(parts["train"], seed)
-    rarest = int(parts["train"].table["emotion"].value_counts().reindex(parts["train"].labels, fill_value=0).min())
-    size = min(len(votes["split"]), rarest * len(parts["train"].labels))
-    return {name: {**parts, "train": train} for name, train in (votes | by_mix(parts["train"], size, seed)).items()}
+    train = parts["train"]
+    votes = by_votes(train, seed)
+    rarest = int(train.table["emotion"].value_counts().reindex(train.labels, fill_value=0).min())
+    size = min(len(votes["split"]), rarest * len(train.labels))
+    return {name: {**parts, "train": part} for name, part in (votes | by_mix(train, size, seed)).items()}
 
 
 def _draw(corpus: Corpus, wanted: Mapping[str, int], seed: int) -> Corpus:
@@ -86,6 +99,7 @@ def _draw(corpus: Corpus, wanted: Mapping[str, int], seed: int) -> Corpus:
     for label, number in wanted.items():
         ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy()
         if number > len(ids):
-            raise VcemoError(f"{number} utterances of {label} wanted, there are {len(ids)}", where=corpus.name, do="choose a smaller size")
+            what = f"{number} utterances of {label} wanted, there are {len(ids)}"
+            raise VcemoError(what, where=corpus.name, do="choose a smaller size")
         chosen.update(rng.permutation(ids)[:number])
     return corpus.subset([u for u in corpus.ids if u in chosen])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vcemo_lib.corpora.corpus import SPLITS, Corpus
+from vcemo_lib.corpora.corpus import Corpus
+from vcemo_lib.corpora.manifest import SPLITS
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
@@ -15,12 +19,11 @@ if TYPE_CHECKING:
 
 Parts = dict[str, Corpus]
 FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
-MARKS = str.maketrans("", "", "，。？！、；：,.?!;: ")
 
 
 def bare(text: str) -> str:
-    """A sentence without its marks: 你好！ and 你好。 are one sentence."""
-    return text.translate(MARKS)
+    """A sentence's letters, digits and accents, in Unicode's form NFKC: 你好… and “你好” are one sentence."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] in "LMN")
 
 
 def random(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
@@ -39,9 +42,10 @@ def by_text(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, s
 
 
 def given(corpus: Corpus) -> Parts:
-    """The split that the corpus itself carries in its column `split`. Raises VcemoError where it carries none."""
+    """The corpus' own split, from its column `split`. Raises VcemoError where it has none."""
     if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
-        raise VcemoError("the corpus carries no train/val/test split of its own", where=corpus.name, do="use splits.by_speaker")
+        what = "the corpus carries no train/val/test split of its own"
+        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
     return {part: corpus.subset(corpus.table["split"] == part, f"{corpus.name}/{part}") for part in SPLITS}
 
 
@@ -53,7 +57,8 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
     import numpy as np
 
     if column not in corpus.table or corpus.table[column].nunique() < 3:
-        raise VcemoError(f"leaving one out and one for validation needs three groups in column {column!r}", where=corpus.name, do="use splits.by_speaker")
+        what = f"leaving one out and one for validation needs three groups in column {column!r}"
+        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
     groups = sorted(corpus.table[column].unique())
     order = np.random.default_rng(seed).permutation(len(groups))
     for place, test in enumerate(order):
@@ -64,30 +69,47 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
 
 
 def audit(parts: Parts) -> pd.DataFrame:
-    """Every speaker, sentence and identical clip that two parts share: one row each; empty when nothing leaks."""
+    """Every speaker, sentence and identical clip that two parts share, a row each; empty if nothing leaks.
+
+    Clips are identical if their files are, byte by byte, and they are the same stretch of them.
+    """
     import pandas as pd
 
-    marks = {
+    digest = lru_cache(maxsize=None)(_digest)  # a recording of many utterances is read once
+    content = {
         part: {
             "speaker": set(corpus.table["speaker"]),
             "sentence": set(corpus.table["text"].map(bare)) - {""},
-            "audio": {hashlib.sha256(corpus.path(u).read_bytes()).hexdigest()[:16] for u in corpus.ids},
+            "audio": {f"{digest(corpus.root / audio)}{where}" for audio, where in _stretches(corpus.table)},
         }
         for part, corpus in parts.items()
     }
-    names = list(parts)
     rows = [
         {"leak": kind, "between": f"{one} and {other}", "what": shared}
-        for i, one in enumerate(names)
-        for other in names[i + 1 :]
+        for one, other in combinations(parts, 2)
         for kind in ("speaker", "sentence", "audio")
-        for shared in sorted(marks[one][kind] & marks[other][kind])
+        for shared in sorted(content[one][kind] & content[other][kind])
     ]
     return pd.DataFrame(rows, columns=["leak", "between", "what"])
 
 
+def _digest(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _stretches(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Each utterance's file, and where it lies in it: "" for a whole one, " 1.0-2.5" for seconds 1 to 2.5."""
+    rows = table.reindex(columns=["audio", "start", "end"])
+    for audio, start, end in rows.itertuples(index=False):
+        whole = start != start and end != end  # NaN is not itself
+        yield audio, "" if whole else f" {0.0 if start != start else start}-{'' if end != end else end}"
+
+
 def apportion(wanted: np.ndarray) -> np.ndarray:
-    """Whole numbers (N,) with the same sum as `wanted` (N,): rounded down, then the largest remainders up, the first of equals."""
+    """Whole numbers (N,) with the sum of `wanted` (N,): rounded down, then the largest remainders up."""
     import numpy as np
 
     numbers = np.floor(wanted).astype(int)

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vcemo_lib.corpora.corpus import Corpus, from_table, read_table
+from vcemo_lib.corpora.corpus import Corpus, from_table
+from vcemo_lib.corpora.manifest import read_table
 from vcemo_lib.errors import VcemoError
 
 # The corpus' own word -> the paper's label.
 LABEL_MAP = {
-    "anger": "angry", "angry": "angry", "fear": "fear", "fearful": "fear", "happy": "happy", "happiness": "happy",
-    "neutral": "neutral", "sad": "sad", "sadness": "sad", "surprise": "surprise", "surprised": "surprise",
+    "anger": "angry", "fearful": "fear", "happiness": "happy", "sadness": "sad", "surprised": "surprise",
 }  # fmt: skip
 
 
 def read(root: Path | str | None = None, manifest: str = "manifest.csv") -> Corpus:
     """VCEMO from its folder; raises VcemoError where no folder is given, since it is not released yet."""
     if root is None:
-        raise VcemoError("VCEMO is not released", do="give root=FOLDER once you have it, or use load_corpus('sim')")
+        do = "give root=FOLDER once you have it, or use load_corpus('sim')"
+        raise VcemoError("VCEMO is not released", do=do)
     path = Path(root) / manifest
     table = read_table(path)
-    table["emotion"] = [LABEL_MAP.get(label.strip().lower(), label) for label in table["emotion"]]
+    labels = table["emotion"].str.strip().str.lower()
+    table["emotion"] = labels.replace(LABEL_MAP)
     return from_table("vcemo", table, Path(root), manifest=path)

@@ -17,7 +17,6 @@ import html
 import json
 import math
 import os
-import platform
 import queue
 import re
 import signal
@@ -26,12 +25,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data, write_atomically
+from vcemo_lib.provenance import stamp
 
 LANES = ("smoke", "cpu", "gpu")
 CELL_LIMIT_S = {"smoke": 600, "cpu": 1_800, "gpu": 7_200}  # a cell that takes longer hangs
@@ -72,31 +71,6 @@ def _is_finite(value: object) -> bool:
         return math.isfinite(value)  # a bool, an int, a float, a NumPy or a one-element torch number
     except (TypeError, ValueError):
         return False
-
-
-def stamp() -> dict[str, object]:
-    """When, on what, and with which versions and weights a result was made. Imports nothing heavy by itself."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for package in ("vcemo-lib", "torch", "numpy", "librosa", "transformers", "openai-whisper", "spacy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    hardware: dict[str, object] = {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        hardware["threads"] = torch.get_num_threads()
-        if torch.cuda.is_available():
-            hardware["gpu"] = torch.cuda.get_device_name()
-    weights = sys.modules.get("vcemo_lib.weights")
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "hardware": hardware,
-        "weights": weights.used() if weights is not None else [],
-    }
 
 
 # ---------------------------------------------------------------------------------------------- the course's plan

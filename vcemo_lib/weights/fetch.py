@@ -104,7 +104,7 @@ def hub(name: str, file: str | None = None) -> Path:
     so the client's cache is asked first; without one, the hub is asked for its newest while it is in reach.
     The commit is the name of the folder. Raises VcemoError where it cannot be had.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
     repository, _, revision = name.partition("@")
     revision = revision or HUB_REVISIONS.get(repository)
@@ -118,7 +118,11 @@ def hub(name: str, file: str | None = None) -> Path:
         try:
             if not cached:
                 reach(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-            return Path(get(local_files_only=cached))
+            if not (cached and file):
+                return Path(get(local_files_only=cached))
+            # `hf_hub_download(local_files_only=True)` would still ask the hub for a file of the client's own.
+            if kept := try_to_load_from_cache(repository, file, revision=revision):
+                return Path(kept)
         except Unavailable as error:
             why = str(error)
         except (OSError, ValueError) as error:

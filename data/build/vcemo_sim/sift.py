@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from vcemo_lib import asr, corpora, prosody
-from vcemo_lib.corpora.corpus import parse_votes
+from vcemo_lib.corpora.manifest import parse_votes
 from vcemo_lib.paths import write_atomically
 
 OUT = Path(__file__).resolve().parent.parent.parent / "vcemo_sim"

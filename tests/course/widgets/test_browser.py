@@ -174,7 +174,7 @@ def test_the_bundled_recogniser_judges_once_and_its_answers_are_kept(part: vc.Co
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         judged(few.subset(few.ids[:5]), run, store)
     with pytest.raises(VcemoError, match="the model knows"):
-        judged(vc.labels.four(few), run, store)
+        judged(vc.corpora.four(few), run, store)
 
 
 def test_what_the_page_is_given_is_complete(browser: Browser) -> None:

@@ -1,0 +1,87 @@
+"""What made a number: when, on what, with which versions and weights, from which corpus and features.
+
+Every result file has it from here: metrics of notebooks, runs of a sweep, `results.json`, benchmarks.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vcemo_lib.corpora import Corpus
+
+PACKAGES = ("vcemo-lib", "torch", "numpy", "librosa", "transformers", "openai-whisper", "spacy")
+
+
+def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
+    """When, on what, with which versions and weights; of which corpus and features, where they are given.
+
+    Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
+    """
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware()}
+    made["weights"] = weights()
+    if corpus is not None:
+        made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
+    return made if store is None else made | {"features": features(store)}
+
+
+def now() -> str:
+    """This second, as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor()}
+    found["cores"] = cores
+    if (torch := sys.modules.get("torch")) is not None:
+        found["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def weights() -> list[dict[str, str]]:
+    """The weights that this process has loaded: name, source, sha256; where they lie differs by machine."""
+    loaded = sys.modules.get("vcemo_lib.weights")
+    return _without_paths(loaded.used()) if loaded is not None else []
+
+
+def features(store: Any) -> dict[str, Any] | None:
+    """How a store's features were made: settings and versions of each kind; None where it cannot tell."""
+    if not hasattr(store, "describe"):
+        return None
+    about = store.describe()
+    return about | {"weights": _without_paths(about.get("weights", []))}
+
+
+def _without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{key: value for key, value in entry.items() if key != "path"} for entry in entries]
+
+
+def _processor() -> str:
+    """The processor's name, as exact as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
