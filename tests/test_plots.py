@@ -208,7 +208,7 @@ def test_alternative_text_reaches_the_html_pages(monkeypatch):
     bundle, metadata, _ = shown(monkeypatch, plots.class_balance({"all": ["sad"]}), 'one "bar"')
     data = {**bundle, "image/png": base64.b64encode(bundle["image/png"]).decode()}
     cell = new_code_cell("show()", outputs=[new_output("display_data", data=data, metadata=metadata)])
-    page = course._to_html(new_notebook(cells=[cell]), "a page")
+    page = course.report.to_html(new_notebook(cells=[cell]), "a page")
     (picture,) = re.findall("<img[^>]*>", page)
     assert "alt='one \"bar\"'" in picture or 'alt="one &quot;bar&quot;"' in picture
     assert data["image/png"] in picture

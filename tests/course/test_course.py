@@ -238,7 +238,7 @@ def test_update_keeps_tolerances_and_bounds():
 
 def test_record_writes_numbers_and_refuses_others(tmp_path, monkeypatch):
     monkeypatch.setenv("VCEMO_METRICS", str(tmp_path))
-    monkeypatch.setattr(vc_course, "_recorded", {})
+    monkeypatch.setattr(vc_course.metrics, "_recorded", {})
     record("07", {"wa": np.float32(0.5)})
     record("07", {"n": np.int64(3)}, corpus="abc")
     written = json.loads((tmp_path / "07.json").read_text(encoding="utf-8"))
