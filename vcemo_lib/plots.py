@@ -43,14 +43,14 @@ def cjk_font() -> str | None:
     return next((name for name in _CJK_FONTS if name in installed), None)
 
 
-STYLE = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.spines.top": False, "axes.spines.right": False,
+STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.spines.top": False, "axes.spines.right": False,
          "axes.axisbelow": True, "legend.frameon": False, "figure.dpi": DPI,
          "font.family": ["DejaVu Sans", *filter(None, [cjk_font()])]}  # fmt: skip
 
 
-def new_figure(*size: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple[Figure, Any]:
-    """A Figure of a width and a height in inches, and its axes."""
-    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
+def new_figure(wide: float, high: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple[Figure, Any]:
+    """A Figure of `wide` by `high` inches, and its axes."""
+    figure = Figure(figsize=(wide, high), layout="constrained", dpi=DPI)
     return figure, figure.subplots(rows, columns, **axes)
 
 
@@ -151,7 +151,7 @@ def timeline(
     text, start and end.
     """
     rows = 3 if len(times) else 2
-    layout = {"rows": rows, "sharex": True, "height_ratios": (1, 1.5, 1.9)[:rows]}
+    layout: Any = {"rows": rows, "sharex": True, "height_ratios": (1, 1.5, 1.9)[:rows]}
     figure, (top, middle, *lowest) = new_figure(7, 1.15 * rows + 0.9, **layout)
     loudness = np.asarray(peaks)
     at = (np.arange(len(loudness)) + 0.5) * seconds / max(1, len(loudness))

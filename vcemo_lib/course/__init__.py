@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import importlib
 
-_HOMES = {  # name -> the module it comes from
-    **dict.fromkeys(("LANES", "Course", "Notebook", "read_notebook"), "plan"),
-    **dict.fromkeys(("Check", "compare", "record", "stamp", "updated"), "metrics"),
-    **dict.fromkeys(("STORED_LIMIT_BYTES", "Result", "code_digest", "still", "store", "table"), "report"),
-    "run": "runner",
-}
-_MODULES = ("doctor", "exercises", "metrics", "plan", "plots", "report", "runner", "site", "widgets")
+from vcemo_lib.course.metrics import Check, compare, record, stamp, updated
+from vcemo_lib.course.plan import LANES, Course, Notebook, read_notebook
+from vcemo_lib.course.report import STORED_LIMIT_BYTES, Result, code_digest, still, store, table
+from vcemo_lib.course.runner import run
 
-__all__ = [*_HOMES, *_MODULES]
+__all__ = ["LANES", "STORED_LIMIT_BYTES", "Check", "Course", "Notebook", "Result", "code_digest", "compare"]
+__all__ += ["read_notebook", "record", "run", "stamp", "still", "store", "table", "updated"]
+_LAZY = ("doctor", "exercises", "plots", "site", "widgets")
 
 
 def __getattr__(name: str) -> object:
-    """Import a module, or the module of a name, the first time it is asked for (PEP 562)."""
-    if name in _MODULES:
+    """Import one of the course's other modules the first time it is asked for (PEP 562)."""
+    if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,8 +26,8 @@ def record(name: str, metrics: Mapping[str, float], **about: object) -> None:
     """Hand the metrics of notebook `name` ("03") over to the course, as a JSON file.
 
     Metrics are finite numbers, also NumPy's and torch's; a second call adds to the first. `about` is kept
-    beside them: seeds, fingerprints, intervals. The file lies in build/<lane>/metrics/ in a run of the course,
-    else in build/interactive/.
+    beside them: seeds, fingerprints, intervals. The file lies in build/<lane>/metrics/ in a run of a course,
+    and in build/interactive/ otherwise.
     """
     if not re.fullmatch(r"\d\d", name):
         do = 'write record("03", {...})'

@@ -121,7 +121,7 @@ def spectrograms(
     """Several (T, F) pictures of sounds on one scale of colours and of seconds, `step` seconds a frame."""
     columns = min(columns, len(panels))
     rows, sharey = -(-len(panels) // columns), len({panel.shape[1] for panel in panels.values()}) == 1
-    layout = {"rows": rows, "columns": columns, "squeeze": False, "sharex": True, "sharey": sharey}
+    layout: Any = {"rows": rows, "columns": columns, "squeeze": False, "sharex": True, "sharey": sharey}
     figure, axes = new_figure(0.9 + 2.4 * columns, 0.6 + 1.7 * rows, **layout)
     low, high = np.percentile(np.concatenate([np.ravel(panel) for panel in panels.values()]), [1, 99.9])
     for axis, (name, panel) in zip(axes.flat, panels.items(), strict=False):
@@ -220,7 +220,7 @@ def attention(
         raise VcemoError(f"expected weights (Q, K), not of shape {weights.shape}", do="choose a head")
     height = min(4.5, 1.4 + 0.28 * len(weights))
     heights = (height,) if mel is None else (1.5, height)
-    layout = {"rows": len(heights), "height_ratios": heights, "sharex": True, "squeeze": False}
+    layout: Any = {"rows": len(heights), "height_ratios": heights, "sharex": True, "squeeze": False}
     figure, axes = new_figure(6.4, sum(heights), **layout)
     top, axis = axes[0, 0], axes[-1, 0]
     if mel is not None:
