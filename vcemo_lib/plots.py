@@ -204,14 +204,18 @@ def learning_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fig
     A history, as `Run.history` is, has one row per epoch and columns among loss, val_loss, val_ua and val_wa.
     """
     histories = histories if isinstance(histories, Mapping) else {"": histories}
-    figure, axes = new_figure(7.2, 2.8, columns=2)
-    panels = {"loss": ("loss", "val_loss"), "score": ("val_ua", "val_wa")}
-    for axis, (panel, measures) in zip(axes, panels.items(), strict=True):
+    columns = next(iter(histories.values())).columns
+    wanted = {"loss": ("loss", "val_loss"), "score": ("val_ua", "val_wa")}
+    panels = {panel: [m for m in measures if m in columns] for panel, measures in wanted.items()}
+    panels = {panel: measures for panel, measures in panels.items() if measures}
+    if not panels:
+        raise VcemoError(f"no loss and no score to draw among {', '.join(map(str, columns))}")
+    figure, axes = new_figure(3.6 * len(panels), 2.8, columns=len(panels), squeeze=False)
+    for axis, (panel, measures) in zip(axes[0], panels.items(), strict=True):
         for nth, (run, history) in enumerate(histories.items()):
-            for measure, line in zip(measures, ("-", "--"), strict=True):
+            for measure, line in zip(measures, ("-", "--"), strict=False):
                 label = f"{run} {measure.replace('_', ' ')}".strip()
-                if measure in history:
-                    axis.plot(history[measure], line, color=SERIES[nth % 8], label=label, linewidth=1.4)
+                axis.plot(history[measure], line, color=SERIES[nth % 8], label=label, linewidth=1.4)
         axis.set(xlabel="epoch", ylabel=panel)
         axis.legend(fontsize=7.5)
     return figure

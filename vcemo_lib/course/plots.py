@@ -51,20 +51,21 @@ def class_balance(parts: Mapping[str, Any] | Any) -> Figure:
 @matplotlib.rc_context(STYLE)
 def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] = (), xlabel: str = "") -> Figure:
     """A box for each group of the column `by`: quartiles and median of `value`, whiskers from 5 to 95 %."""
-    import seaborn
-
-    counts = table.dropna(subset=[value])[by].value_counts()
-    names = [name for name in (order or palette(counts.index)) if name in counts]
+    groups = {name: rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by)}
+    names = [name for name in (order or palette(groups)) if len(groups.get(name, ()))]
     if not names:
         raise VcemoError(f"nothing to draw: no {value} by {by}")
     colours = palette(names) if set(names) <= set(LABELS) else dict.fromkeys(names, COLOURS[6])
     figure, axis = new_figure(6, 0.8 + 0.34 * len(names))
-    seaborn.boxplot(
-        table, x=value, y=by, order=names, hue=by, palette=colours, legend=False, whis=(5, 95), ax=axis,
-        showfliers=False, saturation=1, width=0.6, linewidth=0.8, linecolor="black", boxprops={"alpha": 0.6},
-    )  # fmt: skip
-    axis.set_yticks(range(len(names)), [f"{name} ({counts[name]})" for name in names])
-    axis.set(xlabel=xlabel or value.replace("_", " "), ylabel="")
+    boxes = axis.boxplot(
+        [groups[name] for name in names], positions=range(len(names)), orientation="horizontal", whis=(5, 95),
+        showfliers=False, patch_artist=True, widths=0.6, medianprops={"color": "black"},
+    )["boxes"]  # fmt: skip
+    for name, box in zip(names, boxes, strict=True):
+        box.set(facecolor=colours[name], alpha=0.6, linewidth=0.8)
+    axis.set_yticks(range(len(names)), [f"{name} ({len(groups[name])})" for name in names])
+    axis.set(xlabel=xlabel or value.replace("_", " "))
+    axis.invert_yaxis()
     axis.grid(axis="x", linewidth=0.4)
     return figure
 
