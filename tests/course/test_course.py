@@ -247,7 +247,8 @@ def test_ctrl_c_while_a_kernel_starts_leaves_no_notebook_running(tmp_path):
 
     def interrupt(line):
         if line.endswith("started"):
-            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+            main = threading.main_thread().ident
+            threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
