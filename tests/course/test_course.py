@@ -2,6 +2,9 @@
 
 import json
 import math
+import signal
+import threading
+import time
 
 import nbformat
 import numpy as np
@@ -203,6 +206,56 @@ def test_wrong_lane_number_and_jobs_are_refused(tmp_path):
         _ = Course(tmp_path / "elsewhere").notebooks
 
 
+def test_damaged_files_are_told_in_one_line(tmp_path):
+    write_notebook(tmp_path, "01_good", "x = 1")
+    write_plan(tmp_path, entry("01_good"))
+    place, plan = Course(tmp_path), tmp_path / "data" / "expected" / "course.yaml"
+    results = tmp_path / "build" / "cpu" / "results.json"
+    results.parent.mkdir(parents=True)
+    for text in ("[]", '{"notebooks": 3}', '{"notebooks": [{"name": "01_good"}]}', "nonsense"):
+        results.write_text(text, encoding="utf-8")
+        with pytest.raises(VcemoError, match="results.json"):
+            store(place)
+    for text in ("[]", "- [", "notebooks: 3", "notebooks: [3, x]", "\x00", "notebooks: [{name: 1, title: 2, minutes: x}]"):
+        plan.write_text(text, encoding="utf-8")
+        with pytest.raises(VcemoError, match="course.yaml") as told:
+            _ = Course(tmp_path).notebooks
+        assert "\n" not in str(told.value)
+    write_plan(tmp_path, entry("01_good"))
+    for text in ("", "[]", "{}", '{"cells": [3], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'):
+        (tmp_path / "notebooks" / "01_good.ipynb").write_text(text, encoding="utf-8")
+        with pytest.raises(VcemoError, match="not a notebook"):
+            run("smoke", course=Course(tmp_path))
+
+
+def test_the_data_folder_may_have_another_name_or_lie_elsewhere(tmp_path, monkeypatch):
+    write_notebook(tmp_path, "01_good", "x = 1")
+    write_plan(tmp_path, entry("01_good"))
+    (tmp_path / "data").rename(tmp_path / "other")
+    monkeypatch.setenv("VCEMO_DATA", str(tmp_path / "other"))
+    assert [notebook.path for notebook in Course().select()] == [tmp_path / "notebooks" / "01_good.ipynb"]
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "other").rename(tmp_path / "scratch" / "data")
+    monkeypatch.setenv("VCEMO_DATA", str(tmp_path / "scratch" / "data"))
+    assert Course().notebooks and (Course().root / "vcemo_lib").is_dir()  # the notebooks of the clone
+
+
+def test_ctrl_c_while_a_kernel_starts_leaves_no_notebook_running(tmp_path):
+    late = "import pathlib, time; time.sleep(3); pathlib.Path('late').touch()"
+    write_notebook(tmp_path, "01_slow", late, "time.sleep(60)")
+    write_plan(tmp_path, entry("01_slow"))
+
+    def interrupt(line):
+        if line.endswith("started"):
+            main = threading.main_thread().ident
+            threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run("smoke", course=Course(tmp_path), say=interrupt)
+    assert time.monotonic() - began < 40 and not (tmp_path / "notebooks" / "late").exists()
+
+
 # ---------------------------------------------------------------------------------------------- metrics
 
 
@@ -238,7 +291,7 @@ def test_update_keeps_tolerances_and_bounds():
 
 def test_record_writes_numbers_and_refuses_others(tmp_path, monkeypatch):
     monkeypatch.setenv("VCEMO_METRICS", str(tmp_path))
-    monkeypatch.setattr(vc_course, "_recorded", {})
+    monkeypatch.setattr(vc_course.metrics, "_recorded", {})
     record("07", {"wa": np.float32(0.5)})
     record("07", {"n": np.int64(3)}, corpus="abc")
     written = json.loads((tmp_path / "07.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,14 +16,9 @@ from pathlib import Path
 
 from vcemo_lib import _torchaudio
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, repo_data
+from vcemo_lib.paths import cache_dir, write_atomically
 
-PACKAGES = (  # what pyproject.toml depends on
-    *("torch", "torchaudio", "transformers", "huggingface-hub", "openai-whisper", "librosa", "soundfile", "soxr"),
-    *("spacy", "jieba", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "filelock", "joblib", "pyyaml"),
-    *("tqdm", "matplotlib", "pillow", "seaborn", "jupyterlab", "ipython", "ipykernel", "jupyter-client"),
-    *("ipywidgets", "anywidget", "traitlets", "papermill", "nbclient", "nbconvert", "nbformat", "latex2mathml", "voila"),
-)
+REPOSITORY = Path(__file__).resolve().parents[2]
 FREE_BYTES = 2_000_000_000  # Whisper, its conversion and a course's features need less
 _SIGNS = {"ok": "✓", "note": "·", "missing": "✗"}
 
@@ -40,7 +36,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at Python, packages, devices, weights, corpora and disk; changes nothing."""
-    examinations = (_python, _packages, _torch_and_audio, _devices, _weights, _corpora, _fonts, _disk)
+    examinations = (_python, _packages, _audio, _devices, _weights, _corpora, _fonts, _disk)
     return [finding for examination in examinations for finding in _safely(examination)]
 
 
@@ -49,101 +45,90 @@ def _safely(examination: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from examination()
     except Exception as error:
-        part = examination.__name__.strip("_").replace("_", " ")
-        first = str(error).splitlines()[0] if str(error) else ""
-        yield Finding(part, "examination", "missing", f"{type(error).__name__}: {first}", "make setup")
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        yield Finding(examination.__name__.strip("_"), "examination", "missing", reason, "make setup")
 
 
 def report(findings: list[Finding]) -> str:
-    """The findings as text, a heading a part, with a closing line that says what is wrong in all."""
+    """The findings as text, a heading for each part, with a closing line that says what is wrong in all."""
     width = max(len(finding.name) for finding in findings)
-    lines, part = [], None
-    for finding in findings:
-        if finding.part != part:
-            part = finding.part
-            lines.append(f"\n{part}" if lines else part)
+    lines: list[str] = []
+    for before, finding in zip([None, *findings], findings, strict=False):
+        if before is None or finding.part != before.part:
+            lines += ["", finding.part]
         remedy = f"  -> {finding.do}" if finding.do else ""
         lines.append(f"  {_SIGNS[finding.state]} {finding.name:<{width}}  {finding.detail}{remedy}")
     missing = [finding.name for finding in findings if finding.state == "missing"]
     notes = sum(finding.state == "note" for finding in findings)
     verdict = f"missing: {', '.join(missing)}" if missing else "everything the course needs is here"
-    return "\n".join([*lines, "", verdict + (f"; {notes} note(s) marked ·" if notes else "")])
+    return "\n".join([*lines[1:], "", verdict + (f"; {notes} note(s) marked ·" if notes else "")])
 
 
 def _python() -> Iterator[Finding]:
-    enough = sys.version_info >= (3, 11)
+    state, do = ("ok", "") if sys.version_info >= (3, 11) else ("missing", "use Python 3.11 or newer")
     where = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    yield Finding("Python", "python", "ok" if enough else "missing", where, "" if enough else "use Python 3.11 or newer")
+    yield Finding("Python", "python", state, where, do)
 
 
-def locked() -> dict[str, str]:
-    """The versions in requirements.lock by package; empty where the file is not there."""
-    lock = repo_data().parent / "requirements.lock"
-    if not lock.is_file():
-        return {}
-    pins = re.findall(r"^([\w.-]+)==([^;\s]+)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {name.lower().replace("_", "-"): pinned for name, pinned in pins}
+def dependencies() -> dict[str, str]:
+    """The packages that pyproject.toml names, with their versions in requirements.lock, "" if not there."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([\w.-]+)==([^;\s]+)", lock.lower().replace("_", "-"), flags=re.MULTILINE))
+    names = [re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]]
+    return {name: pins.get(name, "") for name in names}
 
 
 def _packages() -> Iterator[Finding]:
-    pins = locked()
-    for name in PACKAGES:
+    for name, pinned in dependencies().items():
         try:
             found = version(name)
         except PackageNotFoundError:
             yield Finding("Packages", name, "missing", "not installed", "make setup")
             continue
-        pinned = pins.get(name, found)
-        if found.partition("+")[0] == pinned:
-            yield Finding("Packages", name, "ok", found)
-        else:
-            yield Finding("Packages", name, "note", f"{found}; the course was run with {pinned}")
+        same = found.partition("+")[0] == pinned or not pinned
+        detail = found if same else f"{found}; the course was run with {pinned}"
+        yield Finding("Packages", name, "ok" if same else "note", detail)
 
 
-def _torch_and_audio() -> Iterator[Finding]:
+def _audio() -> Iterator[Finding]:
     import soundfile
     import torch
     import torchaudio
 
-    if torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE:
-        yield Finding("Audio", "torchaudio", "ok", "works, with its compiled extension")
-    else:
-        detail = "works, without its compiled extension, which this torch cannot load"
-        yield Finding("Audio", "torchaudio", "ok", detail)
-        hook = Path(sysconfig.get_path("purelib")) / _torchaudio.PTH_NAME
-        if not hook.is_file():
-            do = "make setup" if torch.version.cuda is None else ""
-            detail = "set by `import vcemo_lib` only: importing torchaudio or transformers before it fails"
-            yield Finding("Audio", "torchaudio hook", "note", detail, do)
+    compiled = torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE
+    without = "without its compiled extension, which this torch cannot load"
+    detail = "works, with its compiled extension" if compiled else f"works, {without}"
+    yield Finding("Audio", "torchaudio", "ok", detail)
+    if not compiled and not (Path(sysconfig.get_path("purelib")) / _torchaudio.PTH_NAME).is_file():
+        detail = "set by `import vcemo_lib` only: importing torchaudio or transformers before it fails"
+        do = "make setup" if torch.version.cuda is None else ""
+        yield Finding("Audio", "torchaudio hook", "note", detail, do)
     formats = {"WAV", "FLAC", "OGG", "MP3"}
-    have = formats & set(soundfile.available_formats())
-    opus = "OPUS" in soundfile.available_subtypes("OGG")
-    state = "ok" if have == formats and opus else "missing"
-    detail = f"{soundfile.__libsndfile_version__} reads {', '.join(sorted(have))}{', Opus' if opus else ''}"
-    yield Finding("Audio", "libsndfile", state, detail, "" if state == "ok" else "pip install --upgrade soundfile")
+    have = sorted(formats & set(soundfile.available_formats()))
+    have += ["Opus"] if "OPUS" in soundfile.available_subtypes("OGG") else []
+    complete = len(have) > len(formats)
+    state, do = ("ok", "") if complete else ("missing", "pip install --upgrade soundfile")
+    detail = f"{soundfile.__libsndfile_version__} reads {', '.join(have)}"
+    yield Finding("Audio", "libsndfile", state, detail, do)
 
 
 def _devices() -> Iterator[Finding]:
     import torch
 
-    yield Finding("Devices", "cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch{_memory()}")
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(i)
-            yield Finding("Devices", f"cuda:{i}", "ok", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
-    elif torch.version.cuda:
-        yield Finding("Devices", "cuda", "note", f"torch is built for CUDA {torch.version.cuda} but sees no device")
-    else:
-        yield Finding("Devices", "cuda", "note", "none, torch is built without CUDA: the gpu lane is not for this machine")
+    detail = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch"
+    if hasattr(os, "sysconf"):  # not on Windows
+        detail += f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
+    yield Finding("Devices", "cpu", "ok", detail)
+    for nth in range(torch.cuda.device_count()):
+        gpu = torch.cuda.get_device_properties(nth)
+        yield Finding("Devices", f"cuda:{nth}", "ok", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
+    if not torch.cuda.is_available():
+        built = f"torch is built for CUDA {torch.version.cuda} but sees no device"
+        none = "none, torch is built without CUDA: the gpu lane is not for this machine"
+        yield Finding("Devices", "cuda", "note", built if torch.version.cuda else none)
     if torch.backends.mps.is_available():
         yield Finding("Devices", "mps", "ok", "Apple GPU")
-
-
-def _memory() -> str:
-    try:
-        return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
-    except (AttributeError, ValueError, OSError):  # not on Windows
-        return ""
 
 
 def _weights() -> Iterator[Finding]:
@@ -155,21 +140,22 @@ def _weights() -> Iterator[Finding]:
             do = "restore data/models/ with git checkout"
             yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
     if predict.BUNDLED not in table.index:
-        yield Finding("Weights", predict.BUNDLED, "note", "not bundled: a clip is judged by a run of your own", "vcemo train")
+        detail = "not bundled: a clip is judged by a run of your own"
+        yield Finding("Weights", predict.BUNDLED, "note", detail, "vcemo train")
     for name, row in table.iterrows():
         detail = f"{row['source']}, {row['megabytes']:g} MB"
         if row["kind"] == "bundled":
             try:
                 weights.bundled(name)  # compares every file's SHA-256
+                yield Finding("Weights", name, "ok", f"{detail}, checksums right")
             except VcemoError as error:
                 yield Finding("Weights", name, "missing", str(error))
-            else:
-                yield Finding("Weights", name, "ok", f"{detail}, checksums right")
         elif row["found"]:
             yield Finding("Weights", name, "ok", detail)
+        elif weights.offline():
+            yield Finding("Weights", name, "missing", row["source"], "unset VCEMO_OFFLINE once")
         else:
-            do = "unset VCEMO_OFFLINE once" if weights.offline() else "vcemo prepare sim fetches them now"
-            yield Finding("Weights", name, "missing" if weights.offline() else "note", row["source"], do)
+            yield Finding("Weights", name, "note", row["source"], "vcemo prepare sim fetches them now")
 
 
 def _corpora() -> Iterator[Finding]:
@@ -179,35 +165,30 @@ def _corpora() -> Iterator[Finding]:
         try:
             corpus = load_corpus(name)
         except VcemoError as error:
-            yield Finding("Corpora", name, "missing" if name == "sim" else "note", str(error).splitlines()[0])
+            state = "missing" if name == "sim" else "note"
+            yield Finding("Corpora", name, state, str(error).splitlines()[0])
             continue
-        speakers = corpus.table["speaker"].nunique()
-        kind = "simulated, " if corpus.simulated else ""
-        yield Finding("Corpora", name, "ok", f"{kind}{len(corpus)} utterances, {speakers} speakers")
+        detail = f"{len(corpus)} utterances, {corpus.table['speaker'].nunique()} speakers"
+        yield Finding("Corpora", name, "ok", f"simulated, {detail}" if corpus.simulated else detail)
 
 
 def _fonts() -> Iterator[Finding]:
-    from vcemo_lib import plots
+    from vcemo_lib.plots import cjk_font
 
-    if font := plots.cjk_font():
-        yield Finding("Fonts", "Chinese", "ok", font)
-    else:
-        detail = "none: figures number the words and show them in a table beside"
-        yield Finding("Fonts", "Chinese", "note", detail, "install Noto Sans CJK to have them in the figures")
+    none = "none: figures number the words and show them in a table beside"
+    do = "" if cjk_font() else "install Noto Sans CJK to have them in the figures"
+    yield Finding("Fonts", "Chinese", "note" if do else "ok", cjk_font() or none, do)
 
 
 def _disk() -> Iterator[Finding]:
-    from vcemo_lib.paths import write_atomically
-
     cache = cache_dir()
-    probe = cache / ".doctor"
-    write_atomically(probe, "")  # VcemoError where it cannot be written
-    probe.unlink()
+    write_atomically(cache / ".doctor", "")  # VcemoError where it cannot be written
+    (cache / ".doctor").unlink()
     free = shutil.disk_usage(cache).free
     used = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
-    enough = free >= FREE_BYTES
     detail = f"{cache}, {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free"
-    do = "" if enough else "free some space, or set VCEMO_CACHE to a folder elsewhere"
-    yield Finding("Disk", "cache", "ok" if enough else "missing", detail, do)
+    more = "free some space, or set VCEMO_CACHE to a folder elsewhere"
+    state, do = ("ok", "") if free >= FREE_BYTES else ("missing", more)
+    yield Finding("Disk", "cache", state, detail, do)
     for name in sorted(name for name in os.environ if name.startswith("VCEMO_")):
         yield Finding("Disk", name, "note", f"set to {os.environ[name]}")

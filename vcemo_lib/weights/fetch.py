@@ -121,7 +121,8 @@ def hub(name: str, file: str | None = None) -> Path:
             if not (cached and file):
                 return Path(get(local_files_only=cached))
             # `hf_hub_download(local_files_only=True)` would still ask the hub for a file of the client's own.
-            if kept := try_to_load_from_cache(repository, file, revision=revision):
+            kept = try_to_load_from_cache(repository, file, revision=revision)
+            if isinstance(kept, str):
                 return Path(kept)
         except Unavailable as error:
             why = str(error)

@@ -1,0 +1,205 @@
+"""What a run leaves behind: a table, results.json, an index page, and the outputs stored in the notebooks."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vcemo_lib.course.metrics import Check, number
+from vcemo_lib.course.plan import Course, read_json, read_notebook
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import cache_dir, write_atomically
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+STORED_LIMIT_BYTES = 1_000_000  # a notebook with its outputs, in the repository
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>The course, {lane} lane</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse }} tr {{ border-bottom: 1px solid #ddd }}
+td, th {{ border: 0; padding: .2rem .8rem; text-align: left; vertical-align: top }}
+</style>
+<h1>The course, {lane} lane</h1>
+<p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
+{notebooks}
+<h2>Metrics</h2>
+{metrics}
+<p>{facts}</p></html>
+"""
+
+
+@dataclass
+class Result:
+    """What became of one notebook. `error` is None when every cell ran; `checks` are its metrics."""
+
+    name: str
+    title: str
+    seconds: float
+    cells: int
+    error: str | None = None
+    checks: list[Check] = field(default_factory=list)
+    stamp: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None and all(check.ok for check in self.checks)
+
+    @property
+    def summary(self) -> str:
+        """What is to be said of it in half a line."""
+        drifted = "; ".join(str(check) for check in self.checks if not check.ok)
+        expected = any(check.expected for check in self.checks)
+        return self.error or drifted or ("ok" if expected else "ran, nothing expected")
+
+
+def table(results: list[Result]) -> str:
+    """The closing table: notebook, seconds, cells, metrics in tolerance, and what is wrong."""
+    width = max((len(result.name) for result in results), default=8)
+    lines = [f"{'notebook':<{width}} {'seconds':>8} {'cells':>6} {'metrics':>8}  "]
+    for result in results:
+        expected = [check.ok for check in result.checks if check.expected]
+        within = f"{sum(expected)}/{len(expected)}"
+        numbers = f"{result.seconds:>8.1f} {result.cells:>6} {within:>8}"
+        lines.append(f"{result.name:<{width}} {numbers}  {result.summary}")
+    return "\n".join(lines)
+
+
+def publish(course: Course, about: dict[str, Any], results: list[Result]) -> Path:
+    """Write results.json and index.html: these results, and earlier ones of other notebooks."""
+    folder = course.build / about["lane"]
+    known = read_results(folder) | {result.name: result for result in results}
+    results = [known[notebook.name] for notebook in course.notebooks if notebook.name in known]
+    content = {**about, "notebooks": [{**asdict(result), "ok": result.ok} for result in results]}
+    write_atomically(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(folder / "index.html", _index(about, results))
+    return folder / "index.html"
+
+
+def _index(about: dict[str, Any], results: list[Result]) -> str:
+    """The index page: a row for each notebook with its link, then each metric beside what was expected."""
+    import pandas as pd
+
+    notebooks, metrics = [], []
+    for result in results:
+        link = f'<a href="html/{result.name}.html">{html.escape(f"{result.name[:2]} {result.title}")}</a>'
+        state = "ok" if result.ok else f"<b>✗ {html.escape(result.error or 'drifted')}</b>"
+        notebooks.append((link, f"{result.seconds:.1f}", result.cells, state))
+        for check in result.checks:
+            verdict = "in" if check.ok else "✗ OUT"
+            metrics.append((result.name, check.metric, number(check.value), check.expected or "—", verdict))
+    used = [weight for result in results for weight in result.stamp.get("weights", [])]
+    weights = sorted({(weight.get("name"), f"from {weight.get('source')}") for weight in used})
+    facts = [*about["versions"].items(), *about["hardware"].items(), *weights]
+    above = pd.DataFrame(notebooks, columns=["notebook", "seconds", "cells", "state"])
+    below = pd.DataFrame(metrics, columns=["notebook", "metric", "measured", "expected", ""])
+    return _PAGE.format(
+        **about, notebooks=above.to_html(index=False, escape=False), metrics=below.to_html(index=False),
+        facts=html.escape(", ".join(f"{name} {value}" for name, value in facts)),
+    )  # fmt: skip
+
+
+def read_results(folder: Path) -> dict[str, Result]:
+    """The results of the last run of each notebook in a lane's folder, by name."""
+    path = folder / "results.json"
+    try:
+        entries = [dict(entry) for entry in read_json(path).get("notebooks", [])]
+        for entry in entries:
+            entry.pop("ok")
+            entry["checks"] = [Check(**check) for check in entry["checks"]]
+        return {entry["name"]: Result(**entry) for entry in entries}
+    except (KeyError, TypeError, ValueError) as error:
+        do = "delete it, and run the course"
+        raise VcemoError(f"not the results of a run: {error!r}", where=path, do=do) from error
+
+
+def to_html(notebook: NotebookNode, title: str) -> str:
+    """A notebook as one HTML page. The classic template keeps the alternative text of pictures."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="classic")
+    return exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
+
+
+def code_digest(notebook: NotebookNode) -> str:
+    """A digest of a notebook's code cells, to which its stored outputs belong. 12 hex digits."""
+    code = [cell.source for cell in _code_cells(notebook)]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
+
+
+def _code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells without the one that papermill adds."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def still(output: NotebookNode) -> NotebookNode | None:
+    """An output without its live widget; None where only the widget's name would be left."""
+    if output.get("data", {}).pop(_WIDGET, None) and set(output["data"]) <= {"text/plain"}:
+        return None
+    output.get("metadata", {}).pop(_WIDGET, None)
+    return output
+
+
+def store(course: Course | None = None, only: list[str] | None = None) -> list[Path]:
+    """Copy the outputs of the last `cpu` run back into notebooks/; gives the files written.
+
+    Refused (VcemoError): a notebook that failed or drifted there, or was changed since; one over 1 MB with
+    its outputs; an output that names a path of this machine. Nothing is written unless all can be.
+    """
+    import nbformat
+
+    course = course or Course()
+    results = read_results(course.build / "cpu")
+    written: dict[Path, str] = {}
+    for notebook in course.select(only):
+        rerun = f"vcemo course run --lane cpu --only {notebook.number}"
+        if notebook.name not in results or not results[notebook.name].ok:
+            do = f"make it pass: {rerun}"
+            raise VcemoError("no good run in the cpu lane", where=notebook.name, do=do)
+        executed = read_notebook(course.build / "cpu" / notebook.path.name)
+        target = read_notebook(notebook.path)
+        if code_digest(executed) != code_digest(target):
+            do = f"run it again: {rerun}"
+            raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=do)
+        pairs = zip(_code_cells(target), _code_cells(executed), strict=True)
+        for count, (cell, ran) in enumerate(pairs, 1):
+            cell.execution_count = count
+            cell.outputs = [kept for output in ran.outputs if (kept := still(output))]
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output["execution_count"] = count
+        target.metadata = {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "vcemo": {"lane": "cpu", "code": code_digest(target)},
+        }
+        _refuse_paths(target, notebook.name, course)
+        text = nbformat.writes(target) + "\n"
+        if (size := len(text.encode())) > STORED_LIMIT_BYTES:
+            over = f"{size / 1e6:.2f} MB with its outputs, over 1 MB"
+            raise VcemoError(over, where=notebook.name, do="show less")
+        written[notebook.path] = text
+    for path, text in written.items():
+        write_atomically(path, text)
+    return list(written)
+
+
+def _refuse_paths(notebook: NotebookNode, name: str, course: Course) -> None:
+    folders = (course.root, course.data, Path.home(), cache_dir(), Path(sys.prefix))
+    private = {str(path) for path in folders if len(path.parts) > 1}
+    for nth, cell in enumerate(notebook.cells, 1):
+        text = json.dumps(cell.get("outputs", []), ensure_ascii=False)
+        for path in private:
+            if re.search(re.escape(path) + r"(?![\w-])", text):
+                where, do = f"{name}, cell {nth}", "print file names only"
+                raise VcemoError(f"an output names the path {path}", where=where, do=do)
