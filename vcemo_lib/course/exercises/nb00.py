@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -37,6 +39,7 @@ def lead(probabilities):  # {"sad": 0.7, "angry": 0.2, ...} -> ("sad", 0.5)
 # ------------------------------------------------------------------------------- 2: what doing nothing gives
 
 
+@cache
 def _shares(part: str) -> pd.Series:
     """Share of each emotion in a part of the corpus."""
     return vc.splits.given(vc.load_corpus("sim"))[part].table["emotion"].value_counts(normalize=True)

@@ -101,12 +101,12 @@ def _judge_resample(answer: Callable[..., Any]) -> str | None:
         return "nothing"
     if np.allclose(shares, shares[0]):
         return "constant"
+    if (shares > 0).sum(axis=1).max() < len(names) - 1:  # in forty draws, four of five come up together
+        return "size"
     if _whole_numbers(shares * len(names)):
         return "means"
     times = shares / clips
     times /= times.sum(axis=1, keepdims=True)  # how often each speaker was drawn, of all draws
-    if (times > 0).sum(axis=1).max() == 1:
-        return "size"
     if all(np.allclose(row[row > 0], row.max()) for row in times):
         return "once"
     drawn = next((number for number in range(1, 60) if _whole_numbers(times * number)), None)
