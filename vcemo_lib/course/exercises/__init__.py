@@ -1,8 +1,8 @@
 """Exercises and quizzes of the notebooks: checked on the spot, with hints and solutions, all offline.
 
 A module (`nb01.py`) is the list of one notebook's exercises. Each is the function that solves it, under a
-decorator that says on which cases an answer is tried and which mistakes are known. What is said to them stands in
-the Markdown file beside the module (`nb01.md`, see `words`), with the questions of the quiz.
+decorator that says on which cases an answer is tried and which mistakes are known. What is said to them is in
+`nb01.md` beside it (see `words`), with the questions of the quiz.
 
     notebook = Notebook("01")
 
@@ -14,8 +14,8 @@ the Markdown file beside the module (`nb01.md`, see `words`), with the questions
     double.hint()
     double.solution()      # prints the function
 
-Right and mistaken results are computed, never typed in. A solution without parameters asks for a value instead
-of a function. An exercise that is not answered never stops a run.
+Right and mistaken results are computed, never typed in. A solution without parameters asks for a value. An
+exercise that is not answered never stops a run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vcemo_lib.errors import VcemoError
 
 __all__ = ["Case", "Exercise", "Notebook", "Question", "quiz", "same"]
 
-_PRINTED = 70  # characters; a longer value is not shown to the student
+_PRINTED = 100  # characters; a longer value is not shown to the student
 _RELATIVE = 1e-4  # by which two ways to compute one number may differ
 
 Case = tuple[Any, ...]  # the arguments of one call
@@ -54,7 +54,7 @@ class Exercise:
     also        solutions that are as good as the first
     tolerance   by which a number may be off
     share       the wanted value is a share or a probability
-    judge       a check of its own, without cases: answer -> None where it is right, else the name of a mistake
+    judge       a check of its own, without cases: answer -> None where it is right, or the name of a mistake
     """
 
     words: Words
@@ -71,15 +71,15 @@ class Exercise:
 
     def check(self, answer: Any = None) -> bool:
         """Print what is right or wrong with an answer; True where it is right. No answer is no error."""
-        title = self.words.title
+        title = self.words.title + ("" if self.words.title.endswith("?") else ":")
         if answer is None or answer is ...:
-            print(f"○ {title}: not answered yet. Put your answer in and run the cell again; hint() helps.")
+            print(f"○ {title} Not answered yet. {self._example()}hint() helps.")
             return False
         try:
             fault = self._fault(answer)
         except Exception as error:  # whatever a student hands in, the notebook goes on
             fault = f"Your answer could not be used: {type(error).__name__}: {error}"
-        print(f"✗ {title}: {fault}" if fault else f"✓ {title}: {self.words.praise}")
+        print(f"✗ {title} {fault}" if fault else f"✓ {title} {self.words.praise}")
         return not fault
 
     def hint(self) -> None:
@@ -120,7 +120,7 @@ class Exercise:
 
     def _first_failure(self, answer: Any) -> str | None:
         """Try an answer on each case, up to the first that fails."""
-        cases = list(self.cases() if callable(self.cases) else self.cases)
+        cases = self._all_cases()
         rights = [self.solve_with, *self.also]
         tried: list[tuple[Case, Any]] = []
         for case in cases:
@@ -148,16 +148,29 @@ class Exercise:
                 return self.words.mistakes[name]
         if not self.parameters:
             return self.words.otherwise
+        arguments, got, right = self._arguments(case), _show(found), _show(wanted)
+        where = f"With {arguments}" if arguments else f"In case {len(tried)} of {len(cases)}"
         if isinstance(wanted, np.ndarray) and np.shape(found) != wanted.shape:
-            return (
-                f"The result should have shape {wanted.shape}, not {np.shape(found)}. {self.words.otherwise}"
-            )
-        shown = [_show(argument) for argument in case]
-        arguments = ", ".join(f"{name} = {text}" for name, text in zip(self.parameters, shown, strict=True))
-        where = f"With {arguments}" if all(shown) else f"In case {len(tried)} of {len(cases)}"
-        got, right = _show(found), _show(wanted)
-        outcome = f"you get {got}, and {right} is right" if got and right else "your result is not right"
-        return f"{where} {outcome}. {self.words.otherwise}"
+            fault = f"the result should have shape {wanted.shape}, not {np.shape(found)}"
+        else:
+            fault = f"you get {got}, and {right} is right" if got and right else "your result is not right"
+        return f"{where} {fault}. {self.words.otherwise}"
+
+    def _example(self) -> str:
+        """What a right function gives for the first case; empty where that would fill the page."""
+        case = self._all_cases()[0]
+        arguments = self._arguments(case)
+        if not arguments:
+            return ""
+        return f"With {arguments} a right function gives {_show(self.solve_with(*case))}. "
+
+    def _all_cases(self) -> list[Case]:
+        return list(self.cases() if callable(self.cases) else self.cases)
+
+    def _arguments(self, case: Case) -> str:
+        """A case as the student sees it; empty where it would fill the page."""
+        shown = {name: _show(argument) for name, argument in zip(self.parameters, case, strict=False)}
+        return ", ".join(f"{name} = {text}" for name, text in shown.items()) if all(shown.values()) else ""
 
     def _same(self, solution: Any, case: Case, found: Any) -> bool:
         """Whether a solution, or a value in its place, gives for a case what was found."""
@@ -177,22 +190,17 @@ class Notebook:
 
         def of(solution: Callable[..., Any]) -> Exercise:
             words = self.words.get(solution.__name__)
-            missing = (
-                [f"{solution.__name__}:"]
-                if words is None
-                else set(about.get("mistakes", ())) - set(words.mistakes)
-            )
-            if words is None or missing:
-                raise VcemoError(
-                    f"no words for {', '.join(sorted(missing))}", where=self.file, do="add them there"
-                )
+            unknown = set(about.get("mistakes", ())) - set(words.mistakes if words else ())
+            if words is None or unknown:
+                names = ", ".join([solution.__name__, *sorted(unknown)])
+                raise VcemoError(f"no words for {names}", where=self.file, do="add them there")
             return Exercise(words, solution, **about)
 
         return of
 
 
 def same(found: Any, wanted: Any, tolerance: float = 1e-6) -> bool:
-    """Whether two answers are one: names exactly, numbers and arrays up to a tolerance, tuples part by part."""
+    """Whether two answers are one: names exactly, numbers and arrays nearly, tuples part by part."""
     if isinstance(wanted, tuple | list):
         parts = list(found) if hasattr(found, "__len__") and not isinstance(found, str) else []
         pairs = zip(parts, wanted, strict=False)
@@ -214,4 +222,4 @@ def _show(value: Any) -> str:
         parts = [_show(part) for part in value]
         return f"({', '.join(parts)})" if all(parts) else ""
     text = f"{value:.4g}" if isinstance(value, float) else repr(value)
-    return "" if len(text) > _PRINTED or " at 0x" in text else text
+    return "" if len(text) > _PRINTED or "\n" in text or " at 0x" in text else text

@@ -80,8 +80,8 @@ _DRAWS = 40
 def _judge_resample(answer: Callable[..., Any]) -> str | None:
     """Find out which clips an answer draws.
 
-    Where model a is right on the clips of one speaker only, and model b never, the difference is the share which
-    that speaker has of the resample. One seed gives one draw, so a call for each speaker shows all of it.
+    Where model a is right on the clips of one speaker only, and model b never, the difference is the share of
+    this speaker in the resample. One seed gives one draw, so a call for each speaker shows all of it.
     """
 
     def difference(a: np.ndarray, b: np.ndarray, seed: int) -> float:

@@ -88,7 +88,7 @@ def settles(times, rows):  # times (T,) in s, rows (T, C) probabilities
 
 
 def _recordings() -> list[Case]:
-    """Tones of 200 Hz at 16 kHz: whole; soft; a quarter of a second in four; 10 ms in one; soft, with a click."""
+    """Tones of 200 Hz at 16 kHz: whole, soft, for 250 ms of four seconds, for 10 ms of one, with a click."""
     tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
     late, short, click = np.zeros(64_037), np.zeros(16_100), 0.01 * tone
     late[48_000:52_000] = 0.5 * tone[:4_000]

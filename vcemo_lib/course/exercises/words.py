@@ -102,7 +102,7 @@ def _line(text: str) -> str:
 
 
 def quiz(*questions: Question) -> Any:
-    """Questions whose choices unfold to an explanation; plain HTML, so that GitHub and exported pages show it."""
+    """Questions whose choices unfold to an explanation, in plain HTML: GitHub and exported pages show it."""
     from IPython.display import HTML
 
     parts = []
