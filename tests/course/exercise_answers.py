@@ -184,7 +184,7 @@ ANSWERS: dict[str, Case] = {
         {
             "divided by 4": (always_by_4, "width of q"),
             "keys for values": (lambda q, k, v, mask: torch_attend(q, k, k, mask), "softmax(q kᵀ / √d) v"),
-            "the scores": (lambda q, k, v, mask: q @ k.T, "softmax(q kᵀ / √d) v"),
+            "the scores": (lambda q, k, v, mask: q @ k.T, "shape (4, 16), not (4, 5)"),
         },
     ),
     "04.mean": (

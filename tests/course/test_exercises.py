@@ -150,7 +150,7 @@ def test_words_and_exercises_belong_together(number: str) -> None:
     assert len(module.notebook.quiz) >= 4
 
 
-# ----------------------------------------------------------------------------- the solutions beside the library
+# --------------------------------------------------------------------------- the solutions beside the library
 
 
 def test_frames_are_those_of_the_log_mel() -> None:
@@ -177,7 +177,7 @@ def test_supcon_of_the_anchors_is_that_of_the_library() -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------------ words and quiz
+# -------------------------------------------------------------------------------------------- words and quiz
 
 
 WRITTEN = """# Notebook

@@ -126,7 +126,10 @@ class Exercise:
         for case in cases:
             given = copy.deepcopy(case)
             before = pickle.dumps(given)
-            found = answer(*given) if callable(answer) else answer
+            try:
+                found = answer(*given) if callable(answer) else answer
+            except Exception as error:
+                return f"{self._where(case)} your function stops with {type(error).__name__}: {error}"
             if pickle.dumps(given) != before:
                 return "Your function changes what it is given, and the next cell would go on with that."
             tried.append((case, found))
@@ -148,29 +151,26 @@ class Exercise:
                 return self.words.mistakes[name]
         if not self.parameters:
             return self.words.otherwise
-        arguments, got, right = self._arguments(case), _show(found), _show(wanted)
-        where = f"With {arguments}" if arguments else f"In case {len(tried)} of {len(cases)}"
-        if isinstance(wanted, np.ndarray) and np.shape(found) != wanted.shape:
-            fault = f"the result should have shape {wanted.shape}, not {np.shape(found)}"
+        got, right, shape = _show(found), _show(wanted), tuple(getattr(wanted, "shape", ()))
+        if shape and np.shape(found) != shape:
+            fault = f"the result should have shape {shape}, not {tuple(np.shape(found))}"
         else:
             fault = f"you get {got}, and {right} is right" if got and right else "your result is not right"
-        return f"{where} {fault}. {self.words.otherwise}"
+        return f"{self._where(case)} {fault}. {self.words.otherwise}"
 
     def _example(self) -> str:
         """What a right function gives for the first case; empty where that would fill the page."""
         case = self._all_cases()[0]
-        arguments = self._arguments(case)
-        if not arguments:
-            return ""
-        return f"With {arguments} a right function gives {_show(self.solve_with(*case))}. "
+        where, result = self._where(case), _show(self.solve_with(*case)) if case else ""
+        return f"{where} a right function gives {result}. " if where.startswith("With") and result else ""
+
+    def _where(self, case: Case) -> str:
+        """A case as the student sees it, where that does not fill the page."""
+        shown = [f"{name} = {_show(value)}" for name, value in zip(self.parameters, case, strict=False)]
+        return f"With {', '.join(shown)}" if all(map(_show, case)) else "In one of the cases tried,"
 
     def _all_cases(self) -> list[Case]:
         return list(self.cases() if callable(self.cases) else self.cases)
-
-    def _arguments(self, case: Case) -> str:
-        """A case as the student sees it; empty where it would fill the page."""
-        shown = {name: _show(argument) for name, argument in zip(self.parameters, case, strict=False)}
-        return ", ".join(f"{name} = {text}" for name, text in shown.items()) if all(shown.values()) else ""
 
     def _same(self, solution: Any, case: Case, found: Any) -> bool:
         """Whether a solution, or a value in its place, gives for a case what was found."""
