@@ -1,78 +1,225 @@
 """Exercises and quizzes of the notebooks: checked on the spot, with hints and solutions, all offline.
 
-One module a notebook (`nb01`, `nb02`, ...). An exercise that is not answered never stops a run.
+A module (`nb01.py`) is the list of one notebook's exercises. Each is the function that solves it, under a
+decorator that says on which cases an answer is tried and which mistakes are known. What is said to them is in
+`nb01.md` beside it (see `words`), with the questions of the quiz.
+
+    notebook = Notebook("01")
+
+    @notebook.exercise(cases=((3,), (-1.5,)), mistakes=dict(square=lambda x: x * x))
+    def double(x):
+        return x + x
+
+    double.check(answer)   # tries the answer on the cases and compares it with the solution and the mistakes
+    double.hint()
+    double.solution()      # prints the function
+
+Right and mistaken results are computed, never typed in. A solution without parameters asks for a value. An
+exercise that is not answered never stops a run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
-import textwrap
-from collections.abc import Callable
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-@dataclass
+from vcemo_lib.course.exercises.words import Question, Words, quiz, read
+from vcemo_lib.errors import VcemoError
+
+__all__ = ["Case", "Exercise", "Notebook", "Question", "quiz", "same"]
+
+_PRINTED = 100  # characters; a longer value is not shown to the student
+_RELATIVE = 1e-4  # by which two ways to compute one number may differ
+
+Case = tuple[Any, ...]  # the arguments of one call
+
+
+@dataclass(eq=False)
 class Exercise:
     """One exercise: `check(answer)` says what is wrong and why, `hint()` helps, `solution()` shows.
 
-    judge: the answer -> None where it is right, else a sentence that says what is wrong and why.
-    solve: () -> a right answer; its source is what `solution()` shows.
-    wrong: named wrong answers that students give, each with a word that the judge's sentence must hold (used by the tests).
+    words       what it says
+    solve_with  the solution. With parameters it is what the student writes, else it computes the wanted value
+    cases       arguments to try an answer on, or a function that makes them
+    mistakes    name -> wrong solution or value; the first that gives the same on the cases explains an answer
+    also        solutions that are as good as the first
+    tolerance   by which a number may be off
+    share       the wanted value is a share or a probability
+    judge       a check of its own, without cases: answer -> None where it is right, or the name of a mistake
     """
 
-    title: str
-    judge: Callable[[Any], str | None]
-    solve: Callable[[], Any]
-    hints: tuple[str, ...]
-    praise: str = "Right."
-    wrong: dict[str, tuple[Callable[[], Any], str]] = field(default_factory=dict)
-    _shown: int = field(default=0, repr=False)
+    words: Words
+    solve_with: Callable[..., Any]
+    cases: Sequence[Case] | Callable[[], Iterable[Case]] = ((),)
+    mistakes: Mapping[str, Any] = field(default_factory=dict)
+    also: Sequence[Callable[..., Any]] = ()
+    tolerance: float = 1e-6
+    share: bool = False
+    judge: Callable[[Any], str | None] | None = None
+    _hints_shown: int = field(default=0, repr=False)
+
+    # ---------------------------------------------------------------------------------------- for the student
 
     def check(self, answer: Any = None) -> bool:
         """Print what is right or wrong with an answer; True where it is right. No answer is no error."""
+        title = self.words.title + ("" if self.words.title.endswith("?") else ":")
         if answer is None or answer is ...:
-            print(f"○ {self.title}: not answered yet. Put your answer in and run the cell again; hint() helps.")
+            print(f"○ {title} Not answered yet. {self._example()}hint() helps.")
             return False
         try:
-            fault = self.judge(answer)
+            fault = self._fault(answer)
         except Exception as error:  # whatever a student hands in, the notebook goes on
-            fault = f"your answer could not be used: {type(error).__name__}: {error}"
-        print(f"✗ {self.title}: {fault}" if fault else f"✓ {self.title}: {self.praise}")
+            fault = f"Your answer could not be used: {type(error).__name__}: {error}"
+        print(f"✗ {title} {fault}" if fault else f"✓ {title} {self.words.praise}")
         return not fault
 
     def hint(self) -> None:
         """Print the next hint; after the last one they start again."""
-        print(f"Hint {self._shown + 1} of {len(self.hints)}: {self.hints[self._shown]}")
-        self._shown = (self._shown + 1) % len(self.hints)
+        hints = self.words.hints
+        print(f"Hint {self._hints_shown + 1} of {len(hints)}: {hints[self._hints_shown]}")
+        self._hints_shown = (self._hints_shown + 1) % len(hints)
 
     def solution(self) -> None:
         """Print a solution as code."""
-        lines = inspect.getsource(self.solve).splitlines()
-        print(textwrap.dedent("\n".join(lines)))
+        source = inspect.getsource(self.solve_with)
+        print(re.sub(r"\A.*?^(?=def )", "", source, flags=re.MULTILINE | re.DOTALL).rstrip())  # no decorator
+
+    def solve(self) -> Any:
+        """A right answer: the function, or the value."""
+        return self.solve_with if self.parameters else self.solve_with()
+
+    # ---------------------------------------------------------------------------------------------- the check
+
+    @property
+    def parameters(self) -> list[str]:
+        """What the student's function is given; empty where a value is wanted."""
+        return list(inspect.signature(self.solve_with).parameters)
+
+    def _fault(self, answer: Any) -> str | None:
+        """What is wrong with an answer and why, or None."""
+        if self.parameters and not callable(answer):
+            example = f"def {self.solve_with.__name__}({', '.join(self.parameters)})"
+            return f"A function is wanted, such as `{example}`, not what it returns."
+        if not self.parameters and callable(answer):
+            return "A value is wanted, not a function: call it, and hand in what it returns."
+        if self.share and not 0 <= answer <= 1:
+            return f"A share lies between 0 and 1 (a quarter is 0.25). You gave {answer:g}."
+        if self.judge:
+            name = self.judge(answer)
+            return name and self.words.mistakes[name]
+        return self._first_failure(answer)
+
+    def _first_failure(self, answer: Any) -> str | None:
+        """Try an answer on each case, up to the first that fails."""
+        cases = self._all_cases()
+        rights = [self.solve_with, *self.also]
+        tried: list[tuple[Case, Any]] = []
+        for case in cases:
+            given = copy.deepcopy(case)
+            before = pickle.dumps(given)
+            try:
+                found = answer(*given) if callable(answer) else answer
+            except Exception as error:
+                return f"{self._where(case)} your function stops with {type(error).__name__}: {error}"
+            if pickle.dumps(given) != before:
+                return "Your function changes what it is given, and the next cell would go on with that."
+            tried.append((case, found))
+            rights = [right for right in rights if self._same(right, case, found)]
+            if not rights:
+                return self._explain(answer, tried, cases)
+        return None
+
+    def _explain(self, answer: Any, tried: list[tuple[Case, Any]], cases: list[Case]) -> str:
+        """Why the last of the tried cases failed: by a known mistake, or else by what it should have been."""
+        case, found = tried[-1]
+        wanted = self.solve_with(*case)
+        with contextlib.suppress(Exception):  # it may not even run on the other cases
+            if len(cases) > 1 and all(same(answer(*copy.deepcopy(other)), found) for other in cases):
+                why = "Does it end with `return`?" if found is None else "Its arguments have no say."
+                return f"Your function gives {_show(found) or 'the same'} whatever it is given. {why}"
+        for name, mistake in self.mistakes.items():
+            if all(self._same(mistake, other, seen) for other, seen in tried):
+                return self.words.mistakes[name]
+        if not self.parameters:
+            return self.words.otherwise
+        got, right, shape = _show(found), _show(wanted), tuple(getattr(wanted, "shape", ()))
+        if shape and np.shape(found) != shape:
+            fault = f"the result should have shape {shape}, not {tuple(np.shape(found))}"
+        else:
+            fault = f"you get {got}, and {right} is right" if got and right else "your result is not right"
+        return f"{self._where(case)} {fault}. {self.words.otherwise}"
+
+    def _example(self) -> str:
+        """What a right function gives for the first case; empty where that would fill the page."""
+        case = self._all_cases()[0]
+        where, result = self._where(case), _show(self.solve_with(*case)) if case else ""
+        return f"{where} a right function gives {result}. " if where.startswith("With") and result else ""
+
+    def _where(self, case: Case) -> str:
+        """A case as the student sees it, where that does not fill the page."""
+        shown = [f"{name} = {_show(value)}" for name, value in zip(self.parameters, case, strict=False)]
+        return f"With {', '.join(shown)}" if all(map(_show, case)) else "In one of the cases tried,"
+
+    def _all_cases(self) -> list[Case]:
+        return list(self.cases() if callable(self.cases) else self.cases)
+
+    def _same(self, solution: Any, case: Case, found: Any) -> bool:
+        """Whether a solution, or a value in its place, gives for a case what was found."""
+        wanted = solution(*copy.deepcopy(case)) if callable(solution) else solution
+        return same(found, wanted, self.tolerance)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A quiz question; each choice is (text, whether it is right, why)."""
+class Notebook:
+    """The exercises and the quiz of one notebook, by its two-digit number."""
 
-    text: str
-    choices: tuple[tuple[str, bool, str], ...]
+    def __init__(self, number: str) -> None:
+        self.file = Path(__file__).with_name(f"nb{number}.md")
+        self.words, self.quiz = read(self.file)
+
+    def exercise(self, **about: Any) -> Callable[[Callable[..., Any]], Exercise]:
+        """Make an exercise of the function that solves it; `about` are the fields of `Exercise`."""
+
+        def of(solution: Callable[..., Any]) -> Exercise:
+            words = self.words.get(solution.__name__)
+            unknown = set(about.get("mistakes", ())) - set(words.mistakes if words else ())
+            if words is None or unknown:
+                names = ", ".join([solution.__name__, *sorted(unknown)])
+                raise VcemoError(f"no words for {names}", where=self.file, do="add them there")
+            return Exercise(words, solution, **about)
+
+        return of
 
 
-def quiz(*questions: Question) -> Any:
-    """Questions with choices that unfold to an explanation; plain HTML, so that it works on GitHub and in exported pages."""
-    from html import escape
+def same(found: Any, wanted: Any, tolerance: float = 1e-6) -> bool:
+    """Whether two answers are one: names exactly, numbers and arrays nearly, tuples part by part."""
+    if isinstance(wanted, tuple | list):
+        parts = list(found) if hasattr(found, "__len__") and not isinstance(found, str) else []
+        pairs = zip(parts, wanted, strict=False)
+        return len(parts) == len(wanted) and all(same(part, other, tolerance) for part, other in pairs)
+    if wanted is None or found is None or isinstance(wanted, str) or isinstance(found, str):
+        return isinstance(found, type(wanted)) and found == wanted
+    try:
+        found, wanted = np.asarray(found, float), np.asarray(wanted, float)
+    except (TypeError, ValueError, RuntimeError):  # no numbers
+        return False
+    return found.shape == wanted.shape and np.allclose(found, wanted, rtol=_RELATIVE, atol=tolerance)
 
-    from IPython.display import HTML
 
-    parts = []
-    for number, question in enumerate(questions, start=1):
-        parts.append(f"<p><b>{number}. {escape(question.text)}</b></p>")
-        for text, right, why in question.choices:
-            verdict = "✓ Yes." if right else "✗ No."
-            parts.append(
-                f"<details style='margin:.2em 0 .2em 1.5em'><summary>{escape(text)}</summary>"
-                f"<div style='margin:.2em 0 .6em 1.2em'>{verdict} {escape(why)}</div></details>"
-            )
-    return HTML("".join(parts))
+def _show(value: Any) -> str:
+    """A value as the student sees it; empty where it is too long, or has no text."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, tuple):
+        parts = [_show(part) for part in value]
+        return f"({', '.join(parts)})" if all(parts) else ""
+    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return "" if len(text) > _PRINTED or "\n" in text or " at 0x" in text else text
