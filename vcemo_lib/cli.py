@@ -238,7 +238,7 @@ def course_site(chosen: argparse.Namespace) -> int:
     """Write the executed course as one HTML site that works from a folder, offline, sound included."""
     from vcemo_lib.course import site
 
-    print(f"open {site.build(out=chosen.out)}")
+    print(f"open {site.build(out=chosen.out, lane=chosen.lane)}")
     return 0
 
 
@@ -399,5 +399,6 @@ def _parser() -> argparse.ArgumentParser:
     one = add(notebooks, "store", course_store)
     one.add_argument("--only", nargs="+", metavar="NN", help="these notebooks, by number or name")
     one = add(notebooks, "site", course_site)
-    one.add_argument("--out", type=Path, help="the folder to write; build/site by default. What lies in it is replaced")
+    one.add_argument("--out", type=Path, help="the folder to write; build/site by default")
+    one.add_argument("--lane", default="cpu", choices=("smoke", "cpu", "gpu"), help="the run that is shown")
     return parser
