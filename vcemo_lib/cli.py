@@ -236,7 +236,7 @@ def course_site(chosen: Chosen) -> None:
     """Write the executed course as one HTML site that works from a folder, offline, sound included."""
     from vcemo_lib.course import site
 
-    print(f"open {site.build(out=chosen.out)}")
+    print(f"open {site.build(out=chosen.out, lane=chosen.lane)}")
 
 
 # ---- shared steps --------------------------------------------------------------------------------------
@@ -390,7 +390,13 @@ COURSE: dict[str, tuple[Callable[[Chosen], int | None], tuple]] = {
     )),
     "list": (course_list, ()),
     "store": (course_store, (ONLY,)),
-    "site": (course_site, (_arg("--out", type=Path, help="build/site by default; it is replaced"),)),
+    "site": (
+        course_site,
+        (
+            _arg("--out", type=Path, help="the folder to write; build/site by default"),
+            _arg("--lane", default="cpu", choices=("smoke", "cpu", "gpu"), help="the run that is shown"),
+        ),
+    ),
 }  # fmt: skip
 
 

@@ -1,178 +1,132 @@
-"""The executed course as one HTML site that works from a folder: offline, sound included, nothing fetched.
+"""The executed course as one site that opens from a folder, without network or Python: `vcemo course site`.
 
-    vcemo course site                    # build/site/index.html
-
-Formulas become MathML, which browsers draw by themselves; pictures and sounds are inside the pages; links between
-notebooks become links between pages. A page that would need the network is refused.
+Sphinx makes the pages. Refused are dead links, what a page would fetch, and private paths of this machine.
 """
 
 from __future__ import annotations
 
+import html
+import io
 import re
 import shutil
+import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from vcemo_lib.course import Course, Notebook, code_digest, still
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import write_atomically
 
-HERE = Path(__file__).parent
-_INTRO = """# Multimodal speech emotion recognition
+NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
+MARK = ".vcemo-site"  # lists what a site holds, by which a later one knows what it may replace
+LITTER = (MARK, ".DS_Store", "Thumbs.db", "desktop.ini")  # the others are left by file managers
+UNUSED = ("_sources", "*.map", "sre", "a11y", "adaptors", "ui", "svg", "mml*", "*-svg*", "*-full*")
+PLUMBING = re.compile(r"^lane = |^import vcemo_lib|\brecord\(\"\d\d\"", re.M)  # folded without a tag
+TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']*'|[^>"'])*>""", re.I | re.S)
+ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
+FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
+FIRST_PAGE = """# Multimodal speech emotion recognition
+The course as it ran; to change it or to record your own voice, run `make lab`. All speech is *simulated*.
 
-The course as it ran: text, code, pictures and sound, in pages that need no network, no account and no Python. Recording your own voice and
-changing the code need the notebooks themselves: `make lab`. Where a notebook has live controls, its page shows a player, a picture or a table instead.
+<div class="text_html">{sound}</div>
 
-The speech is **VCEMO-Sim**: *simulated* Mandarin by simulated speakers. Nobody felt anything in these clips.
+| Notebook | Minutes | Afterwards you can |
+| --- | --- | --- |
+{rows}
+
+```{{toctree}}
+:hidden:
+{names}
+```
 """
 
 
-def build(course: Course | None = None, out: Path | None = None) -> Path:
-    """Write the site into `out` (build/site by default) and give its index page.
-
-    A notebook's outputs are the stored ones, or those of a later `cpu` run of the same code. Raises VcemoError for a
-    notebook without outputs, a dead link, and anything that a page would fetch from the network.
-    """
-    import nbformat
-
+def build(course: Course | None = None, out: Path | None = None, lane: str = "cpu") -> Path:
+    """Write the site into `out` (build/site by default), with the outputs of `lane`; gives its first page."""
     course = course or Course()
-    out = out or course.build / "site"
-    notebooks = course.select()
-    opened = [executed(course, notebook) for notebook in notebooks]
-    index = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(_map(notebooks, opened))])
-    pages, files = {}, {}
-    for at, (notebook, content) in enumerate(zip([None, *notebooks], [index, *opened], strict=True)):
-        name = notebook.name if notebook else "index"
-        before, after = notebooks[at - 2 : at - 1] if at > 1 else [], notebooks[at : at + 1]
-        about = {"title": _titled(notebook), "before": before, "after": after, "titled": _titled, "index": notebook is None}
-        pages[f"{name}.html"] = _local(_page(content, about), course, f"{name}.ipynb", files)
-    for name in ("site.css", "site.js"):
-        pages[name] = (HERE / name).read_text(encoding="utf-8")
-    if out.is_dir() and any(out.iterdir()) and not (out / "site.css").is_file():
-        raise VcemoError("the folder holds something else than a site", where=out, do="name another one, or empty it")
-    shutil.rmtree(out, ignore_errors=True)  # nothing of an earlier site stays
-    for name, text in pages.items():
-        write_atomically(out / name, text)
-    for name, source in files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, out / name)
+    out = (out or course.build / "site").resolve()
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise VcemoError(f"not installed: {', '.join(missing)}", do="pip install 'vcemo-lib[site]'")
+    ours = (out / MARK).read_text(encoding="utf-8").splitlines() if (out / MARK).is_file() else []
+    for path in [out] if out.is_file() else out.rglob("*"):
+        if path.name not in LITTER and path.relative_to(out).as_posix() not in ours:
+            raise VcemoError(f"{path} is not of a site made here", do="choose an empty folder with --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as name:
+        folder = Path(name)
+        _write_sources(course, lane, folder / "source")
+        _make_pages(folder, (course.root, folder, Path.home()))
+        if out.exists():
+            out.rename(folder / "before")
+        (folder / "site").rename(out)
     return out / "index.html"
 
 
-def executed(course: Course, notebook: Notebook) -> Any:
-    """The notebook with outputs: the stored one, or the copy of a later `cpu` run of the same code."""
+def executed(course: Course, notebook: Notebook, lane: str = "cpu") -> Any:
+    """The notebook fit for a page, with the stored outputs or those of a good run of its code in `lane`."""
     import nbformat
 
-    stored = nbformat.read(notebook.path, as_version=4)
-    copy = course.build / "cpu" / notebook.path.name
-    if copy.is_file() and copy.stat().st_mtime > notebook.path.stat().st_mtime:
-        later = nbformat.read(copy, as_version=4)
-        failed = any(output.output_type == "error" for cell in later.cells for output in cell.get("outputs", []))
-        if code_digest(later) == code_digest(stored) and not failed:
-            stored = later
-    stored.cells = [cell for cell in stored.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    content = nbformat.read(notebook.path, as_version=4)
+    digest, copy = code_digest(content), course.build / lane / notebook.path.name
+    stale = content.metadata.get("vcemo", {}).get("code", digest) != digest
+    if copy.is_file() and (lane != "cpu" or copy.stat().st_mtime > notebook.path.stat().st_mtime):
+        run = nbformat.read(copy, as_version=4)
+        if code_digest(run) == digest and not run.metadata.get("papermill", {}).get("exception"):
+            content, stale = run, False
+    if stale:
+        print(f"warning: {notebook.name} was changed after its outputs were stored", file=sys.stderr)
+    content.metadata = {"language_info": {"name": "python"}}
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
     if not any(cell.outputs for cell in code):
-        raise VcemoError("the notebook has no outputs to show", where=notebook.name, do="vcemo course run, then vcemo course store")
-    for cell in code:  # a live widget is dead without Python: its static twin is shown, or nothing
+        raise VcemoError("the notebook has no outputs to show", where=notebook.name, do="vcemo course run")
+    for cell in code:
+        if PLUMBING.search(cell.source):
+            cell.metadata.setdefault("tags", []).append("hide-input")
         cell.outputs = [kept for output in cell.outputs if (kept := still(output))]
-    return stored
+        for output in cell.outputs:
+            if png := output.get("data", {}).get("image/png"):  # as HTML: myst-nb drops the alternative text
+                words = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
+                output.data = {"text/html": f'<img alt="{words}" src="data:image/png;base64,{png.strip()}">'}
+    return content
 
 
-def _titled(notebook: Notebook | None) -> str:
-    return f"{notebook.number} {notebook.title}" if notebook else "The course"
+def _write_sources(course: Course, lane: str, source: Path) -> None:
+    """Write what Sphinx reads: the notebooks, and a first page with a sound and the table of the course."""
+    import nbformat
+
+    source.mkdir()
+    rows, sounds = [], []
+    for notebook in course.select():
+        content = executed(course, notebook, lane)
+        nbformat.write(content, source / notebook.path.name)
+        shown = [output.get("data", {}) for cell in content.cells for output in cell.get("outputs", [])]
+        sounds += [data["text/html"] for data in shown if "<audio" in data.get("text/html", "")]
+        promise = content.cells[0].source.partition("**Afterwards you can**")[2].strip().partition("\n\n")[0]
+        goals = " ".join(re.findall(r"^(?:-|\d+\.) (.*)", promise.replace("|", r"\|"), re.M))
+        title = f"[{notebook.number} · {notebook.title}]({notebook.path.name})"
+        rows.append(f"| {title} | {notebook.minutes:g} | {goals} |")
+    names = "\n".join(notebook.name for notebook in course.notebooks)
+    page = FIRST_PAGE.format(sound="".join(sounds[:1]), rows="\n".join(rows), names=names)
+    (source / "index.md").write_text(page, encoding="utf-8")
 
 
-def _map(notebooks: list[Notebook], opened: list[Any]) -> str:
-    """The index page as Markdown: each notebook with its minutes and what one can do afterwards."""
-    parts = [_INTRO]
-    for notebook, content in zip(notebooks, opened, strict=True):
-        goals = re.search(r"^\*\*Afterwards you can\*\*\s*\n((?:(?:-|\d+\.) .*\n(?:  .*\n)*)+)", content.cells[0].source + "\n", re.M)
-        told = "\nAfterwards you can\n\n" + re.sub(r"^\d+\. ", "- ", goals[1], flags=re.M) if goals else ""
-        parts.append(f"## [{_titled(notebook)}]({notebook.path.name})\n\n{notebook.minutes:g} minutes\n{told}")
-    return "\n".join(parts)
+def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
+    """Make `folder`/site of `folder`/source; VcemoError for what a reader would find broken or private."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
 
-
-# ---------------------------------------------------------------------------------------------- a page
-
-
-def _page(content: Any, about: dict[str, Any]) -> str:
-    """One notebook as HTML, with the list of its sections."""
-    from nbconvert import HTMLExporter
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    renderer = _with_ids(IPythonRenderer)(escape=False)
-
-    class Exporter(HTMLExporter):
-        def default_filters(self) -> Any:
-            yield from super().default_filters()
-            yield "markdown2html", lambda source: MarkdownWithMath(renderer=renderer).render(source)
-
-    exporter = Exporter(template_name="basic", template_file=str(HERE / "page.html.j2"))
-    page, _ = exporter.from_notebook_node(content, resources={"about": about})
-    sections = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
-    links = "".join(f'<li><a href="#{name}">{re.sub("<[^>]+>", "", text)}</a></li>' for name, text in sections)
-    return page.replace("<!-- sections -->", links)
-
-
-def _with_ids(base: type) -> type:
-    """nbconvert's renderer of Markdown, with MathML for formulas and an id for each heading."""
-    from latex2mathml.converter import convert
-
-    class Renderer(base):
-        taken: dict[str, int] = {}
-
-        def heading(self, text: str, level: int, **attrs: Any) -> str:
-            name = re.sub(r"[\W_]+", "-", re.sub("<[^>]+>|&[a-z]+;", "", text)).strip("-").lower() or "section"
-            self.taken[name] = self.taken.get(name, 0) + 1
-            suffix = f"-{self.taken[name]}" if self.taken[name] > 1 else ""
-            return f'<h{level} id="{name}{suffix}">{text}</h{level}>\n'
-
-        def inline_math(self, body: str) -> str:
-            return convert(body)
-
-        def block_math(self, body: str) -> str:
-            return f'<div class="formula">{convert(body, display="block")}</div>\n'
-
-        def latex_environment(self, name: str, body: str) -> str:
-            return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
-
-    return Renderer
-
-
-# ---------------------------------------------------------------------------------------------- links
-
-_ADDRESS = re.compile(r"""(<(?P<tag>[a-z]+)\b[^<>]*?\s(?P<name>href|src)=)(?P<mark>["'])(?P<address>.*?)(?P=mark)""", re.S)
-
-
-def _local(page: str, course: Course, name: str, files: dict[str, Path]) -> str:
-    """The page with its addresses turned into ones inside the site; the files they need are added to `files`."""
-
-    def change(found: re.Match[str]) -> str:
-        address = _address(found["tag"], found["address"], course, name, files)
-        return f"{found[1]}{found['mark']}{address}{found['mark']}"
-
-    return _ADDRESS.sub(change, page)
-
-
-def _address(tag: str, address: str, course: Course, name: str, files: dict[str, Path]) -> str:
-    """Where an address in a notebook leads to in the site. Raises VcemoError for a dead one and a fetched resource."""
-    parts = urlsplit(address)
-    if tag == "a" and parts.scheme in ("http", "https", "mailto"):
-        return address  # for a reader who follows it, not for the page
-    if parts.scheme == "data" or not parts.scheme and not parts.netloc and not parts.path:
-        return address
-    if parts.scheme or parts.netloc:
-        raise VcemoError(f"the page would fetch {address[:80]}", where=name, do="put it into the notebook")
-    fragment = f"#{parts.fragment}" if parts.fragment else ""
-    if parts.path in ("index.html", "site.css", "site.js") or parts.path in {f"{one.name}.html" for one in course.notebooks}:
-        return address
-    if Path(parts.path).name in {one.path.name for one in course.notebooks}:
-        return f"{Path(parts.path).stem}.html{fragment}"
-    target = (course.root / "notebooks" / unquote(parts.path)).resolve()
-    if not target.is_file() or not target.is_relative_to(course.root.resolve()):
-        raise VcemoError(f"a link to {address}, which is not there", where=name, do="mend the link")
-    inside = f"files/{target.relative_to(course.root.resolve()).as_posix()}"
-    files[inside] = target
-    return inside + fragment
+    source, made, told = folder / "source", folder / "html", io.StringIO()
+    with docutils_namespace():
+        Sphinx(source, Path(__file__).parent, made, folder / "read", "html", {}, None, told).build()
+    if fault := re.sub(r"\x1b\[[\d;]*m|\S*[/\\]source[/\\]", "", told.getvalue()).strip():
+        raise VcemoError(fault.splitlines()[0], do="mend the notebook")
+    site = Path(shutil.copytree(made, folder / "site", ignore=shutil.ignore_patterns(*UNUSED)))
+    (site / MARK).write_text("\n".join(own.relative_to(site).as_posix() for own in site.rglob("*")), "utf-8")
+    roots = "|".join(re.escape(str(path)) for path in private if path != path.parent)
+    for path in site.glob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        if fetched := FETCHED.search(" ".join(TAG_OR_CODE.findall(page))):  # links aside: readers follow them
+            raise VcemoError(f"the page would fetch {fetched[1]}", where=path.name, do="mend the notebook")
+        if named := re.search(rf"(?:{roots})(?![\w-])", page):
+            raise VcemoError(f"the page names the path {named[0]}", where=path.name, do="mend the notebook")

@@ -1,0 +1,13 @@
+html_title = "Speech emotion recognition"
+extensions = ["myst_nb", "sphinx-mathjax-offline"]
+nb_execution_mode = "off"
+nb_render_markdown_format = "myst"
+myst_enable_extensions = ["dollarmath", "amsmath"]
+mathjax3_config = {"options": {"enableMenu": False}}
+html_theme = "sphinx_book_theme"
+html_theme_options = {"use_download_button": False, "footer_content_items": [], "navbar_persistent": []}
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system
+html_static_path, html_css_files = ["site.css", "site.js"], ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+html_use_index = False
+html_show_search_summary = False  # it would fetch the pages found, which browsers forbid in a folder
