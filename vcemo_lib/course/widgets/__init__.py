@@ -1,6 +1,6 @@
-"""What a reader plays with in a notebook or in a page of its own. Each name loads its module on first use.
+"""What a reader plays with in a notebook or in the app. Each name loads its module on first use.
 
-Every widget shows a static twin (sound, picture, table) where no kernel runs: on GitHub, in nbviewer, in exported HTML.
+Every widget has a still twin (sound, picture, table) for pages without a kernel: GitHub, nbviewer, exported HTML.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import importlib
 _NAMES = {  # name -> the module it comes from
     "Browser": "browser",
     "Game": "game",
-    "judged": "browser",
+    "judged": "answers",
     "Player": "player",
-    "player_data": "player",
     "twin": "player",
     "Voice": "voice",
     "playground": "voice",

@@ -1,254 +1,219 @@
 // Draws what player.py computed, plays it, and hands back which modalities are muted.
 
-const MARKS = { angry: "▲", fear: "▼", happy: "●", neutral: "■", sad: "◆", surprise: "★" }; // as in the course's figures
 const MODALITIES = { audio: "voice", words: "words", bert: "BERT" };
-const CLIP = ["mp3", "picture", "label", "truth", "votes", "classes", "modalities", "warnings", "transcript"];
-const JUDGEMENT = ["probabilities", "along", "attention", "words", "emotion", "took"];
+const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5];
 
-// A shape over the whole width: points (x, y) from 0 to 1, y upwards.
+/** A shape over the whole width: points (x, y) from 0 to 1, y upwards. */
 function shape(points, className, closed = true) {
   const line = points.map(([x, y]) => `${(1000 * x).toFixed(1)} ${(100 - 100 * y).toFixed(1)}`).join("L");
   const path = make("path", { d: points.length ? `M${line}${closed ? "Z" : ""}` : "" });
   return make("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", class: className, "aria-hidden": "true" }, path);
 }
 
-const marked = (emotion) => `${MARKS[emotion] ?? "•"} ${emotion}`;
+/** The three cells of a row of the player's grid: name, content, value. */
+function row(title, content, detail = "", hint = "", value = null) {
+  const name = make("div", { class: "vcemo-name", title: hint }, make("span", { text: title }), make("small", { text: detail }));
+  return [name, make("div", { class: "vcemo-lane" }, content), ...(value ? [value] : [])];
+}
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
-  const audio = make("audio", { "data-testid": "player-audio", preload: "auto" });
-  const play = make("button", { type: "button", class: "vcemo-button vcemo-play", "data-testid": "player-play", onclick: toggle });
-  const seek = make("input", { type: "range", min: 0, step: 0.01, "data-testid": "player-seek", "aria-label": "Position in the clip", oninput: () => goto(+seek.value) });
+  const transport = Transport.of(get("sound"));
+  const python = connect(model, "player-problem", transport);
+  const play = button("", "player-play", () => transport.toggle());
+  const stop = button("■ Stop", "player-stop", () => transport.stop());
+  const speed = make("select", { "data-testid": "player-speed", onchange: () => (transport.speed = +speed.value) },
+    ...SPEEDS.map((rate) => make("option", { value: rate, selected: rate === transport.speed, text: `${rate} ×` })));
+  const loop = make("input", { type: "checkbox", "data-testid": "player-loop", onchange: () => (transport.loop = loop.checked) });
+  const controls = make("div", { class: "vcemo-line" }, play, stop,
+    make("label", {}, "Speed ", speed), make("label", {}, loop, " Loop"));
+  const seek = make("input", { type: "range", min: 0, step: 0.01, class: "vcemo-seek", "data-testid": "player-seek",
+    "aria-label": "Position in the clip", oninput: () => transport.seek(+seek.value) });
   const clock = make("span", { class: "vcemo-clock", "data-testid": "player-clock" });
-  const head = make("p", { class: "vcemo-head" });
-  const warnings = make("div", { class: "vcemo-warnings", role: "alert", "data-testid": "player-warnings" });
+  const head = make("p", { class: "vcemo-line" });
+  const warnings = make("div", { role: "alert", "data-testid": "player-warnings" });
   const lanes = make("div", { class: "vcemo-lanes", "data-testid": "player-lanes" });
-  const words = make("p", { class: "vcemo-words", role: "group", "aria-label": "Transcript: a word plays its span", "data-testid": "player-words" });
-  const switches = make("fieldset", { class: "vcemo-switches" });
-  const status = make("p", { class: "vcemo-status", role: "status", "data-testid": "player-status" });
+  const words = make("p", { class: "vcemo-words", role: "group", "aria-label": "Transcript: a word plays its span" });
+  const switches = make("fieldset", { class: "vcemo-line" });
+  const status = make("p", { role: "status", "data-testid": "player-status" }, make("strong"));
   const soFar = make("p", { class: "vcemo-sofar", "data-testid": "player-sofar" });
-  const root = make(
-    "div",
-    // JupyterLab would take the arrow keys for itself
-    { class: "vcemo vcemo-player", role: "group", tabindex: -1, "data-testid": "player", "data-lm-suppress-shortcuts": "true", onkeydown: keys },
-    head, audio, make("div", { class: "vcemo-controls" }, play, seek, clock), lanes, words, soFar, switches, status, warnings,
-  );
-  el.append(root);
-
-  let address = null; // of the sound, as a blob
-  let stopAt = null; // s, where a word ends
-  let frame = null;
-  let cursor, overlay;
+  const cursor = make("div", { class: "vcemo-cursor" });
+  const overlay = make("div", { class: "vcemo-overlay", "aria-hidden": "true" }, cursor);
+  const parts = [head, transport.audio, controls, lanes, words, soFar, switches, status, warnings, python.line];
+  const root = makeRoot(el, "player", "player", "Player", parts, { tabindex: -1, onkeydown: keys });
+  transport.audio.dataset.testid = "player-audio";
 
   // ---- playing
 
-  function toggle() {
-    if (!audio.paused) return audio.pause();
-    stopAt = null;
-    if (audio.currentTime >= get("seconds") - 0.03) audio.currentTime = 0;
-    audio.play();
-  }
-  function goto(moment) {
-    stopAt = null;
-    audio.currentTime = Math.min(Math.max(moment, 0), get("seconds"));
-    follow();
-  }
-  function playSpan(start, end) {
-    audio.currentTime = start;
-    stopAt = Math.max(end, start + 0.08);
-    audio.play();
-  }
   function follow() {
-    const now = Math.min(audio.currentTime, get("seconds"));
-    if (stopAt !== null && now >= stopAt) {
-      audio.pause();
-      stopAt = null;
-    }
+    const { seconds, classes = [] } = get("clip");
+    const { words: spoken = [], along: { times = [], probabilities = [] } = {} } = get("judgement");
+    if (!seconds) return;
+    const now = Math.min(transport.time, seconds);
+    play.textContent = transport.playing ? "❚❚ Pause" : "▶ Play";
     seek.value = now;
-    seek.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${get("seconds").toFixed(1)} seconds`);
-    clock.textContent = `${now.toFixed(1)} / ${get("seconds").toFixed(1)} s`;
-    if (cursor) cursor.style.left = `${(100 * now) / get("seconds")}%`;
-    for (const [i, word] of get("words").entries()) {
-      const here = word.start !== null && word.start <= now && now < word.end && !audio.paused;
-      words.children[i]?.toggleAttribute("aria-current", here);
-    }
-    const { times = [], probabilities = [] } = get("along");
-    const past = times.findLastIndex((t) => t <= now + 0.02);
+    seek.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${seconds.toFixed(1)} seconds`);
+    clock.textContent = `${now.toFixed(1)} / ${seconds.toFixed(1)} s`;
+    cursor.style.left = `${(100 * now) / seconds}%`;
+    spoken.forEach((word, i) => {
+      words.children[i]?.toggleAttribute("aria-current", transport.playing && word.start <= now && now < word.end);
+    });
+    const past = times.findLastIndex((time) => time <= now + 0.02);
     if (past >= 0) {
-      const row = probabilities[past];
-      const best = row.indexOf(Math.max(...row));
-      soFar.textContent = `Up to ${times[past].toFixed(1)} s the model would say: ${marked(get("classes")[best])}, ${percent(row[best])}.`;
+      const best = probabilities[past].indexOf(Math.max(...probabilities[past]));
+      const answer = `${marked(classes[best])}, ${percent(probabilities[past][best])}`;
+      soFar.textContent = `Up to ${times[past].toFixed(1)} s the model would say: ${answer}.`;
     } else soFar.textContent = times.length ? "Play or seek: what would the model say up to there?" : "";
-    cancelAnimationFrame(frame);
-    if (!audio.paused) frame = requestAnimationFrame(follow);
   }
-  function playing() {
-    const on = !audio.paused;
-    play.textContent = on ? "❚❚ Pause" : "▶ Play";
-    follow();
-  }
-  for (const event of ["play", "pause", "ended", "seeked"]) audio.addEventListener(event, playing);
 
   function keys(event) {
-    const own = event.target.tagName; // buttons and boxes know the space bar, the slider knows the arrows
-    if (event.key === " " && own !== "BUTTON" && event.target.type !== "checkbox") toggle();
-    else if (event.key === "ArrowRight" && own !== "INPUT") goto(audio.currentTime + 0.1);
-    else if (event.key === "ArrowLeft" && own !== "INPUT") goto(audio.currentTime - 0.1);
+    const tag = event.target.tagName; // buttons and boxes know the space bar; sliders and lists know the arrows
+    const step = { ArrowRight: 0.1, ArrowLeft: -0.1 }[event.key];
+    if (event.key === " " && !["BUTTON", "SELECT"].includes(tag) && event.target.type !== "checkbox") transport.toggle();
+    else if (step && !["INPUT", "SELECT"].includes(tag)) transport.seek(transport.time + step);
     else return;
     event.preventDefault();
   }
 
+  function point(event) {
+    if (event.type === "pointerdown") overlay.setPointerCapture(event.pointerId);
+    else if (!event.buttons) return;
+    const box = overlay.getBoundingClientRect();
+    transport.seek(((event.clientX - box.left) / box.width) * get("clip").seconds);
+  }
+  overlay.addEventListener("pointerdown", point);
+  overlay.addEventListener("pointermove", point);
+
   // ---- drawing
 
   function drawClip() {
-    if (address) URL.revokeObjectURL(address);
-    address = URL.createObjectURL(new Blob([get("mp3")], { type: "audio/mpeg" }));
-    audio.src = address;
-    stopAt = null;
-    root.setAttribute("aria-label", `Player: ${get("label") || "clip"}`);
-    seek.max = get("seconds");
-    const votes = Object.entries(get("votes")).map(([emotion, count]) => `${marked(emotion)} ${count}`);
+    const clip = get("clip");
+    if (!clip.mp3) return;
+    root.setAttribute("aria-label", `Player: ${clip.label || "clip"}`);
+    seek.max = clip.seconds;
+    const votes = Object.entries(clip.votes).map(([emotion, count]) => `${marked(emotion)} ${count}`);
     head.replaceChildren(
-      make("strong", { text: get("label") || "clip" }),
-      ...(get("truth") ? [make("span", { text: `true: ${marked(get("truth"))}`, "data-testid": "player-truth" })] : []),
+      make("strong", { text: clip.label || "clip" }),
+      ...(clip.truth ? [make("span", { text: `true: ${marked(clip.truth)}`, "data-testid": "player-truth" })] : []),
       ...(votes.length ? [make("span", { text: `raters: ${votes.join(", ")}`, "data-testid": "player-votes" })] : []),
     );
-    warnings.replaceChildren(...get("warnings").map((text) => make("p", { text: `Note: ${text}` })));
+    warnings.replaceChildren(...clip.warnings.map((text) => make("p", { text: `Note: ${text}` })));
+    switches.hidden = !clip.modalities.length;
     switches.replaceChildren(
       make("legend", { text: "The model goes without" }),
-      ...get("modalities").map((name) => {
-        const box = make("input", { type: "checkbox", "data-testid": `mute-${name}`, onchange: () => mute(name, box.checked) });
-        box.checked = get("muted").includes(name);
+      ...clip.modalities.map((name) => {
+        const box = make("input", { type: "checkbox", name, "data-testid": `mute-${name}`, onchange: mute });
         return make("label", {}, box, ` ${MODALITIES[name] ?? name}`);
       }),
     );
-    switches.hidden = !get("modalities").length;
+    drawSwitches();
     drawJudgement();
   }
 
-  function mute(name, off) {
-    model.set("muted", get("modalities").filter((one) => (one === name ? off : get("muted").includes(one))));
-    model.save_changes();
-    root.setAttribute("aria-busy", "true");
-    status.textContent = "The model judges anew …";
+  const boxes = () => [...switches.querySelectorAll("input")];
+  const drawSwitches = () => boxes().forEach((box) => (box.checked = get("muted").includes(box.name)));
+  function mute() {
+    python.set({ muted: boxes().filter((box) => box.checked).map((box) => box.name) });
+    drawStatus();
   }
 
-  function row(title, content, detail = "", hint = "") {
-    const name = make("div", { class: "vcemo-name", title: hint }, make("span", { text: title }), ...(detail ? [make("small", { text: detail })] : []));
-    return [name, make("div", { class: "vcemo-lane" }, content)];
+  function drawStatus() {
+    const { emotion, probabilities = {}, muted = [], took } = get("judgement");
+    const { modalities = [] } = get("clip");
+    const busy = modalities.length > 0 && (python.waiting() || !emotion);
+    root.toggleAttribute("aria-busy", busy);
+    const without = muted.length ? `, without ${muted.map((name) => MODALITIES[name] ?? name).join(" and ")}` : "";
+    const again = took ? ` (judged again in ${Math.round(took)} ms)` : "";
+    const empty = muted.length && muted.length === modalities.length ? " It was given nothing: so it answers anyway." : "";
+    const answer = emotion ? `The model says: ${marked(emotion)}, ${percent(probabilities[emotion])}${without}${again}.${empty}` : "";
+    status.firstChild.textContent = busy ? "The model judges …" : answer;
+  }
+
+  function bar(emotion, share, colour) {
+    const spoken = { role: "meter", "aria-label": `Probability of ${emotion}`, "aria-valuemin": 0, "aria-valuemax": 100,
+      "aria-valuenow": Math.round(100 * share), "aria-valuetext": percent(share) };
+    const fill = make("i", { style: `width: ${100 * share}%; background: ${colour}` });
+    const attributes = { class: "vcemo-bar", "data-testid": `bar-${emotion}`, "data-value": share, ...spoken };
+    return make("div", attributes, fill, make("span", { text: percent(share) }));
+  }
+
+  /** The words where they are spoken, each over a column of its attention. */
+  function wordTrack(spoken, seconds, most) {
+    const track = make("div", { class: "vcemo-track", "aria-hidden": "true" });
+    for (const { text, start, end, weight } of spoken) {
+      const place = `left: ${(100 * start) / seconds}%; width: ${(100 * (end - start)) / seconds}%`;
+      const column = make("i", { style: `height: ${(100 * weight) / most}%` });
+      track.append(make("span", { style: place }, column, make("b", { text })));
+    }
+    return track;
   }
 
   function drawJudgement() {
-    const seconds = get("seconds");
-    const peaks = get("peaks");
-    const upper = peaks.map((p, i) => [(i + 0.5) / peaks.length, 0.5 + p / 2]);
-    const lower = peaks.map((p, i) => [(i + 0.5) / peaks.length, 0.5 - p / 2]).reverse();
-    const image = make("img", { class: "vcemo-mel", alt: `log-mel spectrogram of ${get("label") || "the clip"}, ${seconds.toFixed(1)} seconds` });
-    image.src = URL.createObjectURL(new Blob([get("picture")], { type: "image/png" }));
-    image.onload = () => URL.revokeObjectURL(image.src);
-    const rows = [row("waveform", shape([...upper, ...lower], "vcemo-wave")), row("log-mel", image)];
-
-    const steps = get("attention");
-    const most = Math.max(...steps, 1e-9);
-    if (steps.length) {
-      const stairs = steps.flatMap((w, i) => [[i / steps.length, w / most], [(i + 1) / steps.length, w / most]]);
-      const total = `on time, ${percent(steps.reduce((a, b) => a + b, 0))}`;
-      rows.push(row("attention", shape([[0, 0], ...stairs, [1, 0]], "vcemo-attention"), total, "what each stretch of time weighs when the model pools its tokens"));
+    const { label, seconds, peaks, picture, classes, colours, truth, votes, transcript, mp3 } = get("clip");
+    if (!mp3) return;
+    const { emotion, probabilities = {}, attention = [], words: spoken = [], along = {} } = get("judgement");
+    const { times = [], probabilities: moving = [] } = along;
+    const sum = (values) => percent(values.reduce((a, b) => a + b, 0));
+    const mirrored = (sign) => peaks.map((peak, i) => [(i + 0.5) / peaks.length, 0.5 + (sign * peak) / 2]);
+    const image = make("img", { class: "vcemo-mel", src: URL.createObjectURL(new Blob([picture], { type: "image/png" })),
+      alt: `log-mel spectrogram of ${label || "the clip"}, ${seconds.toFixed(1)} seconds`,
+      onload: () => URL.revokeObjectURL(image.src) });
+    const wave = shape([...mirrored(1), ...mirrored(-1).reverse()], "vcemo-wave");
+    const rows = [row("time", seek, "", "", make("div", {}, clock)), row("waveform", wave), row("log-mel", image)];
+    if (attention.length) {
+      const most = Math.max(...attention, 1e-9);
+      const stairs = attention.flatMap((w, i) => [0, 1].map((side) => [(i + side) / attention.length, w / most]));
+      const hint = "what each stretch of time weighs when the model pools its tokens";
+      const drawing = shape([[0, 0], ...stairs, [1, 0]], "vcemo-attention");
+      rows.push(row("attention", drawing, `on time, ${sum(attention)}`, hint));
     }
-    const said = get("words");
-    const heaviest = Math.max(...said.map((word) => word.weight), 1e-9);
-    if (said.some((word) => word.start !== null)) {
-      const track = make("div", { class: "vcemo-track", "aria-hidden": "true" });
-      for (const word of said) {
-        const span = make("span", {}, make("i"), make("b", { text: word.text }));
-        span.style.left = `${(100 * word.start) / seconds}%`;
-        span.style.width = `${(100 * (word.end - word.start)) / seconds}%`;
-        span.firstChild.style.height = percent(word.weight / heaviest).replace(" ", "");
-        track.append(span);
-      }
-      const total = said.reduce((sum, word) => sum + word.weight, 0);
-      rows.push(row("attention", track, `on words, ${percent(total)}`, "what BERT's tokens of each word weigh when the model pools its tokens"));
+    const weights = spoken.map((word) => word.weight);
+    const heaviest = Math.max(...weights, 1e-9);
+    if (spoken.length) {
+      const hint = "what BERT's tokens of each word weigh when the model pools its tokens";
+      rows.push(row("attention", wordTrack(spoken, seconds, heaviest), `on words, ${sum(weights)}`, hint));
     }
-    const { times = [], probabilities = [] } = get("along");
-    get("classes").forEach((emotion, c) => {
-      const share = get("probabilities")[emotion] ?? 0;
-      const colour = get("colours")[emotion];
-      const votes = get("votes")[emotion];
-      const detail = [emotion === get("truth") && "true", votes && `${votes} vote${votes > 1 ? "s" : ""}`].filter(Boolean).join(", ");
-      const spoken = { role: "meter", "aria-label": `Probability of ${emotion}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-valuetext": percent(share) };
-      const bar = make("div", { class: "vcemo-bar", "data-testid": `bar-${emotion}`, "data-value": share, ...spoken }, make("i"), make("span", { text: percent(share) }));
-      bar.firstChild.style.cssText = `width: ${100 * share}%; background: ${colour}`;
-      const line = times.map((t, i) => [t / seconds, probabilities[i][c]]);
+    classes.forEach((name, c) => {
+      const cast = votes[name] ? `${votes[name]} vote${votes[name] > 1 ? "s" : ""}` : "";
+      const line = times.map((time, i) => [time / seconds, moving[i][c]]);
       const area = shape(line.length ? [[line[0][0], 0], ...line, [1, 0]] : [], "vcemo-along");
-      area.style.fill = colour;
-      const [name, lane] = row(marked(emotion), area, detail);
-      name.classList.toggle("vcemo-said", emotion === get("emotion"));
-      rows.push([name, lane, bar]);
+      area.style.fill = colours[name];
+      const detail = [name === truth && "true", cast].filter(Boolean).join(", ");
+      const cells = row(marked(name), area, detail, "", bar(name, probabilities[name] ?? 0, colours[name]));
+      cells[0].classList.toggle("vcemo-answer", name === emotion);
+      rows.push(cells);
     });
-    cursor = make("div", { class: "vcemo-cursor" });
-    overlay = make("div", { class: "vcemo-overlay", "aria-hidden": "true" }, cursor);
-    const point = (event) => {
-      const box = overlay.getBoundingClientRect();
-      goto(((event.clientX - box.left) / box.width) * seconds);
-    };
-    overlay.addEventListener("pointerdown", (event) => {
-      overlay.setPointerCapture(event.pointerId);
-      point(event);
-    });
-    overlay.addEventListener("pointermove", (event) => event.buttons && point(event));
-    overlay.style.gridRow = `1 / ${rows.length + 1}`;
     rows.forEach((cells, i) => cells.forEach((cell) => (cell.style.gridRow = i + 1)));
+    overlay.style.gridRow = `2 / ${rows.length + 1}`;
     lanes.replaceChildren(...rows.flat(), overlay);
-
     words.replaceChildren(
-      ...said.map((word, i) => {
-        const known = word.start !== null;
-        const told = known ? `${word.start.toFixed(2)} to ${word.end.toFixed(2)} s, attention ${percent(word.weight)}` : "";
-        const kind = known ? { type: "button", title: told, onclick: () => playSpan(word.start, word.end) } : {};
-        const piece = make(known ? "button" : "span", { class: "vcemo-word", "data-testid": `word-${i}`, text: word.text, ...kind });
-        piece.style.setProperty("--weight", (word.weight / heaviest).toFixed(3));
-        return piece;
+      ...spoken.map(({ text, start, end, weight, approximate }, i) => {
+        const span = `${approximate ? "about " : ""}${start.toFixed(2)} to ${end.toFixed(2)} s`;
+        const more = { class: "vcemo-word", title: `${span}, attention ${percent(weight)}`, style: `--weight: ${weight / heaviest}` };
+        return button(text, `word-${i}`, () => transport.play(start, Math.max(end, start + 0.08)), more);
       }),
     );
-    words.hidden = !said.length;
-    words.lang = /[\u3400-\u9fff]/.test(get("transcript")) ? "zh" : "";
-    root.removeAttribute("aria-busy");
-    const without = get("muted").map((name) => MODALITIES[name] ?? name);
-    const share = get("probabilities")[get("emotion")];
-    const how = (without.length ? `, without ${without.join(" and ")}` : "") + (get("took") ? ` (judged anew in ${Math.round(get("took"))} ms)` : "");
-    status.textContent = share == null ? "" : `The model says: ${marked(get("emotion"))}, ${percent(share)}${how}.`;
-    playing();
+    words.hidden = !spoken.length;
+    words.lang = /[\u3400-\u9fff]/.test(transcript) ? "zh" : "";
+    drawStatus();
+    follow();
   }
 
-  // Many traits come in one message: draw once.
-  let due = null;
-  const draw = (whole) => () => {
-    due = whole ? drawClip : (due ?? drawJudgement);
-    queueMicrotask(() => {
-      due?.();
-      due = null;
-    });
-  };
-  const [clip, judgement] = [draw(true), draw(false)];
-  CLIP.forEach((name) => model.on(`change:${name}`, clip));
-  JUDGEMENT.forEach((name) => model.on(`change:${name}`, judgement));
-  model.on("change:muted", syncSwitches);
-  function syncSwitches() {
-    for (const name of get("modalities")) {
-      const box = switches.querySelector(`[data-testid="mute-${name}"]`);
-      if (box) box.checked = get("muted").includes(name);
-    }
-  }
+  // ---- together
+
+  const load = () => transport.load(get("clip").mp3, get("clip").utt_id);
+  const stops = [
+    transport.listen(follow),
+    listen(model, {
+      "change:clip": () => (load(), drawClip()),
+      "change:judgement": drawJudgement,
+      "change:muted": drawSwitches,
+      "msg:custom": drawStatus,
+    }),
+  ];
+  if (get("clip").mp3 && !transport.address) load();
   drawClip();
-
-  return () => {
-    audio.pause();
-    cancelAnimationFrame(frame);
-    if (address) URL.revokeObjectURL(address);
-    CLIP.forEach((name) => model.off(`change:${name}`, clip));
-    JUDGEMENT.forEach((name) => model.off(`change:${name}`, judgement));
-    model.off("change:muted", syncSwitches);
-  };
+  return () => [...stops, python.stop].forEach((end) => end());
 }
 
 export default { render };
