@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from vcemo_lib.errors import VcemoError
 
 HERE = Path(__file__).parent
 TABLE = """\
-<table>{% for title, cells in rows.items() %}<tr><th scope='row'>{{ title }}</th>
-{%- for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>"""
+<table>{% if caption %}<caption>{{ caption }}</caption>{% endif %}
+{% if heads %}<thead><tr>{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>{% endif %}
+<tbody>{% for title, cells in rows %}<tr><th scope='row'>{{ title }}</th>
+{%- for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
 
 
 def script(name: str) -> str:
@@ -78,9 +80,10 @@ def render(template: str, **values: Any) -> str:
     return environment.from_string(template).render(**values)
 
 
-def html_table(rows: Mapping[str, Sequence[Any]]) -> Markup:
-    """A table of rows (title -> cells), escaped; nothing where there are none."""
-    return Markup(render(TABLE, rows=rows) if rows else "")
+def html_table(rows: Iterable[Sequence[Any]], heads: Sequence[str] = (), caption: str = "") -> Markup:
+    """A table of rows, each a title and its cells; escaped, unless they are Markup."""
+    rows = [(title, list(cells)) for title, *cells in rows]
+    return Markup(render(TABLE, rows=rows, heads=heads, caption=caption))
 
 
 def votes_text(votes: Mapping[str, int]) -> str:

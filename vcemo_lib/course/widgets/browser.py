@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import numpy as np
 import traitlets
+from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
 from vcemo_lib.course.widgets.answers import judged, plane
-from vcemo_lib.course.widgets.base import HasTwin, View, render, script, votes_text
+from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.predict import Prediction
@@ -37,20 +38,9 @@ EVERYTHING: dict[str, Any] = {  # the query that finds every clip
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the still twin: a stored notebook stays under 1 MB
 TWIN = """\
-<div class='vcemo-twin'><p>{{ clips | length }} {{ "simulated " if simulated }}clips, {{ right }} judged rightly.
-This is a still picture of the browser; run the notebook to filter, click and listen.</p>
-<table><caption>Confusion: true emotion in rows, predicted in columns</caption>
-<tr><td></td>{% for label in labels %}<th scope='col'>{{ label }}</th>{% endfor %}</tr>
-{% for counts in matrix %}<tr><th scope='row'>{{ labels[loop.index0] }}</th>
-{%- for count in counts %}<td>{{ count }}</td>{% endfor %}</tr>{% endfor %}</table>
-<img alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'>
-<table><caption>The surest mistakes</caption>
-<tr>{% for head in ("clip", "words", "true", "predicted", "confidence", "raters", "sound") %}
-<th scope='col'>{{ head }}</th>{% endfor %}</tr>
-{% for utt_id, row in mistakes %}
-<tr><td>{{ utt_id }}</td><td lang='zh'>{{ row.text }}</td><td>{{ row.emotion }}</td><td>{{ row.predicted }}</td>
-<td>{{ row.confidence | percent }}</td><td>{{ row.votes }}</td><td>{{ sounds[loop.index0] | safe }}</td></tr>
-{% endfor %}</table></div>"""
+<div class='vcemo-twin'><p>{{ clips }}, {{ right }} judged rightly. This is a still picture of the browser;
+run the notebook to filter, click and listen.</p>{{ matrix }}
+<img alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'>{{ mistakes }}</div>"""
 
 
 def table(corpus: Corpus, predictions: Predictions) -> pd.DataFrame:
@@ -197,24 +187,26 @@ class Browser(HasTwin, ipywidgets.Box):
         """The same as still HTML: confusion matrix, map, and the surest mistakes, some of them with sound."""
         from vcemo_lib import plots
 
-        clips, p = self.table, self.predictions
-        wrong = clips[~clips["right"]].nlargest(TWIN_MISTAKES, "confidence")
-        sounds = [
-            audio.player_html(audio.utterance(self.corpus, u), f"{u}: true {row.emotion}, predicted {row.predicted}")
-            for u, row in wrong[:TWIN_PLAYERS].iterrows()
-        ]
-        figure = plots.embedding(self.points, clips["emotion"].tolist(), labels=list(p.classes))
+        table, p = self.table, self.predictions
+        counts = evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist()
+        matrix = [[label, *row] for label, row in zip(p.classes, counts, strict=True)]
+        mistakes = []
+        for utt_id, row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").iterrows():
+            sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
+            if len(mistakes) < TWIN_PLAYERS:
+                sound = Markup(audio.player_html(audio.utterance(self.corpus, utt_id), label))
+            share = f"{row.confidence:.0%}"
+            mistakes.append([utt_id, row.text, row.emotion, row.predicted, share, row.votes, sound])
+        heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
+        kind = "simulated " if self.corpus.simulated else ""
         return render(
             TWIN,
-            clips=clips,
-            simulated=self.corpus.simulated,
-            right=int(clips["right"].sum()),
-            labels=p.classes,
-            matrix=evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist(),
-            alt=f"Map of {len(clips)} clips by {self.method} of the model's features, coloured by true emotion",
-            picture=plots.png(figure),
-            mistakes=list(wrong.iterrows()),
-            sounds=sounds,
+            clips=f"{len(table)} {kind}clips",
+            right=int(table["right"].sum()),
+            matrix=html_table(matrix, ("", *p.classes), "Confusion: true emotion in rows, predicted in columns"),
+            alt=f"Map of {len(table)} clips by {self.method} of the model's features, coloured by true emotion",
+            picture=plots.png(plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))),
+            mistakes=html_table(mistakes, heads, "The surest mistakes"),
         )
 
     def __repr__(self) -> str:

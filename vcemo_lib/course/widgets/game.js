@@ -78,42 +78,19 @@ function render({ model, el }) {
 
   // ---- revealed
 
-  const revealed = make("div", { "data-testid": "vcemo-game-report" });
-  const cell = (text, more = {}) => make("td", { text, ...more });
-  function scoreRow({ who, right, of, low, high, kappa }) {
-    const meter = make("div", { class: "vcemo-meter", "aria-hidden": "true" }, make("i", { style: `width: ${(100 * right) / of}%` }));
-    return make("tr", { "data-testid": `vcemo-score-${who}` },
-      make("th", { scope: "row", text: who === "raters" ? "a rater, on average" : who }),
-      cell(`${+right.toFixed(1)} of ${of}`),
-      cell(low === null ? "–" : `${percent(low)} to ${percent(high)}`),
-      cell(kappa === null ? "–" : kappa.toFixed(2)),
-      make("td", {}, meter));
-  }
-  function clipRow({ text, label, you, votes, model: its, confidence }, i) {
-    const mark = (answer) => `${answer === label ? "✓" : "✗"} ${answer}`;
-    const ordered = Object.entries(votes).sort((a, b) => b[1] - a[1]);
-    const replay = button("▶", `vcemo-game-replay-${i + 1}`, () => play(i), { "aria-label": `play clip ${i + 1}, ${label}` });
-    return make("tr", {}, make("td", {}, replay), cell(text, { lang: "zh" }), make("th", { scope: "row", text: label }),
-      cell(mark(you)), cell(ordered.map((pair) => pair.join(" ")).join(", ")), cell(`${mark(its)} (${percent(confidence)})`));
+  const report = make("div", { class: "vcemo-scroll", "data-testid": "vcemo-game-report", onclick: replay });
+  const revealed = make("div", {}, report, make("div", { class: "vcemo-line" },
+    button("Save the result as JSON", "vcemo-game-save", save),
+    button("Play again, other clips", "vcemo-game-again", () => (transport.pause(), ask("again")))));
+  function replay(event) {
+    const { clip } = event.target.dataset;
+    if (clip) play(+clip);
   }
   function save() {
     const file = new Blob([JSON.stringify(get("report"), null, 1)], { type: "application/json" });
     const href = URL.createObjectURL(file);
     make("a", { href, download: `beat-the-model-${get("seed")}.json` }).click();
     URL.revokeObjectURL(href);
-  }
-  function drawReport() {
-    const { scores, clips, notes } = get("report");
-    if (!scores) return revealed.replaceChildren();
-    const heads = [["who", "right", "95 % interval", "Cohen's kappa", ""],
-      ["", "words", "label", "you", "raters", "model (how sure)"]];
-    revealed.replaceChildren(
-      make("div", { class: "vcemo-scroll" }, table(heads[0], scores.map(scoreRow))),
-      ...notes.map((text) => make("p", { text })),
-      make("div", { class: "vcemo-scroll" }, table(heads[1], clips.map(clipRow))),
-      make("div", { class: "vcemo-line" }, button("Save the result as JSON", "vcemo-game-save", save),
-        button("Play again, other clips", "vcemo-game-again", () => (transport.pause(), ask("again")))),
-    );
   }
 
   // ---- together
@@ -135,11 +112,11 @@ function render({ model, el }) {
     playing.hidden = get("stage") === "revealed";
     revealed.hidden = !playing.hidden;
     drawPlaying();
-    drawReport();
+    report.innerHTML = get("report_html"); // escaped in game.py
     if (root.contains(document.activeElement) && document.activeElement.closest("[hidden]")) root.focus();
   }
-  const handlers = { "change:answers": drawPlaying, "change:seed": drawPlaying, "change:stage": draw, "change:report": drawReport };
-  const stops = [transport.listen(follow), listen(model, { ...handlers, "msg:custom": receive })];
+  const handlers = { "change:answers": drawPlaying, "change:stage": draw, "msg:custom": receive };
+  const stops = [transport.listen(follow), listen(model, handlers)];
   draw();
   follow();
   return () => [...stops, python.stop].forEach((stop) => stop());

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
+from markupsafe import Markup
 
 from vcemo_lib import audio
 from vcemo_lib.corpora.splits import apportion, bare
-from vcemo_lib.course.widgets.base import View, render, script, votes_text
+from vcemo_lib.course.widgets.base import View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import KBITS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 CLIPS = 10
-Z = 1.96  # normal quantile of a 95 % interval
+RATERS_NOTE = ["Each rater's vote is part of the majority that it is measured against: that flatters the raters."]
 TWIN = """\
-<div class='vcemo-twin'><p><b>Beat the model</b>: {{ rows | length }} {{ "simulated " if simulated }}clips.
+<div class='vcemo-twin'><p><b>Beat the model</b>: {{ clips | length }} {{ "simulated " if simulated }}clips.
 Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The running notebook counts for you.</p>
-<ol>{% for row in rows %}
+<ol>{% for row in clips %}
 <li style='margin:.5em 0'>{{ sounds[loop.index0] | safe }}
 <details><summary>What is it? Decide first</summary><p>label: <b>{{ row.label }}</b>;
 {% if row.votes %}raters: {{ votes_text(row.votes) }};{% endif %}
@@ -132,6 +133,7 @@ class Game(View):
     answers = traitlets.List(traitlets.Unicode()).tag(sync=True)  # so far, in the order of the clips
     stage = traitlets.Enum(("playing", "revealed"), "playing").tag(sync=True)
     report = traitlets.Dict().tag(sync=True)  # empty before the reveal
+    report_html = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, corpus: Corpus, predictions: Predictions, seed: int = 0) -> None:
         from vcemo_lib.plots import palette
@@ -165,6 +167,7 @@ class Game(View):
             raise VcemoError(f"{left} of {CLIPS} clips have no answer yet", do="listen to them first")
         with self.hold_sync():
             self.report = self._report()
+            self.report_html = report_html(self.report)
             self.stage = "revealed"
 
     def again(self) -> None:
@@ -172,7 +175,7 @@ class Game(View):
         self.ids = draw(self.corpus, CLIPS, self.seed + 1)
         with self.hold_sync():
             self.seed += 1
-            self.stage, self.answers, self.report = "playing", [], {}
+            self.stage, self.answers, self.report, self.report_html = "playing", [], {}, ""
 
     def result(self) -> dict[str, Any]:
         """Everything about a finished game, as plain values. Raises VcemoError before the reveal."""
@@ -185,39 +188,38 @@ class Game(View):
         write_atomically(Path(path), json.dumps(self.result(), indent=1, ensure_ascii=False) + "\n")
         return Path(path)
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _clips(self) -> list[dict[str, Any]]:
         """What is known of the clips, in their order."""
-        p, rows = self.predictions, []
-        for utt_id in self.ids:
-            i, row = p.ids.index(utt_id), self.corpus.table.loc[utt_id]
-            rows.append({
+        p, votes = self.predictions, self.corpus.table.get("votes", {})
+        return [
+            {
                 "utt_id": utt_id,
-                "text": row["text"],
-                "label": row["emotion"],
+                "text": self.corpus.table.at[utt_id, "text"],
+                "label": p.classes[p.y_true[i]],
                 "model": p.classes[p.y_pred[i]],
                 "confidence": round(float(p.probabilities[i].max()), 4),
-                "votes": dict(row.get("votes") or {}),
-            })
-        return rows
+                "votes": dict(votes.get(utt_id) or {}),
+            }
+            for utt_id, i in zip(self.ids, map(p.ids.index, self.ids), strict=True)
+        ]
 
     def _report(self) -> dict[str, Any]:
         from vcemo_lib.evaluation import mcnemar
 
-        rows = [{**row, "you": answer} for row, answer in zip(self._rows(), self.answers, strict=True)]
-        label, you, model, votes = ([row[name] for row in rows] for name in ("label", "you", "model", "votes"))
+        clips = [{**clip, "you": answer} for clip, answer in zip(self._clips(), self.answers, strict=True)]
+        label, you, model, votes = ([clip[name] for clip in clips] for name in ("label", "you", "model", "votes"))
         yours, its = score("you", label, you), score("model", label, model)
         raters = [score_of_raters(label, votes)] if all(votes) else []
         classes = list(self.predictions.classes)
         test = mcnemar(*(np.array([classes.index(name) for name in names]) for names in (label, you, model)))
+        about = {"corpus": self.corpus.name, "simulated": self.corpus.simulated, "seed": self.seed}
         return {
-            "corpus": self.corpus.name,
-            "simulated": self.corpus.simulated,
+            **about,
             "fingerprint": self.corpus.fingerprint(),
-            "seed": self.seed,
             "scores": [asdict(each) for each in (yours, *raters, its)],
             "p": test["p"],
-            "notes": notes(yours, its, test, bool(raters)),
-            "clips": rows,
+            "notes": notes(yours, its, test) + RATERS_NOTE * len(raters),
+            "clips": clips,
         }
 
     def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
@@ -233,38 +235,45 @@ class Game(View):
 
     def twin(self) -> str:
         """The game as still HTML: a sound a clip, and below each what raters and model said, to unfold."""
-        rows = self._rows()
-        return render(
-            TWIN,
-            rows=rows,
-            simulated=self.corpus.simulated,
-            labels=self.predictions.classes,
-            sounds=[
-                audio.player_html(audio.utterance(self.corpus, row["utt_id"]), f"clip {number}")
-                for number, row in enumerate(rows, start=1)
-            ],
-            score=score("model", [row["label"] for row in rows], [row["model"] for row in rows]),
-            votes_text=votes_text,
-        )
+        clips = self._clips()
+        waves = [audio.utterance(self.corpus, utt_id) for utt_id in self.ids]
+        values = {"clips": clips, "simulated": self.corpus.simulated, "labels": self.predictions.classes}
+        sounds = [audio.player_html(wave, f"clip {number}") for number, wave in enumerate(waves, start=1)]
+        model = score("model", [clip["label"] for clip in clips], [clip["model"] for clip in clips])
+        return render(TWIN, **values, sounds=sounds, score=model, votes_text=votes_text)
 
     def __repr__(self) -> str:
         return f"Game: {CLIPS} clips of {self.corpus.name}, seed {self.seed}, {self.stage}"
 
 
-def notes(you: Score, model: Score, test: Mapping[str, float], raters: bool) -> list[str]:
-    """What the scores of a game say and what they do not."""
+def notes(you: Score, model: Score, test: Mapping[str, float]) -> list[str]:
+    """What the scores of a game say, and what they do not."""
     lead, share = you.right - model.right, you.right / you.of
-    clips = f"{abs(lead)} clip{'s' * (abs(lead) > 1)}"
-    outcome = f"You are {clips} {'ahead' if lead > 0 else 'behind'}" if lead else "You and the model are level"
-    needed = round(Z**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
-    found = [
-        f"{outcome}. Only you had {test['only_a']} right, only the model {test['only_b']}; were you equally good, a "
-        f"split at least as uneven would come up with probability {test['p']:.2f} (McNemar).",
+    outcome = f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
+    needed = 1.96**2 * max(share * (1 - share), 0.09) / 0.05**2
+    return [
+        f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only the model "
+        f"{test['only_b']}; were you equally good, a split at least as uneven would come up with probability "
+        f"{test['p']:.2f} (McNemar).",
         f"{you.of} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to {you.high:.0%}, and "
-        f"kappa is as unsure. To know the share to within 5 points takes some {needed:.0f} clips.",
+        f"kappa is as unsure. To know the share to within 5 points takes some {round(needed, -1):.0f} clips.",
     ]
-    if raters:
-        found.append(
-            "Each rater's vote is part of the majority that it is measured against: that flatters the raters."
-        )
-    return found
+
+
+def report_html(report: Mapping[str, Any]) -> str:
+    """A finished game's scores, notes and clips as HTML; a button replays its clip."""
+    button = Markup("<button type='button' data-clip='{}' aria-label='play clip {}, {}'>▶</button>")
+    scores, clips = [], []
+    for each in report["scores"]:
+        interval = "–" if each["low"] is None else f"{each['low']:.0%} to {each['high']:.0%}"
+        kappa = "–" if each["kappa"] is None else f"{each['kappa']:.2f}"
+        scores.append([each["who"], f"{each['right']:.3g} of {each['of']}", interval, kappa])
+    for i, clip in enumerate(report["clips"]):
+        you, model = (f"{'✓' if clip[who] == clip['label'] else '✗'} {clip[who]}" for who in ("you", "model"))
+        cells = [clip["label"], you, votes_text(clip["votes"]), f"{model} ({clip['confidence']:.0%})"]
+        clips.append([button.format(i, i + 1, clip["label"]), clip["text"], *cells])
+    return (
+        html_table(scores, ("who", "right", "95 % interval", "Cohen's kappa"))
+        + Markup("").join(Markup("<p>{}</p>").format(note) for note in report["notes"])
+        + html_table(clips, ("", "words", "label", "you", "raters", "model (how sure)"))
+    )

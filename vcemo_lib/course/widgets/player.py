@@ -36,7 +36,7 @@ TWIN = """\
 {%- for fact in facts %}; {{ fact }}{% endfor %}. A still page: run the notebook for the player itself.</p>
 <audio controls aria-label='{{ label }}' src='data:audio/mpeg;base64,{{ mp3 | base64 }}'></audio>
 <p><img style='max-width:100%' alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'></p>
-{{ answers }}{{ words }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
+{{ tables | join }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
 
 
 def prepare(
@@ -216,31 +216,31 @@ class Player(View):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
         said, along, classes, label = self.judgement, self.judgement["along"], clip["classes"], clip["label"] or "clip"
         facts, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
-        answers: dict[str, list] = {}  # a table's row -> its cells
-        words: dict[str, list] = {}
+        answers, words = [], []  # rows of the two tables
         if clip["truth"]:
             facts.append(f"true: {clip['truth']}")
         if said["emotion"]:
             answer = f"{said['emotion']}, {said['probabilities'][said['emotion']]:.0%}"
             facts.append(f"the model says: {answer}")
             alt += f"; below, how the probabilities move along the clip, ending at {answer}"
-            answers = {"emotion": classes, "probability": [f"{said['probabilities'][c]:.0%}" for c in classes]}
+            shares = [f"{said['probabilities'][c]:.0%}" for c in classes]
+            answers = [["emotion", *classes], ["probability", *shares]]
             if clip["votes"]:
-                answers["raters"] = [clip["votes"].get(c, "") for c in classes]
+                answers.append(["raters", *(clip["votes"].get(c, "") for c in classes)])
         if self.muted:
             facts.append(f"without {' and '.join(MODALITY[name] for name in self.muted)}")
         if spoken := said["words"]:  # numbered, as the picture's font may have no Chinese
-            words = {"no.": range(1, len(spoken) + 1), "words heard": [word["text"] for word in spoken]}
+            words = [["no.", *range(1, len(spoken) + 1)], ["words heard", *(word["text"] for word in spoken)]]
             if not spoken[0]["approximate"]:
-                words["from, s"] = [f"{word['start']:.2f}" for word in spoken]
+                words.append(["from, s", *(f"{word['start']:.2f}" for word in spoken)])
             if said["emotion"]:
-                words["attention"] = [f"{word['weight']:.0%}" for word in spoken]
+                words.append(["attention", *(f"{word['weight']:.0%}" for word in spoken)])
         mel = np.asarray(Image.open(io.BytesIO(clip["picture"])).convert("RGB"))
         curves = (along["times"], along["probabilities"], classes, spoken)
-        figure = plots.timeline(clip["peaks"], mel, clip["seconds"], *curves)
-        values = {"mp3": clip["mp3"], "picture": plots.png(figure), "warnings": clip["warnings"]}
-        tables = {"answers": html_table(answers), "words": html_table(words)}
-        return render(TWIN, label=label, facts=facts, alt=alt, **values, **tables)
+        picture = plots.png(plots.timeline(clip["peaks"], mel, clip["seconds"], *curves))
+        tables = [html_table(rows) for rows in (answers, words) if rows]
+        own = {"mp3": clip["mp3"], "warnings": clip["warnings"]}
+        return render(TWIN, label=label, facts=facts, alt=alt, picture=picture, tables=tables, **own)
 
 
 def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:
