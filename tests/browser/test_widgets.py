@@ -161,7 +161,7 @@ def test_one_sound_at_a_time_native_clips_as_well(kernel: Kernel, part: vc.Corpu
 
 
 def test_the_browsers_sound_is_its_players(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
-    browser, page = Browser(part, predictions, method="pca"), kernel.page
+    browser, page = Browser(part, predictions), kernel.page
     kernel.show(browser.view, browser.player)
     row = page.get_by_test_id(f"vcemo-row-{part.ids[3]}")
     row.click()
@@ -185,7 +185,7 @@ def test_the_browsers_sound_is_its_players(kernel: Kernel, part: vc.Corpus, pred
 
 
 def test_mistakes_are_walked_through_both_ways_and_around(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
-    browser, page = Browser(part, predictions, method="pca"), kernel.page
+    browser, page = Browser(part, predictions), kernel.page
     kernel.show(browser.view, browser.player)
     wrong = browser.table.index[~browser.table["right"]].tolist()  # the first clip is one, and is chosen
     for name, utt_id in (("next", wrong[1]), ("next", wrong[2]), ("previous", wrong[1]), ("previous", wrong[0]),
@@ -196,7 +196,7 @@ def test_mistakes_are_walked_through_both_ways_and_around(kernel: Kernel, part: 
 
 
 def test_filters_list_what_they_say(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
-    browser, page = Browser(part, predictions, method="pca"), kernel.page
+    browser, page = Browser(part, predictions), kernel.page
     kernel.show(browser.view, browser.player)
     page.get_by_test_id("vcemo-filter-confidence").select_option("up to 50 %")
     few = int((browser.table["confidence"] <= 0.5).sum())
@@ -221,7 +221,7 @@ def test_the_game_takes_no_answer_unheard(kernel: Kernel, part: vc.Corpus, predi
         page.get_by_test_id("vcemo-game-sad").click()
         has(page, "vcemo-game-status", f"lip {done}: you said sad")
     page.get_by_test_id("vcemo-game-reveal").click()
-    page.get_by_test_id("vcemo-game-replay-3").click()
+    page.locator("[data-clip='2']").click()
     until(page, "[...document.querySelectorAll('audio')].some(a => !a.paused)")
     page.get_by_test_id("vcemo-game-again").click()
     has(page, "vcemo-game-status", "Clip 1 of 10")
@@ -231,7 +231,7 @@ def test_the_game_takes_no_answer_unheard(kernel: Kernel, part: vc.Corpus, predi
 def test_a_lost_kernel_is_told_after_5_s(
     kernel: Kernel, part: vc.Corpus, predictions: Predictions, recogniser: EmotionRecognizer
 ) -> None:
-    page, browser = kernel.page, Browser(part, predictions, method="pca")
+    page, browser = kernel.page, Browser(part, predictions)
     player = Player(audio.utterance(part, part.ids[0]), recogniser, text="好的")
     voice = Voice(recogniser, player, {"one": (part, part.ids[0])})
     game = Game(part, predictions)
@@ -253,7 +253,7 @@ def test_a_lost_kernel_is_told_after_5_s(
 
 
 def test_looked_at(kernel: Kernel, part: vc.Corpus, predictions: Predictions, recogniser: EmotionRecognizer) -> None:
-    page, browser = kernel.page, Browser(part, predictions, recogniser, method="pca")
+    page, browser = kernel.page, Browser(part, predictions, recogniser)
     game, voice = Game(part, predictions), Voice(recogniser, browser.player, {"one": (part, part.ids[0])})
     browser.select(part.ids[3])
     played = Game(part, predictions)

@@ -10,17 +10,15 @@ import pytest
 import vcemo_lib as vc
 from vcemo_lib import VcemoError
 from vcemo_lib.course.widgets import browser as module
-from vcemo_lib.course.widgets.answers import judged, plane
 from vcemo_lib.course.widgets.base import votes_text
-from vcemo_lib.course.widgets.browser import EVERYTHING, Browser, find, table
+from vcemo_lib.course.widgets.browser import EVERYTHING, Browser, find, judged, plane, table
 from vcemo_lib.predict import EmotionRecognizer
 from vcemo_lib.training.runs import Predictions, kinds_of
 
 
 @pytest.fixture
-def browser(part: vc.Corpus, said: Predictions, monkeypatch: pytest.MonkeyPatch, tmp_path) -> Browser:
-    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
-    return Browser(part, said, method="pca")
+def browser(part: vc.Corpus, said: Predictions) -> Browser:
+    return Browser(part, said)
 
 
 def test_the_table_tells_truth_answer_confidence_and_votes(part: vc.Corpus, said: Predictions) -> None:
@@ -86,10 +84,9 @@ def test_a_chosen_clip_is_in_the_player(browser: Browser, part: vc.Corpus) -> No
 
 
 def test_with_a_recogniser_the_player_judges_again(
-    part: vc.Corpus, said: Predictions, recogniser: EmotionRecognizer, monkeypatch: pytest.MonkeyPatch, tmp_path
+    part: vc.Corpus, said: Predictions, recogniser: EmotionRecognizer
 ) -> None:
-    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
-    browser = Browser(part, said, recogniser, method="pca")
+    browser = Browser(part, said, recogniser)
     browser.select(part.ids[2])
     want = recogniser.predict(part.path(part.ids[2]), text=part.text_of(part.ids[2], "asr"))
     shown = browser.player.judgement
@@ -99,11 +96,8 @@ def test_with_a_recogniser_the_player_judges_again(
     assert browser.player.judgement["probabilities"] != shown["probabilities"]
 
 
-def test_a_clip_that_is_gone_is_told_on_the_page(
-    part: vc.Corpus, said: Predictions, monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
-    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
-    browser = Browser(part.with_column("audio", "audio/gone.ogg"), said, method="pca")
+def test_a_clip_that_is_gone_is_told_on_the_page(part: vc.Corpus, said: Predictions) -> None:
+    browser = Browser(part.with_column("audio", "audio/gone.ogg"), said)
     assert "no such audio file" in browser.view.problem
 
 
@@ -117,16 +111,9 @@ def test_the_twin_holds_matrix_mistakes_and_sound(browser: Browser) -> None:
     assert len(still) < 300_000
 
 
-def test_points_fill_the_square_and_are_kept(said: Predictions, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
-    for method in ("pca", "tsne"):
-        points = plane(said.features, method)
-        assert points.shape == (len(said.ids), 2) and np.abs(points).max() == pytest.approx(1, abs=1e-6)
-        assert np.array_equal(points, plane(said.features, method))
-    assert len(list((tmp_path / "predictions").iterdir())) == 2
-    for file in (tmp_path / "predictions").iterdir():
-        file.write_bytes(b"half")
-    assert np.array_equal(points, plane(said.features, "tsne")), "a broken file is computed again"
+def test_points_fill_the_square(said: Predictions) -> None:
+    points = plane(said.features)
+    assert points.shape == (len(said.ids), 2) and np.abs(points).max() == pytest.approx(1)
     assert plane(said.features[:1]).shape == (1, 2)
 
 

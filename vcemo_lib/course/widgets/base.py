@@ -16,13 +16,14 @@ from vcemo_lib.errors import VcemoError
 HERE = Path(__file__).parent
 TABLE = """\
 <table>{% if caption %}<caption>{{ caption }}</caption>{% endif %}
-{% if heads %}<thead><tr>{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>{% endif %}
+{% if heads %}<thead><tr>
+{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>{% endif %}
 <tbody>{% for title, cells in rows %}<tr><th scope='row'>{{ title }}</th>
 {%- for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
 
 
 def script(name: str) -> str:
-    """A widget's script with the shared ones before it: it reaches the page as one text and can import nothing."""
+    """A widget's script with the shared ones before it: in the page it is one text and can import nothing."""
     return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("dom.js", "transport.js", name))
 
 

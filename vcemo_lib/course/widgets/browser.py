@@ -1,9 +1,9 @@
 """Browse a corpus by ear: what each clip is, what a model says about it, and where it is wrong.
 
-    predictions = judged(part)      # the bundled recogniser's answers: computed once, then kept
+    predictions = judged(part)      # the bundled recogniser's answers
     Browser(part, predictions)      # filters, confusion matrix, map, list; each clip plays
 
-What is found and counted is decided here; `browser.js` draws it. A chosen clip is put into the player beside it.
+What is found and counted is decided here; `browser.js` draws it. A chosen clip goes into the player beside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import traitlets
 from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
-from vcemo_lib.course.widgets.answers import judged, plane
 from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
@@ -28,19 +27,48 @@ if TYPE_CHECKING:
 
     from vcemo_lib.corpora import Corpus
     from vcemo_lib.predict import EmotionRecognizer
-    from vcemo_lib.training.runs import Predictions
+    from vcemo_lib.training.runs import Predictions, Run
 
-ORDERS = ("corpus", "surest first", "least sure first")
+ORDERS = ["corpus", "surest first", "least sure first"]
 EVERYTHING: dict[str, Any] = {  # the query that finds every clip
     "emotion": "", "predicted": "", "speaker": "", "verdict": "", "low": 0.0, "high": 1.0, "text": "",
     "order": ORDERS[0],
 }  # fmt: skip
-METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the still twin: a stored notebook stays under 1 MB
 TWIN = """\
 <div class='vcemo-twin'><p>{{ clips }}, {{ right }} judged rightly. This is a still picture of the browser;
 run the notebook to filter, click and listen.</p>{{ matrix }}
 <img alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'>{{ mistakes }}</div>"""
+
+
+def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predictions:
+    """What a trained run, by default the bundled recogniser, says about each clip of a corpus part.
+
+    Features come from `store`, or are computed (and cached), with the words that Whisper heard where the
+    corpus has them. Raises VcemoError where the labels differ.
+    """
+    from vcemo_lib import features
+    from vcemo_lib.predict import EmotionRecognizer
+    from vcemo_lib.training.runs import kinds_of
+
+    run = run or EmotionRecognizer.load().run
+    if tuple(corpus.labels) != tuple(run.classes):
+        what = f"the model knows {', '.join(run.classes)}; the corpus has {', '.join(corpus.labels)}"
+        raise VcemoError(what, do="use a model trained for these labels")
+    text = "asr" if "asr" in corpus.table else "gold"
+    store = store or features.compute(corpus, kinds_of(run.model), text=text, progress=False)
+    return run.predict(corpus, store)
+
+
+def plane(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D) as points (N, 2) in [-1, 1], by PCA."""
+    from vcemo_lib import plots
+
+    if len(vectors) < 3:
+        return np.zeros((len(vectors), 2))
+    points = plots.to_plane(np.asarray(vectors, float), "pca", seed=0)
+    points = points - (points.max(0) + points.min(0)) / 2
+    return points / max(np.abs(points).max(), 1e-9)
 
 
 def table(corpus: Corpus, predictions: Predictions) -> pd.DataFrame:
@@ -87,8 +115,8 @@ class BrowserView(View):
 
     _esm = script("browser.js")
 
-    about = traitlets.Dict().tag(sync=True)  # what never changes: labels, colours, speakers, the player's sound
-    rows = traitlets.List().tag(sync=True)  # [utt_id, text, true, predicted, confidence, votes, x, y]
+    about = traitlets.Dict().tag(sync=True)  # what never changes
+    rows = traitlets.List().tag(sync=True)  # [utt_id, text, votes, confidence, true, predicted, x, y]
     query = traitlets.Dict(dict(EVERYTHING)).tag(sync=True)
     found = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
     matrix = traitlets.List().tag(sync=True)  # (C, C) counts under all filters but emotion and predicted
@@ -98,11 +126,9 @@ class BrowserView(View):
 class Browser(HasTwin, ipywidgets.Box):
     """A corpus part with a model's answers: filter, look at the confusion matrix and the map, listen.
 
-    corpus       the part
-    predictions  the answers; without them `judged` gives the recogniser's
+    corpus       the part; `table` has one row a clip
+    predictions  the answers; by default the recogniser's
     recogniser   judges the chosen clip again, so that modalities can be muted; else the kept answer is shown
-    method       of the map: "tsne" or "pca"
-    `table` is one row a clip; `select(utt_id)` chooses one.
     """
 
     def __init__(
@@ -110,18 +136,28 @@ class Browser(HasTwin, ipywidgets.Box):
         corpus: Corpus,
         predictions: Predictions | None = None,
         recogniser: EmotionRecognizer | None = None,
-        method: str = "tsne",
     ) -> None:
         from vcemo_lib.plots import palette
 
         if not len(corpus):
-            raise VcemoError("there are no clips to browse", where=corpus.name, do="give a part that has some")
-        self.corpus, self.recogniser, self.method = corpus, recogniser, METHODS[method]
-        self.predictions = predictions or judged(corpus, recogniser.run if recogniser else None)
-        self.table = table(corpus, self.predictions)
-        self.points = plane(self.predictions.features, method)  # (N, 2)
-        self.player = Player()
-        self.view = BrowserView(about=self._about(palette(self.predictions.classes)), rows=self._rows())
+            raise VcemoError("there are no clips to browse", where=corpus.name, do="give another part")
+        self.corpus, self.recogniser, self.player = corpus, recogniser, Player()
+        self.predictions = p = predictions or judged(corpus, recogniser.run if recogniser else None)
+        self.table = table(corpus, p)
+        self.points = plane(p.features)  # (N, 2)
+        columns = [self.table[name].tolist() for name in ("text", "votes", "confidence")]
+        points = self.points.round(3).T.tolist()
+        rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
+        about = {
+            "labels": list(p.classes),
+            "colours": list(palette(p.classes).values()),
+            "orders": ORDERS,
+            "everything": EVERYTHING,
+            "speakers": sorted(set(self.table["speaker"])),
+            "note": "Simulated speech." if corpus.simulated else "",
+            "sound": self.player.sound,
+        }
+        self.view = BrowserView(about=about, rows=list(map(list, rows)))
         self.view.observe(lambda change: self._search(), "query")
         self.view.observe(lambda change: self._show(), "selected")
         self._search()
@@ -131,29 +167,11 @@ class Browser(HasTwin, ipywidgets.Box):
         layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px")
         super().__init__([self.view, self.player], layout=layout)
 
-    def _about(self, colours: Mapping[str, str]) -> dict[str, Any]:
-        return {
-            "labels": list(colours),
-            "colours": list(colours.values()),
-            "orders": list(ORDERS),
-            "everything": EVERYTHING,
-            "speakers": sorted(set(self.table["speaker"])),
-            "method": self.method,
-            "note": "Simulated speech." if self.corpus.simulated else "",
-            "sound": self.player.sound,
-        }
-
-    def _rows(self) -> list[list[Any]]:
-        """What the page knows of each clip; emotions as class numbers."""
-        p = self.predictions
-        sure, points = self.table["confidence"].astype(float).round(4), self.points.astype(float).round(3)
-        columns = (p.ids, self.table["text"], p.y_true.tolist(), p.y_pred.tolist(), sure, self.table["votes"])
-        return [[*row, *point] for *row, point in zip(*columns, points.tolist(), strict=True)]
-
     def select(self, utt_id: str) -> None:
         """Choose a clip."""
         if utt_id not in self.table.index:
-            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do="choose one of browser.table.index")
+            do = "choose one of browser.table.index"
+            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do=do)
         self.view.selected = int(self.table.index.get_loc(utt_id))
 
     def _search(self) -> None:
@@ -172,12 +190,11 @@ class Browser(HasTwin, ipywidgets.Box):
         words = read.get("asr", read["text"])  # what the model read
         self.view.problem = ""
         try:
-            wave = audio.utterance(self.corpus, utt_id)
-            clip: Any = wave
+            clip = wave = audio.utterance(self.corpus, utt_id)
             if not self.recogniser:
-                shares = self.predictions.probabilities[chosen].astype(float).round(4).tolist()
-                kept = dict(zip(self.predictions.classes, shares, strict=True))
-                seconds = len(wave) / audio.SAMPLE_RATE
+                p, seconds = self.predictions, len(wave) / audio.SAMPLE_RATE
+                shares = p.probabilities[chosen].astype(float).round(4).tolist()
+                kept = dict(zip(p.classes, shares, strict=True))
                 clip = Prediction(self.table.at[utt_id, "predicted"], kept, words, (), seconds, wave=wave)
             self.player.show(clip, self.recogniser, text=words, **corpus_facts(self.corpus, utt_id))
         except VcemoError as error:
@@ -197,15 +214,16 @@ class Browser(HasTwin, ipywidgets.Box):
                 sound = Markup(audio.player_html(audio.utterance(self.corpus, utt_id), label))
             share = f"{row.confidence:.0%}"
             mistakes.append([utt_id, row.text, row.emotion, row.predicted, share, row.votes, sound])
+        figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
         return render(
             TWIN,
             clips=f"{len(table)} {kind}clips",
             right=int(table["right"].sum()),
-            matrix=html_table(matrix, ("", *p.classes), "Confusion: true emotion in rows, predicted in columns"),
-            alt=f"Map of {len(table)} clips by {self.method} of the model's features, coloured by true emotion",
-            picture=plots.png(plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))),
+            matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
+            alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
+            picture=plots.png(figure),
             mistakes=html_table(mistakes, heads, "The surest mistakes"),
         )
 

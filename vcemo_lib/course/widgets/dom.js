@@ -1,35 +1,38 @@
 // What all widgets draw with. `base.script` puts this file and transport.js before each widget's own.
 
-const MARKS = { angry: "▲", fear: "▼", happy: "●", neutral: "■", sad: "◆", surprise: "★" }; // as in the figures
+const MARKS = { angry: "▲", fear: "▼", happy: "●", neutral: "■", sad: "◆", surprise: "★" }; // of the figures
 const SVG = ["svg", "path", "title"]; // elements of a drawing, not of the page
+const SHORT = { testid: "data-testid", label: "aria-label" };
 const ANSWER_WITHIN_S = 5;
 
 const percent = (share) => `${Math.round(100 * share)} %`;
 const marked = (emotion) => `${MARKS[emotion] ?? "•"} ${emotion}`;
+const div = (name, ...children) => make("div", { class: name }, ...children);
 const button = (text, testid, onclick, more = {}) =>
-  make("button", { type: "button", "data-testid": testid, onclick, text, ...more });
-const table = (heads, rows) =>
-  make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))),
-    make("tbody", {}, ...rows));
+  make("button", { type: "button", text, testid, onclick, ...more });
 
 /** An element: make("button", {class: "x", text: "Play", onclick: f}, child, "text"). */
 function make(tag, attributes = {}, ...children) {
-  const element = SVG.includes(tag)
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
+  const namespace = SVG.includes(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const element = document.createElementNS(namespace, tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "text") element.textContent = value;
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== false) element.setAttribute(SHORT[name] ?? name, value === true ? "" : value);
   }
   element.append(...children);
   return element;
 }
 
-/** A widget's outermost element, added to the page. JupyterLab's shortcuts (1 makes a heading) stay out of it. */
+function table(heads, rows) {
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+/** A widget's outermost element, added to the page. JupyterLab's shortcuts (1 makes a heading) stay out. */
 function makeRoot(el, name, testid, label, children, more = {}) {
-  const attributes = { class: `vcemo vcemo-${name}`, role: "group", "aria-label": label, "data-testid": testid };
-  const root = make("div", { ...attributes, "data-lm-suppress-shortcuts": "true", ...more }, ...children);
+  const attributes = { class: `vcemo vcemo-${name}`, role: "group", label, testid, ...more };
+  const root = make("div", { ...attributes, "data-lm-suppress-shortcuts": "true" }, ...children);
   el.append(root);
   return root;
 }
@@ -41,30 +44,32 @@ function listen(model, handlers) {
 }
 
 /**
- * The widget's talk with Python, and a line that tells what went wrong: in Python, in the sound, or with a kernel
+ * The widget's talk with Python, and a line that tells what went wrong: there, in the sound, or with a kernel
  * that leaves a request without an answer.
  */
 function connect(model, testid, transport = null) {
-  const line = make("p", { class: "vcemo-problem", role: "alert", "data-testid": testid });
-  let timer = null;
-  let lost = "";
-  let own = ""; // a problem of the page's own
-  const draw = () => (line.textContent = [own || model.get("problem"), transport?.problem, lost].filter(Boolean).join(" "));
-  /** Expects a sign of life within so many seconds. */
-  function expect(seconds = ANSWER_WITHIN_S) {
-    answered();
-    timer = setTimeout(() => {
-      lost =
-        `Python has not answered for ${seconds} s. If another cell is running, wait for it. Else the kernel has ` +
-        "ended: restart it (menu Kernel; in the app, reload the page) and run the cells from the first on.";
-      draw();
-    }, 1000 * seconds);
+  const line = make("p", { class: "vcemo-problem", role: "alert", testid });
+  let [timer, lost, own] = [null, "", ""]; // own: a problem of the page itself
+  function draw() {
+    const problems = [own || model.get("problem"), transport?.problem, lost];
+    line.textContent = problems.filter(Boolean).join(" ");
+  }
+  function setLost(text) {
+    lost = text;
+    draw();
   }
   function answered() {
     clearTimeout(timer);
     timer = null;
-    lost = "";
-    draw();
+    setLost("");
+  }
+  /** Expects a sign of life within so many seconds. */
+  function expect(seconds = ANSWER_WITHIN_S) {
+    answered();
+    const advice =
+      `Python has not answered for ${seconds} s. If another cell is running, wait for it. Else the kernel ` +
+      "has ended: restart it (menu Kernel; in the app, reload the page) and run the cells from the first on.";
+    timer = setTimeout(() => setLost(advice), 1000 * seconds);
   }
   function request(act) {
     own = "";
@@ -75,17 +80,15 @@ function connect(model, testid, transport = null) {
       console.warn(error); // the line to the kernel is closed: the timer will tell
     }
   }
-  const stops = [
-    listen(model, { "change:problem": draw, "msg:custom": (message) => message.kind === "answered" && answered() }),
-    transport?.listen(draw),
-  ];
+  const handlers = { "change:problem": draw, "msg:custom": ({ kind }) => kind === "answered" && answered() };
+  const stops = [listen(model, handlers), transport?.listen(draw), answered];
   return {
     line,
     expect,
     tell: (problem) => ((own = problem), draw()),
     send: (message, buffers = []) => request(() => model.send(message, undefined, buffers)),
-    set: (values) => request(() => (Object.entries(values).forEach((pair) => model.set(...pair)), model.save_changes())),
+    set: (name, value) => request(() => (model.set(name, value), model.save_changes())),
     waiting: () => timer !== null,
-    stop: () => (answered(), stops.forEach((stop) => stop?.())),
+    stop: () => stops.forEach((stop) => stop?.()),
   };
 }

@@ -1,4 +1,4 @@
-// Draws the game: a clip after the other, six buttons, then the reveal. What the clips are comes with the report.
+// Draws the game: a clip after the other, six buttons, then the report, which game.py makes.
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
@@ -16,7 +16,8 @@ function render({ model, el }) {
     const name = named(clip);
     if (transport.id !== name && sounds.has(name)) transport.load(sounds.get(name), name);
     transport.toggleClip(name);
-    for (const next of [clip, clip + 1]) if (next < count && !sounds.has(named(next))) ask("load", { clip: next });
+    const missing = [clip, clip + 1].filter((next) => next < count && !sounds.has(named(next)));
+    missing.forEach((next) => ask("load", { clip: next }));
   }
   function receive(message, buffers) {
     if (message.kind !== "clip") return;
@@ -36,11 +37,11 @@ function render({ model, el }) {
     moving = true;
     ask("answer", { label });
   }
-  const status = make("p", { role: "status", "data-testid": "vcemo-game-status" });
-  const bar = make("progress", { max: count, value: 0, "aria-label": "Clips answered" });
+  const status = make("p", { role: "status", testid: "vcemo-game-status" });
+  const bar = make("progress", { max: count, value: 0, label: "Clips answered" });
   const listenButton = button("", "vcemo-game-play", () => play(present()), { class: "vcemo-main" });
   const choices = labels.map((label, i) => {
-    const more = { class: "vcemo-choice", style: `--colour: ${colours[i]}`, "aria-keyshortcuts": String(i + 1) };
+    const more = { class: "vcemo-choice", style: `--colour: ${colours[i]}`, "aria-keyshortcuts": i + 1 };
     const choice = button("", `vcemo-game-${label}`, () => answer(label), more);
     choice.append(make("kbd", { "aria-hidden": "true", text: i + 1 }), ` ${label}`);
     return choice;
@@ -48,22 +49,24 @@ function render({ model, el }) {
   const back = button("◀ Take the last answer back", "vcemo-game-back", () => ask("back"));
   const reveal = button("Reveal", "vcemo-game-reveal", () => ask("reveal"), { class: "vcemo-main" });
   const rules =
-    `${note} Listen and say which emotion it is. Keys 1 to ${labels.length} answer, space plays; click here first. ` +
-    "Nothing is kept of a game that is not finished.";
+    `${note} Listen and say which emotion it is. Keys 1 to ${labels.length} answer, space plays; click ` +
+    "here first. Nothing is kept of a game that is not finished.";
   const playing = make("div", {}, make("p", { class: "vcemo-hint", text: rules }), status, bar,
-    make("div", { class: "vcemo-line" }, listenButton),
-    make("div", { class: "vcemo-choices", role: "group", "aria-label": "Which emotion?" }, ...choices),
-    make("div", { class: "vcemo-line" }, back, reveal));
+    div("vcemo-line", listenButton),
+    make("div", { class: "vcemo-choices", role: "group", label: "Which emotion?" }, ...choices),
+    div("vcemo-line", back, reveal));
 
   function drawPlaying() {
+    const unheard = !done() && !heard.has(named(present()));
     const last = given() ? ` Clip ${given()}: you said ${get("answers").at(-1)}.` : "";
-    const first = heard.has(named(present())) ? "" : " Play it, then answer.";
-    status.textContent = done() ? `All ${count} clips have an answer.${last}` : `Clip ${given() + 1} of ${count}.${last}${first}`;
+    const where = done() ? `All ${count} clips have an answer.` : `Clip ${given() + 1} of ${count}.`;
+    status.textContent = where + last + (unheard ? " Play it, then answer." : "");
     bar.value = given();
     listenButton.hidden = done();
     reveal.hidden = !done();
     back.disabled = !given();
-    choices.forEach((choice) => choice.setAttribute("aria-disabled", String(done() || first !== ""))); // keeps the focus
+    const closed = String(done() || unheard); // by ARIA, as a disabled button would lose the focus
+    choices.forEach((choice) => choice.setAttribute("aria-disabled", closed));
     if (moving && done()) reveal.focus();
     else if (moving) play(present());
     moving = false;
@@ -78,8 +81,8 @@ function render({ model, el }) {
 
   // ---- revealed
 
-  const report = make("div", { class: "vcemo-scroll", "data-testid": "vcemo-game-report", onclick: replay });
-  const revealed = make("div", {}, report, make("div", { class: "vcemo-line" },
+  const report = make("div", { class: "vcemo-scroll", testid: "vcemo-game-report", onclick: replay });
+  const revealed = make("div", {}, report, div("vcemo-line",
     button("Save the result as JSON", "vcemo-game-save", save),
     button("Play again, other clips", "vcemo-game-again", () => (transport.pause(), ask("again")))));
   function replay(event) {

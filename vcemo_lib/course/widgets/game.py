@@ -31,15 +31,14 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 CLIPS = 10
-RATERS_NOTE = ["Each rater's vote is part of the majority that it is measured against: that flatters the raters."]
+RATERS_NOTE = "Each rater's vote is part of the majority that it is measured against: that flatters them."
 TWIN = """\
 <div class='vcemo-twin'><p><b>Beat the model</b>: {{ clips | length }} {{ "simulated " if simulated }}clips.
-Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The running notebook counts for you.</p>
-<ol>{% for row in clips %}
-<li style='margin:.5em 0'>{{ sounds[loop.index0] | safe }}
-<details><summary>What is it? Decide first</summary><p>label: <b>{{ row.label }}</b>;
-{% if row.votes %}raters: {{ votes_text(row.votes) }};{% endif %}
-model: {{ row.model }} ({{ row.confidence | percent }} sure); <span lang='zh'>{{ row.text }}</span></p></details></li>
+Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The notebook counts for you.</p>
+<ol>{% for clip in clips %}<li style='margin:.5em 0'>{{ sounds[loop.index0] | safe }}
+<details><summary>What is it? Decide first</summary><p>label: <b>{{ clip.label }}</b>;
+{% if clip.votes %}raters: {{ votes_text(clip.votes) }};{% endif %}
+model: {{ clip.model }} ({{ clip.confidence | percent }} sure); {{ clip.text }}</p></details></li>
 {% endfor %}</ol>
 <details><summary>The model's score</summary><p>{{ score.right }} of {{ score.of }} right;
 that fits a true share from {{ score.low | percent }} to {{ score.high | percent }}.</p></details></div>"""
@@ -49,10 +48,9 @@ that fits a true share from {{ score.low | percent }} to {{ score.high | percent
 
 
 def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
-    """Ids of so many clips in random order; no sentence twice.
+    """Ids of so many clips in random order: each emotion once, the others as common as in the corpus.
 
-    Each emotion comes once, the other clips as often as in the corpus. Raises VcemoError where the corpus has too
-    few sentences for that.
+    No sentence comes twice. Raises VcemoError where the corpus has too few for that.
     """
     rng = np.random.default_rng(seed)
     counts = corpus.table["emotion"].value_counts()
@@ -94,36 +92,32 @@ def score(who: str, true: Sequence[str], answers: Sequence[str]) -> Score:
     from scipy.stats import binomtest
 
     right = sum(a == b for a, b in zip(true, answers, strict=True))
-    interval = binomtest(right, len(true)).proportion_ci(method="wilson")
-    low, high = float(interval.low), float(interval.high)
+    low, high = map(float, binomtest(right, len(true)).proportion_ci(method="wilson"))
     return Score(who, right, len(true), low, high, cohen_kappa(true, answers))
 
 
 def score_of_raters(true: Sequence[str], votes: Sequence[Mapping[str, int]]) -> Score:
-    """The raters' own: each vote against the majority that it is a part of, so better than a stranger's could be."""
-    cast = [(label, vote) for label, of in zip(true, votes, strict=True) for vote, n in of.items() for _ in range(n)]
-    share = np.mean([of.get(label, 0) / sum(of.values()) for label, of in zip(true, votes, strict=True)])
-    kappa = cohen_kappa(*zip(*cast, strict=True))
-    return Score("raters", float(share) * len(true), len(true), None, None, kappa)
+    """The mean score of the raters, each measured against the majority that he is a part of."""
+    cast = [[vote for vote, count in of.items() for _ in range(count)] for of in votes]
+    right = sum(each.count(label) / len(each) for label, each in zip(true, cast, strict=True))
+    labels = [label for label, each in zip(true, cast, strict=True) for _ in each]
+    return Score("raters", right, len(true), None, None, cohen_kappa(labels, sum(cast, [])))
 
 
 def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
     """Agreement beyond chance: 1 at most, 0 for what chance gives; None where undefined (Cohen, 1960)."""
     from sklearn.metrics import cohen_kappa_score
 
-    if len(set(true) | set(answers)) < 2:
-        return None
-    return float(cohen_kappa_score(list(true), list(answers)))
+    return float(cohen_kappa_score(true, answers)) if len({*true, *answers}) > 1 else None
 
 
 # ---- the widget ----------------------------------------------------------------------------------------
 
 
 class Game(View):
-    """Beat the model: listen to ten clips, say what each is, then see your score, the raters' and the model's.
+    """Beat the model: listen to ten clips, say what each is, see your score, the raters' and the model's.
 
-    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; `result()` and `save(path)` after the reveal. Its
-    twin is a list of sounds with answers to unfold.
+    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; then `result()` and `save(path)`.
     """
 
     _esm = script("game.js")
@@ -207,18 +201,20 @@ class Game(View):
         from vcemo_lib.evaluation import mcnemar
 
         clips = [{**clip, "you": answer} for clip, answer in zip(self._clips(), self.answers, strict=True)]
-        label, you, model, votes = ([clip[name] for clip in clips] for name in ("label", "you", "model", "votes"))
+        names = ("label", "you", "model", "votes")
+        label, you, model, votes = ([clip[name] for clip in clips] for name in names)
         yours, its = score("you", label, you), score("model", label, model)
         raters = [score_of_raters(label, votes)] if all(votes) else []
-        classes = list(self.predictions.classes)
-        test = mcnemar(*(np.array([classes.index(name) for name in names]) for names in (label, you, model)))
-        about = {"corpus": self.corpus.name, "simulated": self.corpus.simulated, "seed": self.seed}
+        index = self.predictions.classes.index
+        test = mcnemar(*(np.array([index(name) for name in of]) for of in (label, you, model)))
         return {
-            **about,
+            "corpus": self.corpus.name,
+            "simulated": self.corpus.simulated,
             "fingerprint": self.corpus.fingerprint(),
+            "seed": self.seed,
             "scores": [asdict(each) for each in (yours, *raters, its)],
             "p": test["p"],
-            "notes": notes(yours, its, test) + RATERS_NOTE * len(raters),
+            "notes": [*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
             "clips": clips,
         }
 
@@ -250,13 +246,13 @@ def notes(you: Score, model: Score, test: Mapping[str, float]) -> list[str]:
     """What the scores of a game say, and what they do not."""
     lead, share = you.right - model.right, you.right / you.of
     outcome = f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
-    needed = 1.96**2 * max(share * (1 - share), 0.09) / 0.05**2
+    needed = round(1.96**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
     return [
-        f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only the model "
-        f"{test['only_b']}; were you equally good, a split at least as uneven would come up with probability "
-        f"{test['p']:.2f} (McNemar).",
-        f"{you.of} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to {you.high:.0%}, and "
-        f"kappa is as unsure. To know the share to within 5 points takes some {round(needed, -1):.0f} clips.",
+        f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only "
+        f"the model {test['only_b']}; were you equally good, a split at least as uneven would come up with "
+        f"probability {test['p']:.2f} (McNemar).",
+        f"{you.of} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to "
+        f"{you.high:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} clips.",
     ]
 
 

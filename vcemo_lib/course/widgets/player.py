@@ -88,13 +88,13 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
         edges = np.interp(counts, counts[[0, -1]], span) * audio.HOP / audio.SAMPLE_RATE
         starts, ends = edges[:-1].round(3).tolist(), edges[1:].round(3).tolist()
     return [
-        {"text": piece.text, "start": a, "end": b, "weight": round(piece.weight, 4), "approximate": approximate}
-        for piece, a, b in zip(pieces, starts, ends, strict=True)
+        {"text": p.text, "start": start, "end": end, "weight": round(p.weight, 4), "approximate": approximate}
+        for p, start, end in zip(pieces, starts, ends, strict=True)
     ]
 
 
 def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
-    """What a page needs of a prediction: emotion, probabilities, words, attention; and how it moves along the clip.
+    """What the page gets of a prediction, and of how it moves along the clip.
 
     along  times (T,) and probabilities (T, C), as `PreparedClip.along` gives them
     """
@@ -214,7 +214,8 @@ class Player(View):
 
         if not (clip := self.clip):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
-        said, along, classes, label = self.judgement, self.judgement["along"], clip["classes"], clip["label"] or "clip"
+        said, along = self.judgement, self.judgement["along"]
+        classes, label = clip["classes"], clip["label"] or "clip"
         facts, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
         answers, words = [], []  # rows of the two tables
         if clip["truth"]:

@@ -2,36 +2,34 @@
 
 const transports = (globalThis.vcemoTransports ??= new Map()); // by name: all widgets of the page share it
 
-if (!globalThis.vcemoOneSound) {
-  globalThis.vcemoOneSound = true;
-  const pauseOthers = (event) =>
-    document.querySelectorAll("audio, video").forEach((other) => other !== event.target && other.pause());
-  document.addEventListener("play", pauseOthers, true); // native clips as well
-}
+/** One sound at a time: whatever begins to play, native clips as well, the others pause. */
+globalThis.vcemoPauseOthers ??= function (event) {
+  document.querySelectorAll("audio, video").forEach((other) => other !== event.target && other.pause());
+};
+document.addEventListener("play", globalThis.vcemoPauseOthers, true); // the same function is added only once
 
-/**
- * A clip that is loaded, played, paused, sought, slowed and looped. Views that ask for the same name share it: so
- * the corpus browser's sound is its player's.
- */
+/** A clip that is loaded, played, paused, sought, slowed and looped. Who asks for the same name shares it. */
 class Transport {
   static of(name) {
     if (!transports.has(name)) transports.set(name, new Transport(name));
     return transports.get(name);
   }
 
+  id = null; // of the clip that is loaded
+  wanted = null; // id of the clip to play as soon as it is loaded
+  start = 0; // s, of the span that plays
+  end = Infinity;
+  loop = false;
+  problem = "";
+  listeners = new Set();
+
   constructor(name) {
     this.name = name;
-    this.id = null; // of the clip that is loaded
-    this.wanted = null; // id of the clip to play as soon as it is loaded
-    this.start = 0; // s, of the span that plays
-    this.end = Infinity;
-    this.loop = false;
-    this.problem = "";
-    this.listeners = new Set();
     this.audio = make("audio", { preload: "auto" });
-    for (const event of ["play", "pause", "ended", "seeked"]) this.audio.addEventListener(event, () => this.update());
-    this.audio.addEventListener("ended", () => this.loop && this.play(this.start, this.end));
-    this.audio.addEventListener("error", () => this.report("The browser cannot play this sound."));
+    const on = (event, handler) => this.audio.addEventListener(event, handler);
+    for (const event of ["play", "pause", "ended", "seeked"]) on(event, () => this.update());
+    on("ended", () => this.loop && this.play(this.start, this.end));
+    on("error", () => this.report("The browser cannot play this sound."));
   }
 
   get playing() {
@@ -73,9 +71,8 @@ class Transport {
     this.problem = "";
     [this.start, this.end] = [start ?? 0, end];
     if (start !== null || this.time >= this.audio.duration - 0.03) this.audio.currentTime = this.start;
-    this.audio.play().catch((error) => {
-      if (error.name === "NotAllowedError") this.report("The page may not play sound yet: press play once more.");
-    });
+    const refusal = "The page may not play sound yet: press play once more.";
+    this.audio.play().catch((error) => error.name === "NotAllowedError" && this.report(refusal));
   }
 
   pause() {
@@ -90,8 +87,7 @@ class Transport {
   }
 
   toggle() {
-    if (this.playing) this.pause();
-    else this.play();
+    return this.playing ? this.pause() : this.play();
   }
 
   /** Plays or pauses the clip of this id: at once, or as soon as it is loaded. */

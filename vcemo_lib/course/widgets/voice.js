@@ -3,18 +3,15 @@
 const RATE = 16000; // Hz, what the recogniser hears
 const LARGEST = 8e6; // bytes of a file
 const JUDGED_WITHIN_S = 60; // Whisper's first clip takes longest
-const OTHER_FILE = "or choose a file.";
-const REFUSALS = {
-  NotAllowedError:
-    "The browser may not use the microphone. Allow it (beside the page's address), then press Record again, " + OTHER_FILE,
-  NotFoundError: `No microphone was found. Plug one in and press Record again, ${OTHER_FILE}`,
-  NotReadableError: `The microphone is in use by another program. Close that and press Record again, ${OTHER_FILE}`,
-  insecure:
-    "Browsers lend the microphone only to pages from this machine (localhost) or by https. Open the page so, " + OTHER_FILE,
+const REFUSALS = { // each goes on: ", or choose a file."
+  NotAllowedError: "The browser may not use the microphone. Allow it, then press Record again",
+  NotFoundError: "No microphone was found. Plug one in and press Record again",
+  NotReadableError: "The microphone is in use by another program. Close that and press Record again",
+  insecure: "Browsers lend the microphone only to localhost and to https pages. Open the page so",
 };
 const PRIVACY =
-  "Your voice goes from this page to the Python kernel behind it and no further: to no service, and onto no disk. " +
-  "It is forgotten when the kernel ends.";
+  "Your voice goes from this page to the Python kernel behind it and no further: to no service and onto no " +
+  "disk. It is forgotten when the kernel ends.";
 // loudness tells of emotion: the browser must not even it out
 const MICROPHONE = { autoGainControl: false, noiseSuppression: false, echoCancellation: false };
 
@@ -22,7 +19,8 @@ const MICROPHONE = { autoGainControl: false, noiseSuppression: false, echoCancel
 async function decode(blob) {
   const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await blob.arrayBuffer());
   const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i));
-  return Float32Array.from(channels[0], (_, t) => channels.reduce((sum, c) => sum + c[t], 0) / channels.length).buffer;
+  const mean = (t) => channels.reduce((sum, channel) => sum + channel[t], 0) / channels.length;
+  return Float32Array.from(channels[0], (_, t) => mean(t)).buffer;
 }
 
 /** Shows a stream's level and the time every 0.1 s; gives what ends that. */
@@ -44,21 +42,21 @@ function render({ model, el }) {
   const python = connect(model, "voice-problem");
   let recorder = null;
   const record = button("", "voice-record", () => (recorder ? recorder.stop() : start()));
-  const file = make("input", { type: "file", class: "vcemo-hidden", accept: "audio/*", "data-testid": "voice-file",
+  const file = make("input", { type: "file", class: "vcemo-hidden", accept: "audio/*", testid: "voice-file",
     onchange: upload });
   const level = make("meter", { min: 0, max: 1, value: 0, low: 0.05, high: 0.95, optimum: 0.5,
-    "aria-label": "Level of the microphone", "data-testid": "voice-level" });
+    label: "Level of the microphone", testid: "voice-level" });
   const clock = make("span", { class: "vcemo-clock" });
-  const example = make("select", { "data-testid": "voice-example" });
+  const example = make("select", { testid: "voice-example" });
   const show = button("Show", "voice-show", () => python.send({ kind: "example", name: example.value }));
-  const examples = make("div", { class: "vcemo-line" }, make("label", {}, "A clip of the corpus: ", example), show);
+  const examples = div("vcemo-line", make("label", {}, "A clip of the corpus: ", example), show);
   const chooser = make("label", { class: "vcemo-button" }, "Choose a sound file …", file);
-  const progress = make("progress", { "aria-label": "Working", "data-testid": "voice-progress" });
-  const status = make("span", { role: "status", "data-testid": "voice-status" });
-  const takes = make("div", { class: "vcemo-scroll", "data-testid": "voice-takes" });
+  const progress = make("progress", { label: "Working", testid: "voice-progress" });
+  const status = make("span", { role: "status", testid: "voice-status" });
+  const takes = make("div", { class: "vcemo-scroll", testid: "voice-takes" });
   makeRoot(el, "voice", "voice", "Own voice", [
     examples,
-    make("div", { class: "vcemo-line" }, record, level, clock, chooser),
+    div("vcemo-line", record, level, clock, chooser),
     make("p", { class: "vcemo-hint", text: PRIVACY }),
     make("p", { class: "vcemo-line" }, progress, status),
     python.line,
@@ -66,13 +64,14 @@ function render({ model, el }) {
   ]);
 
   async function start() {
-    if (!navigator.mediaDevices?.getUserMedia) return python.tell(REFUSALS.insecure);
+    const refuse = (name) => python.tell(`${REFUSALS[name]}, or choose a file.`);
+    if (!navigator.mediaDevices?.getUserMedia) return refuse("insecure");
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
     } catch (error) {
-      const other = `The microphone cannot be used (${error.message}). Choose a file instead.`;
-      return python.tell(REFUSALS[error.name] ?? other);
+      if (error.name in REFUSALS) return refuse(error.name);
+      return python.tell(`The microphone cannot be used (${error.message}). Choose a file instead.`);
     }
     const parts = [];
     const stopLevel = watchLevel(stream, (loudest, seconds) => {
@@ -111,7 +110,8 @@ function render({ model, el }) {
         python.send({ kind: "file", name: chosen.name }, [await chosen.arrayBuffer()]);
       } else python.send({ kind: "samples", name: chosen.name }, [await decode(chosen)]); // m4a and the like
     } catch {
-      python.tell(`The browser finds no sound in ${chosen.name}. Choose a file of ${get("suffixes").join(", ")}.`);
+      const known = get("suffixes").join(", ");
+      python.tell(`The browser finds no sound in ${chosen.name}. Choose a file of ${known}.`);
     }
     file.value = ""; // so that the same file can be chosen again
   }
@@ -127,14 +127,16 @@ function render({ model, el }) {
     if (busy) python.expect(JUDGED_WITHIN_S);
     const names = get("example_names");
     examples.hidden = !names.length;
-    if (example.length !== names.length) example.replaceChildren(...names.map((text) => make("option", { text })));
-    const rows = get("rows").map((row, i) =>
-      make("tr", {},
-        make("td", {}, button(`${i + 1}. ${row.label}`, `take-${i}`, () => python.send({ kind: "take", number: i }))),
-        make("td", { text: row.transcript, lang: "zh" }),
-        make("td", { text: `${row.emotion}, ${percent(row.share)}` }),
-        make("td", { text: `${row.seconds.toFixed(1)} s` })),
-    );
+    const options = names.map((text) => make("option", { text }));
+    if (example.length !== names.length) example.replaceChildren(...options);
+    const rows = get("rows").map(({ label, transcript, emotion, share, seconds }, i) => {
+      const again = () => python.send({ kind: "take", number: i });
+      return make("tr", {},
+        make("td", {}, button(`${i + 1}. ${label}`, `take-${i}`, again)),
+        make("td", { text: transcript, lang: "zh" }),
+        make("td", { text: `${emotion}, ${percent(share)}` }),
+        make("td", { text: `${seconds.toFixed(1)} s` }));
+    });
     const heads = ["take (shows it again)", "words heard", "the model says", "length"];
     takes.replaceChildren(...(rows.length ? [table(heads, rows)] : []));
   }

@@ -1,8 +1,8 @@
-"""Own voice: the microphone or a file, checked, transcribed and judged; and the playground, all of it on one page.
+"""Own voice: the microphone or a file, checked, transcribed and judged; and the playground, all on one page.
 
-The page sends a recording as samples (float32, 16 kHz). Of a file it sends the bytes where libsndfile reads them
-(wav, mp3, ogg, opus, flac); others, such as m4a, the page decodes itself. The sound goes from the page to the kernel
-and no further. Takes live in the kernel's memory; neither sound nor transcript is kept on disk.
+A recording arrives as samples (float32, 16 kHz), a file as its bytes where libsndfile reads it; others, such
+as m4a, the page decodes. The sound goes no further than the kernel. Takes live in its memory; neither
+sound nor transcript is kept on disk.
 """
 
 from __future__ import annotations
@@ -157,10 +157,10 @@ class Voice(View):
         import pandas as pd
 
         said = [clip.predict() for clip, _ in self.takes]
-        rows = [
-            {"words heard": p.transcript, "seconds": p.seconds, "emotion": p.emotion, **p.probabilities} for p in said
-        ]
-        return pd.DataFrame(rows, pd.Index([facts["label"] for _, facts in self.takes], name="take"))
+        head = ("transcript", "seconds", "emotion")
+        rows = [{**{name: getattr(p, name) for name in head}, **p.probabilities} for p in said]
+        index = pd.Index([facts["label"] for _, facts in self.takes], name="take")
+        return pd.DataFrame(rows, index).rename(columns={"transcript": "words heard"})
 
     def twin(self) -> str:
         """What stands here where no kernel runs."""
@@ -189,17 +189,14 @@ class Playground(HasTwin, ipywidgets.VBox):
 
 
 def examples() -> dict[str, tuple[Corpus, str]]:
-    """One clip an emotion from VCEMO-Sim's test part (simulated): the first of 2 to 4 s whose raters agree."""
+    """One clip an emotion from VCEMO-Sim's test part: the first of 2 to 4 s whose raters agree."""
     import vcemo_lib as vc
 
     test = vc.splits.given(vc.load_corpus("sim"))["test"]
     table = test.table[test.table["seconds"].astype(float).between(2, 4) & test.table["votes"].map(len).eq(1)]
-    first = table.drop_duplicates("emotion").reset_index().set_index("emotion")
-    return {
-        f"{emotion}: {first.at[emotion, 'text']} ({first.at[emotion, 'utt_id']})": (test, first.at[emotion, "utt_id"])
-        for emotion in test.labels
-        if emotion in first.index
-    }
+    first = {row.emotion: row for row in table[::-1].itertuples()}
+    chosen = [first[emotion] for emotion in test.labels if emotion in first]
+    return {f"{row.emotion}: {row.text} ({row.Index})": (test, row.Index) for row in chosen}
 
 
 def playground(recogniser: EmotionRecognizer | None = None) -> Playground:
