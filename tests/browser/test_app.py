@@ -40,7 +40,7 @@ def test_a_microphone_that_cannot_be_had_is_told(app: Any, browser: Any, switch:
     allowed = [] if "fake" in switch else ["microphone"]
     other = browser.browser_type.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", switch])
     page = other.new_context(permissions=allowed).new_page()
-    page.goto(app.address)
+    page.goto(app.address, timeout=PATIENCE_MS)
     page.get_by_test_id("voice-record").click(timeout=PATIENCE_MS)
     problem = page.get_by_test_id("voice-problem").filter(has_text=said)
     problem.wait_for(timeout=PATIENCE_MS)

@@ -76,11 +76,11 @@ def test_all_right_beats_and_all_wrong_loses(game: Game) -> None:
     you, raters, model = game.report["scores"]
     assert (you["who"], raters["who"], model["who"]) == ("you", "raters", "model")
     assert you["right"] == 10 and you["kappa"] == 1 and you["high"] == pytest.approx(1)
-    pred = {u: game.said.classes[i] for u, i in zip(game.said.ids, game.said.y_pred, strict=True)}
+    pred = {u: game.predictions.classes[i] for u, i in zip(game.predictions.ids, game.predictions.y_pred, strict=True)}
     assert model["right"] == sum(pred[u] == label for u, label in zip(game.ids, truth(game), strict=True))
     assert [row["utt_id"] for row in game.report["clips"]] == game.ids and "ahead" in game.report["notes"][0]
     game.again()
-    finish(game, [next(label for label in game.said.classes if label != right) for right in truth(game)])
+    finish(game, [next(label for label in game.predictions.classes if label != right) for right in truth(game)])
     assert game.report["scores"][0]["right"] == 0 and game.report["scores"][0]["kappa"] <= 0 and "behind" in game.report["notes"][0]
 
 
@@ -90,25 +90,23 @@ def test_nothing_is_told_to_the_page_before_the_reveal(game: Game) -> None:
     assert game.report == {} and not any(u in known or game.corpus.table.at[u, "text"] in known for u in game.ids)
     sent = []
     game.send = lambda content, buffers=(): sent.append((content, len(buffers)))
-    game._told(None, {"do": "play", "clip": 2}, [])
-    assert sent == [({"clip": 2, "seed": 3}, 1)]
+    game._on_message(game, {"do": "load", "clip": 2}, [])
+    assert sent == [({"kind": "clip", "clip": 2, "seed": 3}, 1), ({"kind": "answered"}, 0)]
 
 
 def test_answers_can_be_taken_back_and_missing_ones_are_told(game: Game) -> None:
-    sent = []
-    game.send = lambda content, buffers=(): sent.append(content)
     for label in ("sad", "angry"):
-        game._told(None, {"do": "answer", "label": label}, [])
-    game._told(None, {"do": "back"}, [])
+        game._on_message(game, {"do": "answer", "label": label}, [])
+    game._on_message(game, {"do": "back"}, [])
     assert game.answers == ["sad"]
-    game._told(None, {"do": "reveal"}, [])
-    assert "9 of 10 clips have no answer" in sent[-1]["trouble"] and game.stage == "playing"
-    game._told(None, {"do": "answer", "label": "joy"}, [])
-    assert "no emotion here" in sent[-1]["trouble"]
+    game._on_message(game, {"do": "reveal"}, [])
+    assert "9 of 10 clips have no answer" in game.problem and game.stage == "playing"
+    game._on_message(game, {"do": "answer", "label": "joy"}, [])
+    assert "no emotion here" in game.problem
     for _ in range(12):
-        game._told(None, {"do": "answer", "label": "sad"}, [])
+        game._on_message(game, {"do": "answer", "label": "sad"}, [])
     assert len(game.answers) == 10, "no more answers than clips"
-    game._told(None, {"do": "reveal"}, [])
+    game._on_message(game, {"do": "reveal"}, [])
     game.answer("happy")
     game.back()
     assert game.stage == "revealed" and game.answers == ["sad"] * 10, "after the reveal nothing can be changed"
@@ -142,7 +140,7 @@ def test_the_twin_is_a_game_by_itself(game: Game) -> None:
     still = bundle["text/html"]
     assert still.count("<audio") == 10 and still.count("<details") == 11 and "simulated" in still
     first = still[: still.index("<details")]
-    assert not any(label in first.split("</p>")[1] for label in game.said.classes), "the answer stands inside what is unfolded"
+    assert not any(label in first.split("</p>")[1] for label in game.predictions.classes), "the answer stands inside what is unfolded"
     assert len(still) < 300_000
 
 

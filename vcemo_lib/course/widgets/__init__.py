@@ -1,6 +1,6 @@
-"""What a reader plays with in a notebook or in a page of its own. Each name loads its module on first use.
+"""What a reader plays with in a notebook or in the app; each name loads its module on first use.
 
-Every widget shows a static twin (sound, picture, table) where no kernel runs: on GitHub, in nbviewer, in exported HTML.
+Every widget has a still twin (sound, picture, table) for pages without a kernel, such as GitHub's.
 """
 
 from __future__ import annotations
@@ -8,16 +8,11 @@ from __future__ import annotations
 import importlib
 
 _NAMES = {  # name -> the module it comes from
-    "Browser": "browser",
+    **dict.fromkeys(("Browser", "judged"), "browser"),
+    **dict.fromkeys(("Player", "twin"), "player"),
+    **dict.fromkeys(("Voice", "playground"), "voice"),
     "Game": "game",
-    "judged": "browser",
-    "Player": "player",
-    "player_data": "player",
-    "twin": "player",
-    "Voice": "voice",
-    "playground": "voice",
 }
-
 __all__ = list(_NAMES)
 
 

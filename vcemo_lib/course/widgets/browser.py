@@ -1,29 +1,26 @@
 """Browse a corpus by ear: what each clip is, what a model says about it, and where it is wrong.
 
-    said = judged(part)             # the bundled recogniser's answers: computed once, then kept
-    Browser(part, said)             # filters, confusion matrix, map, list; each clip plays
+    predictions = judged(part)      # the bundled recogniser's answers
+    Browser(part, predictions)      # filters, confusion matrix, map, list; each clip plays
 
-What is found, selected and counted is decided here, in Python; `browser.js` draws it and hands on what is pressed.
+What is found and counted is decided here; `browser.js` draws it. A chosen clip goes into the player beside.
 """
 
 from __future__ import annotations
 
-import hashlib
-import html
-import io
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
+from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
-from vcemo_lib.course.widgets.player import HERE, Player, known, with_dom, with_twin
+from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
+from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir
+from vcemo_lib.predict import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,108 +29,80 @@ if TYPE_CHECKING:
     from vcemo_lib.predict import EmotionRecognizer
     from vcemo_lib.training.runs import Predictions, Run
 
-ORDERS = ("corpus", "surest first", "least sure first")
-VERDICTS = ("", "right", "wrong")
-EVERYTHING: dict[str, Any] = {  # the filters' state in which every clip is found
-    "emotion": "", "predicted": "", "speaker": "", "verdict": "", "low": 0.0, "high": 1.0, "text": "", "order": ORDERS[0],
+ORDERS = ["corpus", "surest first", "least sure first"]
+EVERYTHING: dict[str, Any] = {  # the query that finds every clip
+    "emotion": "", "predicted": "", "speaker": "", "verdict": "", "low": 0.0, "high": 1.0, "text": "",
+    "order": ORDERS[0],
 }  # fmt: skip
-TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the static twin: a stored notebook stays under 1 MB
-
-
-# ---- what a model says about a part, computed once -----------------------------------------------------------
+TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the still twin: a stored notebook stays under 1 MB
+TWIN = """\
+<div class='vcemo-twin'><p>{{ clips }}, {{ right }} judged rightly. This is a still picture of the browser;
+run the notebook to filter, click and listen.</p>{{ matrix }}
+<img alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'>{{ mistakes }}</div>"""
 
 
 def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predictions:
     """What a trained run, by default the bundled recogniser, says about each clip of a corpus part.
 
-    Features come from `store`, or are computed with the words that Whisper heard where the corpus carries them. The
-    answers are kept in the cache under a digest of model, clips and features: change any, and they are computed again.
+    Features come from `store`, or are computed (and cached), with the words that Whisper heard where the
+    corpus has them. Raises VcemoError where the labels differ.
     """
     from vcemo_lib import features
     from vcemo_lib.predict import EmotionRecognizer
-    from vcemo_lib.training.runs import Predictions, kinds_of
+    from vcemo_lib.training.runs import kinds_of
 
     run = run or EmotionRecognizer.load().run
+    if tuple(corpus.labels) != tuple(run.classes):
+        what = f"the model knows {', '.join(run.classes)}; the corpus has {', '.join(corpus.labels)}"
+        raise VcemoError(what, do="use a model trained for these labels")
     text = "asr" if "asr" in corpus.table else "gold"
     store = store or features.compute(corpus, kinds_of(run.model), text=text, progress=False)
-    made_of = [corpus.fingerprint(), store.describe(), {of: [keys[u] for u in corpus.ids] for of, keys in store.keys.items()}]
-    mark = hashlib.sha256(json.dumps([*made_of, run.settings.as_dict(), run.classes], sort_keys=True).encode())
-    for tensor in (*run.model.state_dict().values(), *(t for moments in run.scaler.overall.values() for t in moments)):
-        mark.update(tensor.cpu().numpy().tobytes())
-    classes, true, speakers = run.classes, corpus.y(), corpus.table["speaker"].to_numpy(str)
-    if tuple(corpus.labels) != tuple(classes):
-        raise VcemoError(f"the model knows {', '.join(classes)}; the corpus has {', '.join(corpus.labels)}", do="use a model trained for these labels")
-
-    def compute() -> dict[str, np.ndarray]:
-        said = run.predict(corpus, store)
-        return {"probabilities": said.probabilities, "features": said.features}
-
-    kept = _kept(mark.hexdigest()[:16], compute)
-    probabilities = kept["probabilities"]
-    return Predictions(corpus.ids, classes, true, probabilities.argmax(1), probabilities, kept["features"], speakers)
+    return run.predict(corpus, store)
 
 
-def plane(vectors: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
-    """Vectors (N, D) as points (N, 2) in [-1, 1], by t-SNE or PCA; kept in the cache, as t-SNE takes seconds."""
+def plane(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D) as points (N, 2) in [-1, 1], by PCA."""
     from vcemo_lib import plots
 
-    mark = hashlib.sha256(np.ascontiguousarray(vectors, np.float32).tobytes() + f"{vectors.shape} {method} {seed}".encode())
-
-    def compute() -> dict[str, np.ndarray]:
-        points = np.asarray(plots.to_plane(np.asarray(vectors, float), method, seed), np.float32) if len(vectors) > 3 else np.zeros((len(vectors), 2), np.float32)
-        points = points - (points.max(0) + points.min(0)) / 2
-        return {"points": points / max(float(np.abs(points).max()), 1e-9)}
-
-    return _kept(f"map-{mark.hexdigest()[:16]}", compute)["points"]
+    if len(vectors) < 3:
+        return np.zeros((len(vectors), 2))
+    points = plots.to_plane(np.asarray(vectors, float), "pca", seed=0)
+    points = points - (points.max(0) + points.min(0)) / 2
+    return points / max(np.abs(points).max(), 1e-9)
 
 
-def _kept(name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays from the cache, or computed and kept there; a file that is not whole is computed again."""
-    import torch
-
-    from vcemo_lib.training import checkpoint
-
-    path = cache_dir() / "predictions" / f"{name}.safetensors"
-    if path.exists():
-        try:
-            return {part: tensor.numpy() for part, tensor in checkpoint.load(path)[0].items()}
-        except VcemoError:
-            path.unlink()
-    made = compute()
-    checkpoint.save(path, {part: torch.from_numpy(array) for part, array in made.items()}, {})
-    return made
-
-
-def told(votes: Mapping[str, int]) -> str:
-    """Raters' votes in words, the most first: "sad 2, neutral 1"."""
-    return ", ".join(f"{label} {count}" for label, count in sorted(votes.items(), key=lambda vote: (-vote[1], vote[0])))
-
-
-def table(corpus: Corpus, said: Predictions) -> pd.DataFrame:
+def table(corpus: Corpus, predictions: Predictions) -> pd.DataFrame:
     """One row a clip, indexed by utt_id: speaker, text, emotion, predicted, confidence, right, votes."""
     import pandas as pd
 
-    if missing := set(said.ids) - set(corpus.ids):
-        raise VcemoError(f"{len(missing)} of the judged clips are not in this corpus", where=corpus.name, do="give the part that was judged")
-    rows, names = corpus.table.loc[said.ids], np.asarray(said.classes)
-    votes = rows["votes"].map(told) if "votes" in rows else pd.Series("", rows.index)
-    return pd.DataFrame({
-        "speaker": rows["speaker"], "text": rows["text"], "emotion": names[said.y_true], "predicted": names[said.y_pred],
-        "confidence": said.probabilities.max(1), "right": said.y_true == said.y_pred, "votes": votes,
-    }, rows.index)  # fmt: skip
+    if missing := set(predictions.ids) - set(corpus.ids):
+        what = f"{len(missing)} of the judged clips are not in this corpus"
+        raise VcemoError(what, where=corpus.name, do="give the part that was judged")
+    rows, names = corpus.table.loc[predictions.ids], np.asarray(predictions.classes)
+    columns = {
+        "speaker": rows["speaker"],
+        "text": rows["text"],
+        "emotion": names[predictions.y_true],
+        "predicted": names[predictions.y_pred],
+        "confidence": predictions.probabilities.max(1),
+        "right": predictions.y_true == predictions.y_pred,
+        "votes": rows["votes"].map(votes_text) if "votes" in rows else "",
+    }
+    return pd.DataFrame(columns, rows.index)
 
 
 def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
     """Row numbers of `table` that fit a query (keys as in `EVERYTHING`), in the order it asks for."""
     query = {**EVERYTHING, **query}
-    fits = ((clips["confidence"] >= query["low"] - 1e-9) & (clips["confidence"] <= query["high"] + 1e-9)).to_numpy()
+    fits = clips["confidence"].between(query["low"] - 1e-9, query["high"] + 1e-9)
     for column in ("emotion", "predicted", "speaker"):
         if query[column]:
-            fits = fits & (clips[column] == query[column]).to_numpy()
+            fits &= clips[column] == query[column]
     if query["verdict"]:
-        fits = fits & (clips["right"].to_numpy() == (query["verdict"] == "right"))
+        fits &= clips["right"] == (query["verdict"] == "right")
     if words := query["text"].strip().lower():
-        fits = fits & (clips["text"].str.lower() + "\n" + clips.index.str.lower()).str.contains(words, regex=False).to_numpy()
+        searched = clips["text"].str.lower() + "\n" + clips.index.str.lower()
+        fits &= searched.str.contains(words, regex=False)
     found = np.flatnonzero(fits)
     if query["order"] != ORDERS[0]:
         sure = clips["confidence"].to_numpy()[found]
@@ -141,212 +110,123 @@ def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
     return found
 
 
-# ---- sound -------------------------------------------------------------------------------------------------------
-
-
-def wav(wave: np.ndarray) -> bytes:
-    """Samples (N,) as a WAV file of 16 bits: every browser plays it, and nothing is encoded while somebody waits."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(wave, -1, 1), audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()
-
-
-# ---- the widget ----------------------------------------------------------------------------------------------------
-
-
-class BrowserView(anywidget.AnyWidget):
+class BrowserView(View):
     """What is drawn: filters, confusion matrix, map and list. Use `Browser`, which also knows the sound."""
 
-    _esm = with_dom("browser.js")
-    _css = HERE / "browser.css"
+    _esm = script("browser.js")
 
-    about = traitlets.Dict().tag(sync=True)  # what never changes: labels, colours, speakers, orders, note
-    rows = traitlets.List().tag(sync=True)  # [utt_id, speaker, text, true, predicted, confidence, votes, x, y]
+    about = traitlets.Dict().tag(sync=True)  # what never changes
+    rows = traitlets.List().tag(sync=True)  # [utt_id, text, votes, confidence, true, predicted, x, y]
     query = traitlets.Dict(dict(EVERYTHING)).tag(sync=True)
     found = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
     matrix = traitlets.List().tag(sync=True)  # (C, C) counts under all filters but emotion and predicted
     selected = traitlets.Int(-1).tag(sync=True)  # row number, -1 for none
 
 
-class Browser(ipywidgets.Box):
+class Browser(HasTwin, ipywidgets.Box):
     """A corpus part with a model's answers: filter, look at the confusion matrix and the map, listen.
 
-    With a recogniser the player judges the chosen clip again, so that modalities can be muted; without, it shows the
-    answer that is kept.
-
-    `where(emotion="sad", predicted="neutral")` sets filters from code, `found` lists what fits, `select(utt_id)` and
-    `next_mistake()` choose a clip. Where there is no kernel, a static twin stands in its place.
+    corpus       the part; `table` has one row a clip
+    predictions  the answers; by default the recogniser's
+    recogniser   judges the chosen clip again, so that modalities can be muted; else the kept answer is shown
     """
 
     def __init__(
-        self, corpus: Corpus, said: Predictions | None = None, recogniser: EmotionRecognizer | None = None, method: str = "tsne"
+        self,
+        corpus: Corpus,
+        predictions: Predictions | None = None,
+        recogniser: EmotionRecognizer | None = None,
     ) -> None:
-        from vcemo_lib import plots
+        from vcemo_lib.plots import palette
 
         if not len(corpus):
-            raise VcemoError("there are no clips to browse", where=corpus.name, do="give a part that has some")
-        self.corpus, self.said, self.recogniser = corpus, said or judged(corpus, recogniser.run if recogniser else None), recogniser
-        self.table = table(corpus, self.said)
-        self.points = plane(self.said.features, method)  # (N, 2)
-        labels = list(self.said.classes)
-        colours = plots.palette(labels)
-        kind = "Simulated speech. " if corpus.simulated else ""
-        columns = (self.table[c] for c in ("speaker", "text", "emotion", "predicted", "confidence", "votes"))
-        self.view = BrowserView(
-            about={
-                "labels": labels, "colours": [colours[label] for label in labels], "orders": list(ORDERS),
-                "speakers": sorted(set(self.table["speaker"])), "method": {"tsne": "t-SNE", "pca": "PCA"}[method], "note": kind,
-            },
-            rows=[
-                [u, s, t, labels.index(e), labels.index(p), round(float(c), 4), v, round(float(x), 3), round(float(y), 3)]
-                for u, s, t, e, p, c, v, (x, y) in zip(self.table.index, *columns, self.points, strict=True)
-            ],
-        )  # fmt: skip
-        self.player = Player()
+            raise VcemoError("there are no clips to browse", where=corpus.name, do="give another part")
+        self.corpus, self.recogniser, self.player = corpus, recogniser, Player()
+        self.predictions = p = predictions or judged(corpus, recogniser.run if recogniser else None)
+        self.table = table(corpus, p)
+        self.points = plane(p.features)  # (N, 2)
+        columns = [self.table[name].tolist() for name in ("text", "votes", "confidence")]
+        points = self.points.round(3).T.tolist()
+        rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
+        about = {
+            "labels": list(p.classes),
+            "colours": list(palette(p.classes).values()),
+            "orders": ORDERS,
+            "everything": EVERYTHING,
+            "speakers": sorted(set(self.table["speaker"])),
+            "note": "Simulated speech." if corpus.simulated else "",
+            "sound": self.player.sound,
+        }
+        self.view = BrowserView(about=about, rows=list(map(list, rows)))
         self.view.observe(lambda change: self._search(), "query")
         self.view.observe(lambda change: self._show(), "selected")
-        self.view.on_msg(self._told)
         self._search()
-        self.view.selected = 0 if len(self.table) else -1
+        self.view.selected = 0
         for part in (self.view, self.player):
             part.layout = ipywidgets.Layout(flex="1 1 440px", min_width="0")
-        super().__init__([self.view, self.player], layout=ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px"))
-
-    # -- from code
-
-    @property
-    def found(self) -> list[str]:
-        """The ids of the clips that fit the filters, in the list's order."""
-        return [self.table.index[i] for i in self.view.found]
-
-    @property
-    def selected(self) -> str | None:
-        """The id of the clip that is chosen."""
-        return None if self.view.selected < 0 else self.table.index[self.view.selected]
-
-    def where(self, **filters: Any) -> Browser:
-        """Set filters (emotion, predicted, speaker, verdict, low, high, text, order); those not named are taken away."""
-        allowed = {
-            "emotion": ("", *self.said.classes), "predicted": ("", *self.said.classes), "verdict": VERDICTS, "order": ORDERS,
-            "speaker": ("", *self.view.about["speakers"]),
-        }  # fmt: skip
-        for name, value in filters.items():
-            if name not in EVERYTHING:
-                raise VcemoError(f"there is no filter {name!r}", do=f"use {', '.join(EVERYTHING)}")
-            if name in allowed and value not in allowed[name]:
-                raise VcemoError(f"{name} cannot be {value!r}", do=f"use one of {', '.join(filter(None, allowed[name]))}")
-        self.view.query = {**EVERYTHING, **filters}
-        return self
+        layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px")
+        super().__init__([self.view, self.player], layout=layout)
 
     def select(self, utt_id: str) -> None:
         """Choose a clip."""
         if utt_id not in self.table.index:
-            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do="choose one of browser.table.index")
+            do = "choose one of browser.table.index"
+            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do=do)
         self.view.selected = int(self.table.index.get_loc(utt_id))
 
-    def next_mistake(self, step: int = 1) -> str | None:
-        """Choose the next clip of the list (the previous one: step=-1) that the model got wrong; None where none is."""
-        if (row := self._mistake(step)) is None:
-            return None
-        self.view.selected = row
-        return self.selected
-
-    def _mistake(self, step: int) -> int | None:
-        wrong = [place for place, i in enumerate(self.view.found) if not self.table["right"].iloc[i]]
-        if not wrong:
-            return None
-        now = self.view.found.index(self.view.selected) if self.view.selected in self.view.found else (-1 if step > 0 else len(self.view.found))
-        beyond = [place for place in wrong if (place - now) * step > 0]
-        place = (min if step > 0 else max)(beyond or wrong)  # behind the last one comes the first
-        return self.view.found[place]
-
-    # -- from the page
-
     def _search(self) -> None:
-        query = {**EVERYTHING, **self.view.query}
-        rest = self.table.iloc[find(self.table, {**query, "emotion": "", "predicted": ""})]
-        names = {label: i for i, label in enumerate(self.said.classes)}
-        counts = evaluation.counts(rest["emotion"].map(names).to_numpy(int), rest["predicted"].map(names).to_numpy(int), len(names))
+        query, p = {**EVERYTHING, **self.view.query}, self.predictions
+        rest = find(self.table, {**query, "emotion": "", "predicted": ""})
         with self.view.hold_sync():
             self.view.found = find(self.table, query).tolist()
-            self.view.matrix = counts.tolist()
-
-    def _told(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
-        if "mistake" in message and (row := self._mistake(int(message["mistake"]))) is not None:
-            self._play(row)  # the sound first: the player's picture takes longer
-            self.view.selected = row
-        elif "play" in message:
-            self._play(int(message["play"]))
-
-    def _play(self, row: int) -> None:
-        try:
-            sound = wav(audio.utterance(self.corpus, self.table.index[row]))
-        except VcemoError as error:
-            self.view.send({"trouble": str(error)})
-        else:
-            self.view.send({"clip": row}, buffers=[sound])
+            self.view.matrix = evaluation.counts(p.y_true[rest], p.y_pred[rest], len(p.classes)).tolist()
 
     def _show(self) -> None:
         """Put the chosen clip into the player."""
-        from vcemo_lib.predict import Prediction
-
-        if (utt_id := self.selected) is None:
+        if (chosen := self.view.selected) < 0:
             return
-        row, read = self.table.loc[utt_id], self.corpus.table.loc[utt_id]
-        words = read.get("asr", row["text"])  # what the model read
+        utt_id = self.table.index[chosen]
+        read = self.corpus.table.loc[utt_id]
+        words = read.get("asr", read["text"])  # what the model read
+        self.view.problem = ""
         try:
-            if self.recogniser:
-                self.player.show_utterance(self.corpus, utt_id, self.recogniser, words)
-                return
-            wave = audio.utterance(self.corpus, utt_id)
+            clip = wave = audio.utterance(self.corpus, utt_id)
+            if not self.recogniser:
+                p, seconds = self.predictions, len(wave) / audio.SAMPLE_RATE
+                shares = p.probabilities[chosen].astype(float).round(4).tolist()
+                kept = dict(zip(p.classes, shares, strict=True))
+                clip = Prediction(self.table.at[utt_id, "predicted"], kept, words, (), seconds, wave=wave)
+            self.player.show(clip, self.recogniser, text=words, **corpus_facts(self.corpus, utt_id))
         except VcemoError as error:
-            self.view.send({"trouble": str(error)})
-            return
-        probabilities = self.said.probabilities[self.view.selected].astype(float).round(4).tolist()
-        kept = Prediction(row["predicted"], dict(zip(self.said.classes, probabilities, strict=True)), words, (), len(wave) / audio.SAMPLE_RATE, wave=wave)
-        self.player.show(kept, **known(self.corpus, utt_id))
-
-    # -- where there is no kernel
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        return with_twin(super()._repr_mimebundle_(**options), self.twin(), repr(self))
-
-    def __repr__(self) -> str:
-        return f"Browser of {self.corpus.name}: {len(self.table)} clips, {int((~self.table['right']).sum())} judged wrongly"
+            self.view.problem = str(error)
 
     def twin(self) -> str:
-        """The same as plain HTML: confusion matrix, map, and the surest mistakes with some players."""
-        import base64
-
+        """The same as still HTML: confusion matrix, map, and the surest mistakes, some of them with sound."""
         from vcemo_lib import plots
 
-        clips, labels = self.table, list(self.said.classes)
+        table, p = self.table, self.predictions
+        counts = evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist()
+        matrix = [[label, *row] for label, row in zip(p.classes, counts, strict=True)]
+        mistakes = []
+        for utt_id, row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").iterrows():
+            sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
+            if len(mistakes) < TWIN_PLAYERS:
+                sound = Markup(audio.player_html(audio.utterance(self.corpus, utt_id), label))
+            share = f"{row.confidence:.0%}"
+            mistakes.append([utt_id, row.text, row.emotion, row.predicted, share, row.votes, sound])
+        figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
+        heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
-        right = int(clips["right"].sum())
-        counts = evaluation.counts(self.said.y_true, self.said.y_pred, len(labels))
-        head = "".join(f"<th scope='col'>{html.escape(label)}</th>" for label in labels)
-        body = "".join(
-            f"<tr><th scope='row'>{html.escape(label)}</th>" + "".join(f"<td>{'<b>' * (i == j)}{n}{'</b>' * (i == j)}</td>" for j, n in enumerate(row)) + "</tr>"
-            for i, (label, row) in enumerate(zip(labels, counts.tolist(), strict=True))
-        )
-        figure = plots.embedding(self.points, clips["emotion"].tolist(), labels=labels)
-        alt = f"Map of {len(clips)} clips by {self.view.about['method']} of the model's features, coloured by true emotion"
-        picture = base64.b64encode(plots.png(figure)).decode("ascii")
-        wrong = clips[~clips["right"]].sort_values("confidence", ascending=False).head(TWIN_MISTAKES)
-        lines = []
-        for nth, (utt_id, row) in enumerate(wrong.iterrows()):
-            label = f"{utt_id}: true {row['emotion']}, predicted {row['predicted']}"
-            player = audio.player_html(audio.utterance(self.corpus, utt_id), label) if nth < TWIN_PLAYERS else ""
-            cells = (utt_id, row["text"], row["emotion"], row["predicted"], f"{row['confidence']:.0%}", row["votes"])
-            lines.append("<tr>" + "".join(f"<td style='text-align:left'>{html.escape(str(cell))}</td>" for cell in cells) + f"<td>{player}</td></tr>")
-        columns = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
-        return (
-            f"<div class='vcemo-twin'><p>{len(clips)} {kind}clips, {right} judged rightly. This is a still picture of the browser; "
-            "run the notebook to filter, click and listen.</p>"
-            f"<table><caption>Confusion: true emotion in rows, predicted in columns</caption><tr><td></td>{head}</tr>{body}</table>"
-            f"<img alt='{html.escape(alt, quote=True)}' src='data:image/png;base64,{picture}'>"
-            f"<table><caption>The surest mistakes</caption><tr>{''.join(f'<th scope=col>{c}</th>' for c in columns)}</tr>{''.join(lines)}</table></div>"
+        return render(
+            TWIN,
+            clips=f"{len(table)} {kind}clips",
+            right=int(table["right"].sum()),
+            matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
+            alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
+            picture=plots.png(figure),
+            mistakes=html_table(mistakes, heads, "The surest mistakes"),
         )
 
+    def __repr__(self) -> str:
+        wrong = int((~self.table["right"]).sum())
+        return f"Browser of {self.corpus.name}: {len(self.table)} clips, {wrong} judged wrongly"

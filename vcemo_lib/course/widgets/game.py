@@ -1,29 +1,28 @@
 """Beat the model: ten clips by ear, then your score beside the raters' and the model's.
 
-    game = Game(part, said, seed=0)      # said: what `judged(part)` gave
-    game                                 # keys 1 to 6 answer, space plays
-    game.save("my_ears.json")            # after the reveal only
+    game = Game(part, predictions, seed=0)      # predictions: what `judged(part)` gave
+    game                                        # keys 1 to 6 answer, space plays
+    game.save("my_ears.json")                   # after the reveal only
 
 What the clips are is not sent to the page before the reveal. A game that is not finished is kept nowhere.
 """
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
+from markupsafe import Markup
 
 from vcemo_lib import audio
 from vcemo_lib.corpora.splits import apportion, bare
-from vcemo_lib.course.widgets.browser import told, wav
-from vcemo_lib.course.widgets.player import HERE, with_dom, with_twin
+from vcemo_lib.course.widgets.base import View, html_table, render, script, votes_text
+from vcemo_lib.course.widgets.player import KBITS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
 
@@ -32,15 +31,26 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 CLIPS = 10
+RATERS_NOTE = "Each rater's vote is part of the majority that it is measured against: that flatters them."
+TWIN = """\
+<div class='vcemo-twin'><p><b>Beat the model</b>: {{ clips | length }} {{ "simulated " if simulated }}clips.
+Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The notebook counts for you.</p>
+<ol>{% for clip in clips %}<li style='margin:.5em 0'>{{ sounds[loop.index0] | safe }}
+<details><summary>What is it? Decide first</summary><p>label: <b>{{ clip.label }}</b>;
+{% if clip.votes %}raters: {{ votes_text(clip.votes) }};{% endif %}
+model: {{ clip.model }} ({{ clip.confidence | percent }} sure); {{ clip.text }}</p></details></li>
+{% endfor %}</ol>
+<details><summary>The model's score</summary><p>{{ score.right }} of {{ score.of }} right;
+that fits a true share from {{ score.low | percent }} to {{ score.high | percent }}.</p></details></div>"""
 
 
-# ---- what is drawn, and how it is scored -------------------------------------------------------------------------
+# ---- the clips and the score ---------------------------------------------------------------------------
 
 
 def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
-    """Ids of so many clips in random order: each emotion once, the others as common as in the corpus; no sentence twice.
+    """Ids of so many clips in random order: each emotion once, the others as common as in the corpus.
 
-    Raises VcemoError where the corpus has too few sentences for that.
+    No sentence comes twice. Raises VcemoError where the corpus has too few for that.
     """
     rng = np.random.default_rng(seed)
     counts = corpus.table["emotion"].value_counts()
@@ -48,96 +58,96 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     if clips < len(labels):
         raise VcemoError(f"{clips} clips for {len(labels)} emotions", do=f"ask for at least {len(labels)}")
     shares = np.array([counts[label] for label in labels]) / len(corpus)
-    quota = 1 + apportion((clips - len(labels)) * shares)
+    quota = dict(zip(labels, (1 + apportion((clips - len(labels)) * shares)).tolist(), strict=True))
     sentences = corpus.table["text"].map(bare)
     chosen: list[str] = []
     heard: set[str] = set()
-    for label, number in sorted(zip(labels, quota.tolist(), strict=True), key=lambda pair: counts[pair[0]]):  # the rarest choose first
-        for utt_id in rng.permutation(corpus.table.index[corpus.table["emotion"] == label].to_numpy(str)).tolist():
-            if number and sentences[utt_id] not in heard:
+    for label in sorted(labels, key=lambda label: counts[label]):  # the rarest choose first
+        ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy(str)
+        for utt_id in rng.permutation(ids).tolist():
+            if quota[label] and sentences[utt_id] not in heard:
                 chosen.append(utt_id)
                 heard.add(sentences[utt_id])
-                number -= 1
-        if number:
-            raise VcemoError(f"too few different sentences labelled {label}", where=corpus.name, do="ask for fewer clips or take a larger part")
+                quota[label] -= 1
+        if quota[label]:
+            what = f"too few different sentences labelled {label}"
+            raise VcemoError(what, where=corpus.name, do="ask for fewer clips or take a larger part")
     return rng.permutation(chosen).tolist()
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one who labelled the clips agrees with the majority of the raters."""
+    """How somebody who labelled the clips agrees with the majority of the raters."""
 
     who: str
     right: float  # of `of`; the raters' is a mean over their votes
     of: int
-    low: float | None  # 95 % interval of the share (Wilson), None for the raters: their votes are not independent of the label
+    low: float | None  # 95 % interval of the share (Wilson); None for the raters, who made the label
     high: float | None
-    kappa: float | None  # Cohen's; None where it does not exist, as everybody always said the same
+    kappa: float | None  # Cohen's; None where everybody always gave the same answer
 
 
-def score(who: str, true: Sequence[str], said: Sequence[str]) -> Score:
+def score(who: str, true: Sequence[str], answers: Sequence[str]) -> Score:
     """The score of answers (N,) against labels (N,)."""
     from scipy.stats import binomtest
 
-    right = sum(a == b for a, b in zip(true, said, strict=True))
-    interval = binomtest(right, len(true)).proportion_ci(method="wilson")
-    return Score(who, right, len(true), float(interval.low), float(interval.high), cohen_kappa(true, said))
+    right = sum(a == b for a, b in zip(true, answers, strict=True))
+    low, high = map(float, binomtest(right, len(true)).proportion_ci(method="wilson"))
+    return Score(who, right, len(true), low, high, cohen_kappa(true, answers))
 
 
 def score_of_raters(true: Sequence[str], votes: Sequence[Mapping[str, int]]) -> Score:
-    """The raters' own: each vote against the majority that it is a part of, so better than a stranger's could be."""
-    pairs = [(label, vote) for label, cast in zip(true, votes, strict=True) for vote, count in cast.items() for _ in range(count)]
-    share = np.mean([cast.get(label, 0) / sum(cast.values()) for label, cast in zip(true, votes, strict=True)])
-    return Score("raters", float(share) * len(true), len(true), None, None, cohen_kappa(*zip(*pairs, strict=True)))
+    """The mean score of the raters, each measured against the majority that he is a part of."""
+    cast = [[vote for vote, count in of.items() for _ in range(count)] for of in votes]
+    right = sum(each.count(label) / len(each) for label, each in zip(true, cast, strict=True))
+    labels = [label for label, each in zip(true, cast, strict=True) for _ in each]
+    return Score("raters", right, len(true), None, None, cohen_kappa(labels, sum(cast, [])))
 
 
-def cohen_kappa(true: Sequence[str], said: Sequence[str]) -> float | None:
-    """Agreement beyond chance, 1 at most, 0 for what chance gives; None where it does not exist (Cohen, 1960)."""
+def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
+    """Agreement beyond chance: 1 at most, 0 for what chance gives; None where undefined (Cohen, 1960)."""
     from sklearn.metrics import cohen_kappa_score
 
-    if len(set(true) | set(said)) < 2:
-        return None
-    return float(cohen_kappa_score(list(true), list(said)))
+    return float(cohen_kappa_score(true, answers)) if len({*true, *answers}) > 1 else None
 
 
-# ---- the widget ----------------------------------------------------------------------------------------------------
+# ---- the widget ----------------------------------------------------------------------------------------
 
 
-class Game(anywidget.AnyWidget):
-    """Beat the model: listen to ten clips, say what each is, then see your score, the raters' and the model's.
+class Game(View):
+    """Beat the model: listen to ten clips, say what each is, see your score, the raters' and the model's.
 
-    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; `result()` and `save(path)` after the reveal. Shown
-    where no kernel runs, it is a list of players with answers to unfold.
+    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; then `result()` and `save(path)`.
     """
 
-    _esm = with_dom("game.js")
-    _css = HERE / "browser.css"
+    _esm = script("game.js")
 
     about = traitlets.Dict().tag(sync=True)  # labels, colours, number of clips, note
+    seed = traitlets.Int().tag(sync=True)
     answers = traitlets.List(traitlets.Unicode()).tag(sync=True)  # so far, in the order of the clips
     stage = traitlets.Enum(("playing", "revealed"), "playing").tag(sync=True)
     report = traitlets.Dict().tag(sync=True)  # empty before the reveal
+    report_html = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, corpus: Corpus, said: Predictions, clips: int = CLIPS, seed: int = 0) -> None:
+    def __init__(self, corpus: Corpus, predictions: Predictions, seed: int = 0) -> None:
         from vcemo_lib.plots import palette
 
-        self.corpus, self.said, self.clips, self.seed = corpus, said, clips, seed
-        if missing := set(said.ids) ^ set(corpus.ids):
-            raise VcemoError(f"{len(missing)} clips are in the corpus or among the answers only", where=corpus.name, do="give the part that was judged")
-        self.ids = draw(corpus, clips, seed)
-        labels = list(said.classes)
-        colours = palette(labels)
+        if missing := set(predictions.ids) ^ set(corpus.ids):
+            what = f"{len(missing)} clips are in the corpus or among the answers only"
+            raise VcemoError(what, where=corpus.name, do="give the part that was judged")
+        self.corpus, self.predictions = corpus, predictions
+        self.ids = draw(corpus, CLIPS, seed)
+        colours = palette(predictions.classes)
         note = "Simulated voices, simulated raters." if corpus.simulated else ""
-        super().__init__(about={"labels": labels, "colours": [colours[label] for label in labels], "clips": clips, "note": note})
-        self.on_msg(self._told)
-
-    # -- the game
+        about = {"labels": list(colours), "colours": list(colours.values()), "clips": CLIPS, "note": note}
+        super().__init__(about=about, seed=seed)
 
     def answer(self, label: str) -> None:
         """Say what the present clip is; the next one follows."""
-        if label not in self.said.classes:
-            raise VcemoError(f"{label!r} is no emotion here", do=f"say one of {', '.join(self.said.classes)}")
-        if self.stage == "playing" and len(self.answers) < self.clips:
+        if label not in self.predictions.classes:
+            do = f"say one of {', '.join(self.predictions.classes)}"
+            raise VcemoError(f"{label!r} is no emotion here", do=do)
+        if self.stage == "playing" and len(self.answers) < CLIPS:
             self.answers = [*self.answers, label]
 
     def back(self) -> None:
@@ -147,18 +157,19 @@ class Game(anywidget.AnyWidget):
 
     def reveal(self) -> None:
         """Show what everybody said. Raises VcemoError while answers are missing."""
-        if left := self.clips - len(self.answers):
-            raise VcemoError(f"{left} of {self.clips} clips have no answer yet", do="listen to them first")
+        if left := CLIPS - len(self.answers):
+            raise VcemoError(f"{left} of {CLIPS} clips have no answer yet", do="listen to them first")
         with self.hold_sync():
             self.report = self._report()
+            self.report_html = report_html(self.report)
             self.stage = "revealed"
 
     def again(self) -> None:
-        """Begin anew with other clips (the next seed); what was answered is forgotten."""
-        self.seed += 1
-        self.ids = draw(self.corpus, self.clips, self.seed)
+        """Begin again with other clips (the next seed); what was answered is forgotten."""
+        self.ids = draw(self.corpus, CLIPS, self.seed + 1)
         with self.hold_sync():
-            self.stage, self.answers, self.report = "playing", [], {}
+            self.seed += 1
+            self.stage, self.answers, self.report, self.report_html = "playing", [], {}, ""
 
     def result(self) -> dict[str, Any]:
         """Everything about a finished game, as plain values. Raises VcemoError before the reveal."""
@@ -171,88 +182,94 @@ class Game(anywidget.AnyWidget):
         write_atomically(Path(path), json.dumps(self.result(), indent=1, ensure_ascii=False) + "\n")
         return Path(path)
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _clips(self) -> list[dict[str, Any]]:
         """What is known of the clips, in their order."""
-        table, place = self.corpus.table, {u: i for i, u in enumerate(self.said.ids)}
-        rows = []
-        for utt_id in self.ids:
-            i, row = place[utt_id], table.loc[utt_id]
-            rows.append({
-                "utt_id": utt_id, "text": row["text"], "label": row["emotion"], "model": self.said.classes[self.said.y_pred[i]],
-                "confidence": round(float(self.said.probabilities[i].max()), 4), "votes": dict(row.get("votes") or {}),
-            })  # fmt: skip
-        return rows
+        p, votes = self.predictions, self.corpus.table.get("votes", {})
+        return [
+            {
+                "utt_id": utt_id,
+                "text": self.corpus.table.at[utt_id, "text"],
+                "label": p.classes[p.y_true[i]],
+                "model": p.classes[p.y_pred[i]],
+                "confidence": round(float(p.probabilities[i].max()), 4),
+                "votes": dict(votes.get(utt_id) or {}),
+            }
+            for utt_id, i in zip(self.ids, map(p.ids.index, self.ids), strict=True)
+        ]
 
     def _report(self) -> dict[str, Any]:
         from vcemo_lib.evaluation import mcnemar
 
-        rows = [{**row, "you": you} for row, you in zip(self._rows(), self.answers, strict=True)]
-        true, votes = [row["label"] for row in rows], [row["votes"] for row in rows]
-        you, model = (score(who, true, [row[who] for row in rows]) for who in ("you", "model"))
-        raters = [score_of_raters(true, votes)] if all(votes) else []
-        index = {label: i for i, label in enumerate(self.said.classes)}
-        y, yours, its = (np.array([index[row[who]] for row in rows]) for who in ("label", "you", "model"))
-        toss = mcnemar(y, yours, its)
-        share = you.right / you.of
-        lead = you.right - model.right
-        outcome = "You and the model are level" if not lead else f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
-        needed = round(1.96**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
-        notes = [
-            f"{outcome}. Only you had {toss['only_a']} right, only the model {toss['only_b']}; were you equally good, a split at least as "
-            f"uneven would come up with probability {toss['p']:.2f} (McNemar).",
-            f"{self.clips} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to {you.high:.0%}, and kappa is as unsure. "
-            f"To know the share to within 5 points takes some {needed:.0f} clips.",
-        ]
-        if raters:
-            notes.append("Each rater's vote is part of the majority that it is measured against: that flatters the raters.")
-        about = {"corpus": self.corpus.name, "simulated": self.corpus.simulated, "fingerprint": self.corpus.fingerprint(), "seed": self.seed}
-        return {**about, "scores": [asdict(one) for one in (you, *raters, model)], "p": toss["p"], "notes": notes, "clips": rows}
+        clips = [{**clip, "you": answer} for clip, answer in zip(self._clips(), self.answers, strict=True)]
+        names = ("label", "you", "model", "votes")
+        label, you, model, votes = ([clip[name] for clip in clips] for name in names)
+        yours, its = score("you", label, you), score("model", label, model)
+        raters = [score_of_raters(label, votes)] if all(votes) else []
+        index = self.predictions.classes.index
+        test = mcnemar(*(np.array([index(name) for name in of]) for of in (label, you, model)))
+        return {
+            "corpus": self.corpus.name,
+            "simulated": self.corpus.simulated,
+            "fingerprint": self.corpus.fingerprint(),
+            "seed": self.seed,
+            "scores": [asdict(each) for each in (yours, *raters, its)],
+            "p": test["p"],
+            "notes": [*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
+            "clips": clips,
+        }
 
-    # -- from the page
-
-    def _told(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
-        try:
-            match message.get("do"):
-                case "answer":
-                    self.answer(message["label"])
-                case "back":
-                    self.back()
-                case "reveal":
-                    self.reveal()
-                case "again":
-                    self.again()
-                case "play" if 0 <= int(message["clip"]) < len(self.ids):
-                    clip = int(message["clip"])
-                    sound = wav(audio.utterance(self.corpus, self.ids[clip]))
-                    self.send({"clip": clip, "seed": self.seed}, buffers=[sound])
-        except VcemoError as error:
-            self.send({"trouble": str(error)})
-
-    # -- where there is no kernel
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        return with_twin(super()._repr_mimebundle_(**options), self.twin(), repr(self))
-
-    def __repr__(self) -> str:
-        return f"Game: {self.clips} clips of {self.corpus.name}, seed {self.seed}, {self.stage}"
+    def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
+        """From the page: an answer, its retraction, the reveal, a new game, or a clip to be heard."""
+        match message:
+            case {"do": "answer", "label": str(label)}:
+                self.answer(label)
+            case {"do": "back" | "reveal" | "again" as action}:
+                getattr(self, action)()
+            case {"do": "load", "clip": int(clip)} if 0 <= clip < CLIPS:
+                sound = audio.encode_mp3(audio.utterance(self.corpus, self.ids[clip]), KBITS)
+                self.send({"kind": "clip", "clip": clip, "seed": self.seed}, buffers=[sound])
 
     def twin(self) -> str:
-        """The game as still HTML: a player a clip, and below each what raters and model said, to unfold."""
-        rows = self._rows()
-        items = []
-        for number, row in enumerate(rows, start=1):
-            told_by = [f"label: <b>{html.escape(row['label'])}</b>"] + ([f"raters: {html.escape(told(row['votes']))}"] if row["votes"] else [])
-            told_by.append(f"model: {html.escape(row['model'])} ({row['confidence']:.0%} sure)")
-            player = audio.player_html(audio.utterance(self.corpus, row["utt_id"]), f"clip {number}")
-            items.append(
-                f"<li style='margin:.5em 0'>{player}<details><summary>What is it? Decide first</summary>"
-                f"<p>{'; '.join(told_by)}; <span lang='zh'>{html.escape(row['text'])}</span></p></details></li>"
-            )
-        model = score("model", [row["label"] for row in rows], [row["model"] for row in rows])
-        kind = "simulated " if self.corpus.simulated else ""
-        return (
-            f"<div class='vcemo-twin'><p><b>Beat the model</b>: {len(rows)} {kind}clips. Choose from {html.escape(', '.join(self.said.classes))} by ear, "
-            f"write it down, then unfold. The running notebook counts for you.</p><ol>{''.join(items)}</ol>"
-            f"<details><summary>The model's score</summary><p>{model.right} of {model.of} right; that fits a true share from {model.low:.0%} to "
-            f"{model.high:.0%}.</p></details></div>"
-        )
+        """The game as still HTML: a sound a clip, and below each what raters and model said, to unfold."""
+        clips = self._clips()
+        waves = [audio.utterance(self.corpus, utt_id) for utt_id in self.ids]
+        values = {"clips": clips, "simulated": self.corpus.simulated, "labels": self.predictions.classes}
+        sounds = [audio.player_html(wave, f"clip {number}") for number, wave in enumerate(waves, start=1)]
+        model = score("model", [clip["label"] for clip in clips], [clip["model"] for clip in clips])
+        return render(TWIN, **values, sounds=sounds, score=model, votes_text=votes_text)
+
+    def __repr__(self) -> str:
+        return f"Game: {CLIPS} clips of {self.corpus.name}, seed {self.seed}, {self.stage}"
+
+
+def notes(you: Score, model: Score, test: Mapping[str, float]) -> list[str]:
+    """What the scores of a game say, and what they do not."""
+    lead, share = you.right - model.right, you.right / you.of
+    outcome = f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
+    needed = round(1.96**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
+    return [
+        f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only "
+        f"the model {test['only_b']}; were you equally good, a split at least as uneven would come up with "
+        f"probability {test['p']:.2f} (McNemar).",
+        f"{you.of} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to "
+        f"{you.high:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} clips.",
+    ]
+
+
+def report_html(report: Mapping[str, Any]) -> str:
+    """A finished game's scores, notes and clips as HTML; a button replays its clip."""
+    button = Markup("<button type='button' data-clip='{}' aria-label='play clip {}, {}'>▶</button>")
+    scores, clips = [], []
+    for each in report["scores"]:
+        interval = "–" if each["low"] is None else f"{each['low']:.0%} to {each['high']:.0%}"
+        kappa = "–" if each["kappa"] is None else f"{each['kappa']:.2f}"
+        scores.append([each["who"], f"{each['right']:.3g} of {each['of']}", interval, kappa])
+    for i, clip in enumerate(report["clips"]):
+        you, model = (f"{'✓' if clip[who] == clip['label'] else '✗'} {clip[who]}" for who in ("you", "model"))
+        cells = [clip["label"], you, votes_text(clip["votes"]), f"{model} ({clip['confidence']:.0%})"]
+        clips.append([button.format(i, i + 1, clip["label"]), clip["text"], *cells])
+    return (
+        html_table(scores, ("who", "right", "95 % interval", "Cohen's kappa"))
+        + Markup("").join(Markup("<p>{}</p>").format(note) for note in report["notes"])
+        + html_table(clips, ("", "words", "label", "you", "raters", "model (how sure)"))
+    )

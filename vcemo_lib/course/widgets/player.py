@@ -1,95 +1,51 @@
-"""The player: a clip with its picture and its words, and what the recogniser makes of it, also without a modality.
+"""The player: a clip with its picture and words, and the recogniser's judgement, also without a modality.
 
     Player("clip.wav", EmotionRecognizer.load())
     Player.of(corpus, "s017_04", recogniser)        # with its true label and the raters' votes
 
-Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted.
-
-The sound travels as MP3: it plays in Chromium, Firefox and Safari alike, inside the page, at 32 kbit/s. The corpus itself
-lies on disk as Ogg/Opus, which at the same size sounds better and is what Python reads, but Safari plays Ogg only since
-version 18.4.
+Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted. The
+sound travels as MP3 of 32 kbit/s, which Chromium, Firefox and Safari all play from inside a page.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import time
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
 
 from vcemo_lib import audio
-from vcemo_lib.predict import Clip, EmotionRecognizer, Heard, Prediction
+from vcemo_lib.course.widgets.base import View, html_table, render, script
+from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
+from vcemo_lib.predict import Heard as PreparedClip
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
 
-HERE = Path(__file__).parent
 KBITS = 32  # of the MP3: 4 kB a second
 PEAKS = 400  # columns of the drawn waveform
 STEPS = 16  # moments at which the clip's beginning is judged
 MODALITY = {"audio": "voice", "words": "words", "bert": "BERT"}  # as a reader calls them
 
-
-def with_dom(name: str) -> str:
-    """A widget's script with `dom.js` before it: a page gets each widget's script alone, where nothing can be imported."""
-    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("dom.js", name))
-
-
-@dataclass
-class PlayerData:
-    """What a player shows, as plain values; `twin` makes still HTML of it."""
-
-    label: str
-    mp3: bytes
-    picture: bytes  # PNG of the log-mel, one pixel a frame and band
-    seconds: float
-    peaks: list[float]  # loudest sample of each of 400 stretches, 0 to 1
-    words: list[dict[str, Any]]  # text, start, end (s; None where not known), weight (of its BERT tokens)
-    transcript: str
-    truth: str = ""
-    votes: dict[str, int] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-    modalities: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    muted: list[str] = field(default_factory=list)
-    emotion: str = ""
-    probabilities: dict[str, float] = field(default_factory=dict)
-    along: dict[str, list] = field(default_factory=dict)  # times (s), probabilities: one row of C a time
-    attention: list[float] = field(default_factory=list)  # of equal stretches of time
-    took: float = 0.0  # ms, that judging anew took
+TWIN = """\
+<div class='vcemo-twin'><p><b>{{ label }}</b>
+{%- for fact in facts %}; {{ fact }}{% endfor %}. A still page: run the notebook for the player itself.</p>
+<audio controls aria-label='{{ label }}' src='data:audio/mpeg;base64,{{ mp3 | base64 }}'></audio>
+<p><img style='max-width:100%' alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'></p>
+{{ tables | join }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
 
 
-def player_data(
-    source: Clip | Prediction | Heard,
-    recogniser: EmotionRecognizer | None = None,
-    *,
-    text: str | None = None,
-    truth: str = "",
-    votes: Mapping[str, int] | None = None,
-    label: str = "",
-    mute: Sequence[str] = (),
-) -> PlayerData:
-    """Everything a player shows of a clip (path, samples, a Prediction, or what `recogniser.listen` gave).
-
-    Without a recogniser it plays and shows a Prediction's bars, but judges nothing. `text` is what was said, where it is
-    known; else the recogniser's Whisper listens. Raises VcemoError for a clip that cannot be judged.
-    """
-    return _fill(_ready(source, recogniser, text), truth, votes, label, mute)
-
-
-def _ready(source: Clip | Prediction | Heard, recogniser: EmotionRecognizer | None, text: str | None) -> Heard | Prediction:
-    """A clip to be judged anew (Heard) or one that was judged already (Prediction)."""
+def prepare(
+    source: Clip | Prediction | PreparedClip, recogniser: EmotionRecognizer | None, text: str | None
+) -> PreparedClip | Prediction:
+    """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
     if isinstance(source, Prediction) and recogniser:
-        return Heard(recogniser, source.wave, source.transcript, source.words, source.warnings)
-    if isinstance(source, (Prediction, Heard)):
+        return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
+    if isinstance(source, Prediction | PreparedClip):
         return source
     if recogniser:
         return recogniser.listen(source, text)
@@ -97,203 +53,202 @@ def _ready(source: Clip | Prediction | Heard, recogniser: EmotionRecognizer | No
     return Prediction("", {}, text or "", (), len(wave) / audio.SAMPLE_RATE, wave=wave)
 
 
-def _fill(ready: Heard | Prediction, truth: str, votes: Mapping[str, int] | None, label: str, mute: Sequence[str]) -> PlayerData:
-    wave = ready.wave
+def peaks(wave: np.ndarray) -> list[float]:
+    """The loudest sample of each of 400 equal stretches of a wave (N,); the loudest of all is 1."""
     edges = np.linspace(0, len(wave), PEAKS + 1).astype(int)[:-1]
-    peaks = np.maximum.reduceat(np.abs(wave), np.minimum(edges, len(wave) - 1))
-    data = PlayerData(
-        label, audio.encode_mp3(wave, KBITS), _mel_png(wave), len(wave) / audio.SAMPLE_RATE,
-        [round(float(p), 3) for p in peaks / max(float(peaks.max()), 1e-9)], [], ready.transcript, truth, dict(votes or {}),
-        warnings=list(ready.warnings),
-    )  # fmt: skip
-    if isinstance(ready, Heard):
-        data.classes, data.modalities = list(ready.recogniser.classes), list(ready.recogniser.modalities)
-        _judge(data, ready, mute)
-    else:
-        data.classes = list(ready.probabilities)
-        _say(data, ready)
-    return data
+    loudest = np.maximum.reduceat(np.abs(wave), np.minimum(edges, len(wave) - 1))
+    return (loudest / max(float(loudest.max()), 1e-9)).astype(float).round(3).tolist()
 
 
-def _judge(data: PlayerData, heard: Heard, mute: Sequence[str]) -> None:
-    """Set what the recogniser says about the clip without the muted modalities."""
-    data.muted = list(mute)
-    _say(data, heard.predict(mute))
-    times, rows = heard.along(STEPS, mute)
-    data.along = {"times": times.round(3).tolist(), "probabilities": rows.round(4).tolist()}
-
-
-def _say(data: PlayerData, said: Prediction) -> None:
-    data.emotion, data.probabilities = said.emotion, said.probabilities
-    data.attention = [round(w, 4) for w in said.attention.get("time", [])]
-    data.words = [{"text": p.text, "start": p.start, "end": p.end, "weight": round(p.weight, 4)} for p in said.pieces()]
-
-
-def _mel_png(wave: np.ndarray) -> bytes:
+def mel_png(wave: np.ndarray) -> bytes:
     """The log-mel (T, 80) as a PNG, time to the right, low bands below; at most 600 pixels wide."""
     from matplotlib import colormaps
     from PIL import Image
 
     mel = audio.log_mel(wave)
     low, high = np.percentile(mel, [5, 99.5])
-    shades = colormaps["magma"](np.clip((mel.T[::-1] - low) / max(high - low, 1e-6), 0, 1), bytes=True)[..., :3]
-    image = Image.fromarray(np.ascontiguousarray(shades))
-    image = image.resize((min(600, image.width), image.height)).quantize(64)
+    shades = np.clip((mel.T[::-1] - low) / max(high - low, 1e-6), 0, 1)
+    image = Image.fromarray(np.ascontiguousarray(colormaps["magma"](shades, bytes=True)[..., :3]))
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
+    image.resize((min(600, image.width), image.height)).quantize(64).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-class Player(anywidget.AnyWidget):
-    """A clip to play, with its words, its picture and the recogniser's judgement; muting a modality judges anew.
+def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
+    """A transcript's words: text, start, end (s), weight (attention), approximate.
 
-    Arguments as for `player_data`. `show(...)` puts another clip into the same player. Where no kernel runs, its
-    static twin is seen instead.
+    Where Whisper did not listen there are no times: the characters are then spread evenly over what sounds.
+    """
+    pieces = prediction.pieces()
+    starts, ends = [piece.start for piece in pieces], [piece.end for piece in pieces]
+    if approximate := None in starts:
+        frames = np.flatnonzero(audio.sounding(prediction.wave))
+        span = (frames[0], frames[-1] + 1) if len(frames) else (0, 0)
+        counts = np.cumsum([0, *(len(piece.text) for piece in pieces)])
+        edges = np.interp(counts, counts[[0, -1]], span) * audio.HOP / audio.SAMPLE_RATE
+        starts, ends = edges[:-1].round(3).tolist(), edges[1:].round(3).tolist()
+    return [
+        {"text": p.text, "start": start, "end": end, "weight": round(p.weight, 4), "approximate": approximate}
+        for p, start, end in zip(pieces, starts, ends, strict=True)
+    ]
+
+
+def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
+    """What the page gets of a prediction, and of how it moves along the clip.
+
+    along  times (T,) and probabilities (T, C), as `PreparedClip.along` gives them
+    """
+    times, rows = along or (np.zeros(0), np.zeros((0, 0)))
+    return {
+        "emotion": prediction.emotion,
+        "probabilities": prediction.probabilities,
+        "words": timed_words(prediction),
+        "attention": [round(weight, 4) for weight in prediction.attention.get("time", [])],
+        "along": {"times": times.round(3).tolist(), "probabilities": rows.round(4).tolist()},
+    }
+
+
+class Player(View):
+    """A clip to play, with its words, its picture and the recogniser's judgement; muting judges again.
+
+    source      a path, samples, a Prediction, or what `recogniser.listen` gave
+    recogniser  judges the clip; without one the player shows a Prediction's bars, or just plays
+    facts       text (what was said, else Whisper listens), truth, votes, label, mute; see `show`
+    Raises VcemoError for a clip that cannot be judged.
     """
 
-    _esm = with_dom("player.js")
-    _css = HERE / "player.css"
+    _esm = script("player.js")
 
-    label = traitlets.Unicode().tag(sync=True)
-    mp3 = traitlets.Bytes().tag(sync=True)
-    picture = traitlets.Bytes().tag(sync=True)
-    seconds = traitlets.Float().tag(sync=True)
-    peaks = traitlets.List().tag(sync=True)
-    words = traitlets.List().tag(sync=True)
-    transcript = traitlets.Unicode().tag(sync=True)
-    truth = traitlets.Unicode().tag(sync=True)
-    votes = traitlets.Dict().tag(sync=True)
-    classes = traitlets.List().tag(sync=True)
-    colours = traitlets.Dict().tag(sync=True)
-    modalities = traitlets.List().tag(sync=True)
-    warnings = traitlets.List().tag(sync=True)
+    sound = traitlets.Unicode().tag(sync=True)  # name of its transport in the page
+    clip = traitlets.Dict().tag(sync=True)  # what stays: `show` lists it; empty before the first clip
+    judgement = traitlets.Dict().tag(sync=True)  # what muting changes; took (ms) when judged again
     muted = traitlets.List().tag(sync=True)
-    emotion = traitlets.Unicode().tag(sync=True)
-    probabilities = traitlets.Dict().tag(sync=True)
-    along = traitlets.Dict().tag(sync=True)
-    attention = traitlets.List().tag(sync=True)
-    took = traitlets.Float().tag(sync=True)
 
-    def __init__(self, source: Clip | Prediction | Heard | None = None, recogniser: EmotionRecognizer | None = None, **facts: Any) -> None:
-        self.data: PlayerData | None = None
-        self._heard: Heard | None = None
-        super().__init__()
+    def __init__(
+        self,
+        source: Clip | Prediction | PreparedClip | None = None,
+        recogniser: EmotionRecognizer | None = None,
+        **facts: Any,
+    ) -> None:
+        self._prepared: PreparedClip | None = None
+        super().__init__(sound=uuid.uuid4().hex)
         if source is not None:
             self.show(source, recogniser, **facts)
 
     @classmethod
-    def of(cls, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None, text: str | None = None) -> Player:
+    def of(
+        cls, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None, text: str | None = None
+    ) -> Player:
         """A corpus' utterance with its true label and votes. Whisper listens unless `text` is given."""
-        player = cls()
-        player.show_utterance(corpus, utt_id, recogniser, text)
-        return player
-
-    def show_utterance(self, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None, text: str | None = None) -> None:
-        """Put a corpus' utterance into this player."""
-        self.show(audio.utterance(corpus, utt_id), recogniser, text=text, **known(corpus, utt_id))
+        return cls(audio.utterance(corpus, utt_id), recogniser, text=text, **corpus_facts(corpus, utt_id))
 
     def show(
-        self, source: Clip | Prediction | Heard, recogniser: EmotionRecognizer | None = None, *, text: str | None = None, truth: str = "",
-        votes: Mapping[str, int] | None = None, label: str = "", mute: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        """Put another clip into this player; arguments as for `player_data`."""
+        self,
+        source: Clip | Prediction | PreparedClip,
+        recogniser: EmotionRecognizer | None = None,
+        *,
+        text: str | None = None,
+        truth: str = "",
+        votes: Mapping[str, int] | None = None,
+        label: str = "",
+        utt_id: str = "",
+        mute: Sequence[str] = (),
+    ) -> None:
+        """Put another clip into this player. The page gets the sound first, then the judgement."""
         from vcemo_lib.plots import palette
 
-        ready = _ready(source, recogniser, text)
-        self._heard = ready if isinstance(ready, Heard) else None
-        self.data = _fill(ready, truth, votes, label, mute)
+        ready = prepare(source, recogniser, text)
+        judged = isinstance(ready, Prediction)
+        classes = list(ready.probabilities if judged else ready.recogniser.classes)
+        self._prepared = None  # muting judges nothing while the clips change
         with self.hold_sync():
-            self.colours = palette(self.data.classes)
-            self._take(asdict(self.data))
-
-    def _take(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            setattr(self, name, value)
+            self.muted, self.judgement = list(mute), judgement(ready) if judged else {}
+            self.clip = {
+                "label": label,
+                "utt_id": utt_id,
+                "mp3": audio.encode_mp3(ready.wave, KBITS),
+                "picture": mel_png(ready.wave),
+                "seconds": len(ready.wave) / audio.SAMPLE_RATE,
+                "peaks": peaks(ready.wave),
+                "transcript": ready.transcript,
+                "truth": truth,
+                "votes": dict(votes or {}),
+                "classes": classes,
+                "colours": palette(classes),
+                "modalities": [] if judged else list(ready.recogniser.modalities),
+                "warnings": list(ready.warnings),
+            }
+        if not judged:
+            self._prepared = ready
+            self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
 
     @traitlets.observe("muted")
-    def _mute(self, change: Any) -> None:
-        if self._heard is None or self.data is None or change["new"] == self.data.muted:
-            return
-        started = time.perf_counter()
-        _judge(self.data, self._heard, change["new"])
-        self.data.took = round(1000 * (time.perf_counter() - started), 1)
-        with self.hold_sync():
-            self._take({name: getattr(self.data, name) for name in ("emotion", "probabilities", "along", "attention", "words", "took")})
+    def _on_mute(self, change: Any) -> None:
+        if self._prepared:
+            began = time.perf_counter()
+            prediction = self._prepared.predict(self.muted)
+            again = judgement(prediction, self._prepared.along(STEPS, self.muted))
+            self.judgement = {**again, "took": round(1000 * (time.perf_counter() - began), 1)}
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
-        return with_twin(super()._repr_mimebundle_(**options), self.twin(), repr(self))
+    @property
+    def mp3(self) -> bytes:
+        """The sound as the page gets it."""
+        return self.clip["mp3"]
 
-    def twin(self) -> str:
-        """The same as still HTML."""
-        return twin(self.data) if self.data else "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
+    @property
+    def seconds(self) -> float:
+        """How long the clip lasts."""
+        return self.clip["seconds"]
 
     def __repr__(self) -> str:
-        return f"Player({self.label!r}, {self.emotion!r})"
+        return f"Player({self.clip.get('label', '')!r}, {self.judgement.get('emotion', '')!r})"
+
+    def twin(self) -> str:
+        """The same as still HTML: the sound, a picture with the prediction along the clip, and tables.
+
+        Pages that strip sound and pictures (GitHub does) still have the tables.
+        """
+        from PIL import Image
+
+        from vcemo_lib import plots
+
+        if not (clip := self.clip):
+            return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
+        said, along = self.judgement, self.judgement["along"]
+        classes, label = clip["classes"], clip["label"] or "clip"
+        facts, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
+        answers, words = [], []  # rows of the two tables
+        if clip["truth"]:
+            facts.append(f"true: {clip['truth']}")
+        if said["emotion"]:
+            answer = f"{said['emotion']}, {said['probabilities'][said['emotion']]:.0%}"
+            facts.append(f"the model says: {answer}")
+            alt += f"; below, how the probabilities move along the clip, ending at {answer}"
+            shares = [f"{said['probabilities'][c]:.0%}" for c in classes]
+            answers = [["emotion", *classes], ["probability", *shares]]
+            if clip["votes"]:
+                answers.append(["raters", *(clip["votes"].get(c, "") for c in classes)])
+        if self.muted:
+            facts.append(f"without {' and '.join(MODALITY[name] for name in self.muted)}")
+        if spoken := said["words"]:  # numbered, as the picture's font may have no Chinese
+            words = [["no.", *range(1, len(spoken) + 1)], ["words heard", *(word["text"] for word in spoken)]]
+            if not spoken[0]["approximate"]:
+                words.append(["from, s", *(f"{word['start']:.2f}" for word in spoken)])
+            if said["emotion"]:
+                words.append(["attention", *(f"{word['weight']:.0%}" for word in spoken)])
+        mel = np.asarray(Image.open(io.BytesIO(clip["picture"])).convert("RGB"))
+        curves = (along["times"], along["probabilities"], classes, spoken)
+        picture = plots.png(plots.timeline(clip["peaks"], mel, clip["seconds"], *curves))
+        tables = [html_table(rows) for rows in (answers, words) if rows]
+        own = {"mp3": clip["mp3"], "warnings": clip["warnings"]}
+        return render(TWIN, label=label, facts=facts, alt=alt, picture=picture, tables=tables, **own)
 
 
-def known(corpus: Corpus, utt_id: str) -> dict[str, Any]:
-    """What a player tells of a corpus' utterance beside its sound: label, truth and votes."""
+def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:
+    """What a player shows of a corpus' utterance beside its sound: label, utt_id, truth and votes."""
     row = corpus.table.loc[utt_id]
-    return {"label": f"{utt_id}, simulated" if corpus.simulated else utt_id, "truth": row["emotion"], "votes": row.get("votes") or {}}
+    label = f"{utt_id}, simulated" if corpus.simulated else utt_id
+    return {"label": label, "utt_id": utt_id, "truth": row["emotion"], "votes": row.get("votes") or {}}
 
 
-def with_twin(made: Any, still: str, text: str) -> tuple[dict, dict]:
-    """A widget's MIME bundle with still HTML beside the live view: JupyterLab takes the view, other renderers the HTML."""
-    bundle, metadata = made if isinstance(made, tuple) else (made or {}, {})
-    return {**bundle, "text/plain": text, "text/html": still}, metadata
-
-
-def twin(data: PlayerData) -> str:
-    """A player as still HTML: the sound, a picture of it with the prediction along the clip, and tables.
-
-    What a page strips (GitHub takes sound and pictures out of HTML), the tables still say.
-    """
-    from PIL import Image
-
-    from vcemo_lib import plots
-
-    label = html.escape(data.label or "clip", quote=True)
-    mel = np.asarray(Image.open(io.BytesIO(data.picture)).convert("RGB"))
-    along = data.along or {"times": [], "probabilities": []}
-    figure = plots.timeline(data.peaks, mel, data.seconds, along["times"], along["probabilities"], data.classes, data.words)
-    picture = base64.b64encode(plots.png(figure)).decode("ascii")
-    said = f"{data.emotion}, {data.probabilities[data.emotion]:.0%}" if data.emotion else ""
-    alt = f"Waveform and log-mel of {data.label or 'the clip'}, {data.seconds:.1f} s"
-    alt += f"; below, how the probabilities move along the clip, ending at {said}" if said else ""
-    sound = base64.b64encode(data.mp3).decode("ascii")
-    facts = [f"<b>{label}</b>", data.truth and f"true: {data.truth}", said and f"the model says: <b>{said}</b>"]
-    if data.muted:
-        facts.append(f"without {' and '.join(MODALITY[name] for name in data.muted)}")
-    return (
-        f"<div class='vcemo-twin'><p>{'; '.join(filter(None, facts))}. A still page: run the notebook for the player itself.</p>"
-        f"<audio controls aria-label='{label}' src='data:audio/mpeg;base64,{sound}'></audio>"
-        f"<p><img style='max-width:100%' alt='{html.escape(alt, quote=True)}' src='data:image/png;base64,{picture}'></p>"
-        f"{_probability_table(data)}{_word_table(data)}{''.join(f'<p>{html.escape(told)}</p>' for told in data.warnings)}</div>"
-    )
-
-
-def _probability_table(data: PlayerData) -> str:
-    if not data.probabilities:
-        return ""
-    heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in data.classes)
-    rows = {"probability": [f"{data.probabilities[name]:.0%}" for name in data.classes]}
-    if data.votes:
-        rows["raters"] = [str(data.votes.get(name, "")) for name in data.classes]
-    return f"<table><tr><td></td>{heads}</tr>{_lines(rows)}</table>"
-
-
-def _word_table(data: PlayerData) -> str:
-    if not data.words:
-        return ""
-    rows = {"no.": [str(nth) for nth in range(1, len(data.words) + 1)]}  # so the picture names them where its font has no Chinese
-    rows["words heard"] = [f"<span lang='zh'>{html.escape(word['text'])}</span>" for word in data.words]
-    if data.words[0]["start"] is not None:
-        rows["from, s"] = [f"{word['start']:.2f}" for word in data.words]
-    if data.probabilities:
-        rows["attention"] = [f"{word['weight']:.0%}" for word in data.words]
-    return f"<table>{_lines(rows)}</table>"
-
-
-def _lines(rows: Mapping[str, Sequence[str]]) -> str:
-    """Rows of a table: title -> cells, as HTML."""
-    return "".join(f"<tr><th scope='row'>{title}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for title, cells in rows.items())
+twin = Player.twin

@@ -2,165 +2,151 @@
 
 const RATE = 16000; // Hz, what the recogniser hears
 const LARGEST = 8e6; // bytes of a file
-const REFUSALS = {
-  NotAllowedError: "The browser may not use the microphone. Allow it (beside the page's address), then press Record again, or choose a file.",
-  NotFoundError: "No microphone was found. Plug one in and press Record again, or choose a file.",
-  NotReadableError: "The microphone is in use by another program. Close that and press Record again, or choose a file.",
-  insecure: "Browsers lend the microphone only to pages from this machine (localhost) or by https. Open the page so, or choose a file.",
+const JUDGED_WITHIN_S = 60; // Whisper's first clip takes longest
+const REFUSALS = { // each goes on: ", or choose a file."
+  NotAllowedError: "The browser may not use the microphone. Allow it, then press Record again",
+  NotFoundError: "No microphone was found. Plug one in and press Record again",
+  NotReadableError: "The microphone is in use by another program. Close that and press Record again",
+  insecure: "Browsers lend the microphone only to localhost and to https pages. Open the page so",
 };
+const PRIVACY =
+  "Your voice goes from this page to the Python kernel behind it and no further: to no service and onto no " +
+  "disk. It is forgotten when the kernel ends.";
+// loudness tells of emotion: the browser must not even it out
+const MICROPHONE = { autoGainControl: false, noiseSuppression: false, echoCancellation: false };
 
-// Whatever the browser recorded -> WAV, mono, 16 kHz, 16 bits.
-async function toWav(blob) {
-  const decoder = new AudioContext();
-  const sound = await decoder.decodeAudioData(await blob.arrayBuffer());
-  decoder.close();
-  const offline = new OfflineAudioContext(1, Math.max(1, Math.ceil(sound.duration * RATE)), RATE);
-  const source = offline.createBufferSource();
-  source.buffer = sound;
-  source.connect(offline.destination);
-  source.start();
-  const samples = (await offline.startRendering()).getChannelData(0);
-  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const letters = (at, text) => [...text].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
-  letters(0, "RIFF");
-  view.setUint32(4, 36 + 2 * samples.length, true);
-  letters(8, "WAVEfmt ");
-  view.setUint32(16, 16, true); // length of the format's part
-  view.setUint16(20, 1, true); // PCM
-  view.setUint16(22, 1, true); // one channel
-  view.setUint32(24, RATE, true);
-  view.setUint32(28, 2 * RATE, true); // bytes a second
-  view.setUint16(32, 2, true); // bytes a sample
-  view.setUint16(34, 16, true); // bits
-  letters(36, "data");
-  view.setUint32(40, 2 * samples.length, true);
-  samples.forEach((s, i) => view.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, s)) * 32767, true));
-  return view.buffer;
+/** Whatever the browser can decode -> samples at 16 kHz, the mean of its channels, as bytes of float32. */
+async function decode(blob) {
+  const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await blob.arrayBuffer());
+  const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i));
+  const mean = (t) => channels.reduce((sum, channel) => sum + channel[t], 0) / channels.length;
+  return Float32Array.from(channels[0], (_, t) => mean(t)).buffer;
+}
+
+/** Shows a stream's level and the time every 0.1 s; gives what ends that. */
+function watchLevel(stream, show) {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  const began = performance.now();
+  const timer = setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    show(Math.max(...samples.map(Math.abs)), (performance.now() - began) / 1000);
+  }, 100);
+  return () => (clearInterval(timer), context.close());
 }
 
 function render({ model, el }) {
+  const get = (name) => model.get(name);
+  const python = connect(model, "voice-problem");
   let recorder = null;
-  let stopMeter = () => {};
-  const record = make("button", { type: "button", class: "vcemo-button", "data-testid": "voice-record", onclick: () => (recorder ? recorder.stop() : start()) });
-  const file = make("input", { type: "file", accept: "audio/*,.wav,.mp3,.ogg,.opus,.flac,.m4a", "data-testid": "voice-file", onchange: upload });
-  const level = make("meter", { min: 0, max: 1, value: 0, low: 0.05, high: 0.95, optimum: 0.5, "aria-label": "Level of the microphone", "data-testid": "voice-level" });
+  const record = button("", "voice-record", () => (recorder ? recorder.stop() : start()));
+  const file = make("input", { type: "file", class: "vcemo-hidden", accept: "audio/*", testid: "voice-file",
+    onchange: upload });
+  const level = make("meter", { min: 0, max: 1, value: 0, low: 0.05, high: 0.95, optimum: 0.5,
+    label: "Level of the microphone", testid: "voice-level" });
   const clock = make("span", { class: "vcemo-clock" });
-  const example = make("select", { "data-testid": "voice-example" });
-  const show = make("button", { type: "button", class: "vcemo-button", text: "Show", "data-testid": "voice-show", onclick: () => send({ kind: "example", name: example.value }) });
-  const examples = make("div", { class: "vcemo-controls" }, make("label", {}, "A clip of the corpus: ", example), show);
-  const progress = make("progress", { "aria-label": "Working", "data-testid": "voice-progress" });
-  const status = make("span", { role: "status", "data-testid": "voice-status" });
-  const problem = make("p", { class: "vcemo-problem", role: "alert", "data-testid": "voice-problem" });
-  const takes = make("div", { "data-testid": "voice-takes" });
-  el.append(
-    make(
-      "div",
-      { class: "vcemo vcemo-voice", role: "group", "aria-label": "Own voice", "data-testid": "voice", "data-lm-suppress-shortcuts": "true" },
-      examples,
-      make("div", { class: "vcemo-controls" }, record, level, clock, make("label", {}, "or a sound file: ", file)),
-      make("p", { class: "vcemo-private", text: "Your voice goes from this page to the Python kernel behind it and no further: to no service, and onto no disk. It is forgotten when the kernel ends." }),
-      make("p", { class: "vcemo-controls" }, progress, status),
-      problem,
-      takes,
-    ),
-  );
-
-  const tell = (text) => (problem.textContent = text);
-  function send(content, buffers = []) {
-    tell("");
-    model.send(content, undefined, buffers);
-  }
+  const example = make("select", { testid: "voice-example" });
+  const show = button("Show", "voice-show", () => python.send({ kind: "example", name: example.value }));
+  const examples = div("vcemo-line", make("label", {}, "A clip of the corpus: ", example), show);
+  const chooser = make("label", { class: "vcemo-button" }, "Choose a sound file …", file);
+  const progress = make("progress", { label: "Working", testid: "voice-progress" });
+  const status = make("span", { role: "status", testid: "voice-status" });
+  const takes = make("div", { class: "vcemo-scroll", testid: "voice-takes" });
+  makeRoot(el, "voice", "voice", "Own voice", [
+    examples,
+    div("vcemo-line", record, level, clock, chooser),
+    make("p", { class: "vcemo-hint", text: PRIVACY }),
+    make("p", { class: "vcemo-line" }, progress, status),
+    python.line,
+    takes,
+  ]);
 
   async function start() {
-    tell("");
-    if (!navigator.mediaDevices?.getUserMedia) return tell(REFUSALS.insecure);
+    const refuse = (name) => python.tell(`${REFUSALS[name]}, or choose a file.`);
+    if (!navigator.mediaDevices?.getUserMedia) return refuse("insecure");
     let stream;
     try {
-      // loudness tells of emotion: the browser must not even it out
-      stream = await navigator.mediaDevices.getUserMedia({ audio: { autoGainControl: false, noiseSuppression: false, echoCancellation: false } });
+      stream = await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
     } catch (error) {
-      return tell(REFUSALS[error.name] ?? `The microphone cannot be used (${error.message}). Choose a file instead.`);
+      if (error.name in REFUSALS) return refuse(error.name);
+      return python.tell(`The microphone cannot be used (${error.message}). Choose a file instead.`);
     }
     const parts = [];
+    const stopLevel = watchLevel(stream, (loudest, seconds) => {
+      level.value = loudest;
+      clock.textContent = `${seconds.toFixed(1)} s${loudest > 0.98 ? ", too loud!" : ""}`;
+      if (seconds > get("longest")) recorder?.stop();
+    });
     recorder = new MediaRecorder(stream);
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = async () => {
-      stopMeter();
+      stopLevel();
       stream.getTracks().forEach((track) => track.stop());
       const blob = new Blob(parts, { type: recorder.mimeType });
       recorder = null;
       draw();
       try {
-        send({ kind: "clip", name: "recording.wav" }, [await toWav(blob)]);
+        python.send({ kind: "samples", name: "own recording" }, [await decode(blob)]);
       } catch {
-        tell("Nothing was recorded. Hold on for a second before you press Stop.");
+        python.tell("Nothing was recorded. Hold on for a second before you press Stop.");
       }
     };
     recorder.start();
-    stopMeter = meter(stream);
+    python.tell("");
     draw();
-  }
-
-  // Shows level and time; stops the recording when it gets too long. Gives what ends it.
-  function meter(stream) {
-    const context = new AudioContext();
-    const analyser = context.createAnalyser();
-    context.createMediaStreamSource(stream).connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
-    const began = performance.now();
-    const timer = setInterval(() => {
-      analyser.getFloatTimeDomainData(samples);
-      level.value = Math.max(...samples.map(Math.abs));
-      const seconds = (performance.now() - began) / 1000;
-      clock.textContent = `${seconds.toFixed(1)} s${level.value > 0.98 ? ", too loud!" : ""}`;
-      if (seconds > model.get("longest")) recorder?.stop();
-    }, 100);
-    return () => {
-      clearInterval(timer);
-      context.close();
-      level.value = 0;
-      clock.textContent = "";
-    };
   }
 
   async function upload() {
     const chosen = file.files[0];
     if (!chosen) return;
-    if (chosen.size > LARGEST) tell(`${chosen.name} has ${(chosen.size / 1e6).toFixed(0)} MB. Choose a file of at most ${LARGEST / 1e6} MB: one sentence or two.`);
-    else send({ kind: "clip", name: chosen.name }, [await chosen.arrayBuffer()]);
+    const suffix = chosen.name.slice(chosen.name.lastIndexOf(".")).toLowerCase();
+    try {
+      if (chosen.size > LARGEST) {
+        const size = `${chosen.name} has ${(chosen.size / 1e6).toFixed(0)} MB.`;
+        python.tell(`${size} Choose a file of at most ${LARGEST / 1e6} MB: one sentence or two.`);
+      } else if (get("suffixes").includes(suffix)) {
+        python.send({ kind: "file", name: chosen.name }, [await chosen.arrayBuffer()]);
+      } else python.send({ kind: "samples", name: chosen.name }, [await decode(chosen)]); // m4a and the like
+    } catch {
+      const known = get("suffixes").join(", ");
+      python.tell(`The browser finds no sound in ${chosen.name}. Choose a file of ${known}.`);
+    }
     file.value = ""; // so that the same file can be chosen again
   }
 
   function draw() {
-    const busy = model.get("busy");
+    const busy = get("busy");
     record.textContent = recorder ? "■ Stop" : "● Record";
-    record.disabled = show.disabled = file.disabled = busy;
-    if (recorder) record.disabled = false;
+    record.disabled = busy && !recorder;
+    show.disabled = file.disabled = busy;
+    level.hidden = clock.hidden = !recorder;
     progress.hidden = !busy;
-    status.textContent = recorder ? "Recording: speak now." : model.get("status");
-    tell(model.get("problem"));
-    const names = model.get("example_names");
+    status.textContent = recorder ? "Recording: speak now." : get("status");
+    if (busy) python.expect(JUDGED_WITHIN_S);
+    const names = get("example_names");
     examples.hidden = !names.length;
-    if (example.length !== names.length) example.replaceChildren(...names.map((name) => make("option", { value: name, text: name })));
-    const rows = model.get("rows").map((row, i) =>
-      make(
-        "tr",
-        {},
-        make("td", {}, make("button", { type: "button", class: "vcemo-button", "data-testid": `take-${i}`, text: `${i + 1}. ${row.label}`, onclick: () => send({ kind: "again", number: i }) })),
-        make("td", { text: row.transcript, lang: "zh" }),
-        make("td", { text: `${row.emotion}, ${Math.round(100 * row.share)} %` }),
-        make("td", { text: `${row.seconds.toFixed(1)} s` }),
-      ),
-    );
-    const head = make("tr", {}, ...["take (shows it again)", "words heard", "the model says", "length"].map((text) => make("th", { scope: "col", text })));
-    takes.replaceChildren(...(rows.length ? [make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))] : []));
+    const options = names.map((text) => make("option", { text }));
+    if (example.length !== names.length) example.replaceChildren(...options);
+    const rows = get("rows").map(({ label, transcript, emotion, share, seconds }, i) => {
+      const again = () => python.send({ kind: "take", number: i });
+      return make("tr", {},
+        make("td", {}, button(`${i + 1}. ${label}`, `take-${i}`, again)),
+        make("td", { text: transcript, lang: "zh" }),
+        make("td", { text: `${emotion}, ${percent(share)}` }),
+        make("td", { text: `${seconds.toFixed(1)} s` }));
+    });
+    const heads = ["take (shows it again)", "words heard", "the model says", "length"];
+    takes.replaceChildren(...(rows.length ? [table(heads, rows)] : []));
   }
-  const watched = ["busy", "status", "problem", "example_names", "rows"].map((name) => `change:${name}`);
-  watched.forEach((name) => model.on(name, draw));
+  const watched = ["busy", "status", "example_names", "rows"].map((name) => [`change:${name}`, draw]);
+  const stop = listen(model, Object.fromEntries(watched));
   draw();
   return () => {
-    if (recorder) recorder.stop();
-    watched.forEach((name) => model.off(name, draw));
+    recorder?.stop();
+    stop();
+    python.stop();
   };
 }
 

@@ -1,0 +1,93 @@
+"""What all widgets are built on: their script and style, the talk with the page, and the still twin."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from markupsafe import Markup
+
+from vcemo_lib.errors import VcemoError
+
+HERE = Path(__file__).parent
+TABLE = """\
+<table>{% if caption %}<caption>{{ caption }}</caption>{% endif %}
+{% if heads %}<thead><tr>
+{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>{% endif %}
+<tbody>{% for title, cells in rows %}<tr><th scope='row'>{{ title }}</th>
+{%- for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
+
+
+def script(name: str) -> str:
+    """A widget's script with the shared ones before it: in the page it is one text and can import nothing."""
+    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("dom.js", "transport.js", name))
+
+
+class HasTwin:
+    """Mixin of widgets: renderers that run no widgets (GitHub, nbviewer) show `twin()` instead."""
+
+    def twin(self) -> str:
+        """The widget as still HTML."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
+        made = super()._repr_mimebundle_(**options)
+        bundle, metadata = made if isinstance(made, tuple) else (made or {}, {})
+        return {**bundle, "text/plain": repr(self), "text/html": self.twin()}, metadata
+
+
+class View(HasTwin, anywidget.AnyWidget):
+    """A widget drawn by one script. It acknowledges every request, so that the page notices a lost kernel."""
+
+    _css = HERE / "widgets.css"
+
+    problem = traitlets.Unicode().tag(sync=True)  # shown on the page: what went wrong and what to do
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.on_msg(self._on_message)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the page has set (called by ipywidgets), then acknowledge."""
+        try:
+            super().set_state(sync_data)
+        finally:
+            self.send({"kind": "answered"})
+
+    def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
+        """Do what the page asks for; a VcemoError becomes `problem`."""
+
+    def _on_message(self, _: Any, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
+        self.problem = ""
+        try:
+            self.receive_message(message, buffers)
+        except VcemoError as error:
+            self.problem = str(error)
+        finally:
+            self.send({"kind": "answered"})
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML from a Jinja template; every value is escaped unless it is Markup."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = lambda share: f"{share:.0%}"
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    return environment.from_string(template).render(**values)
+
+
+def html_table(rows: Iterable[Sequence[Any]], heads: Sequence[str] = (), caption: str = "") -> Markup:
+    """A table of rows, each a title and its cells; escaped, unless they are Markup."""
+    rows = [(title, list(cells)) for title, *cells in rows]
+    return Markup(render(TABLE, rows=rows, heads=heads, caption=caption))
+
+
+def votes_text(votes: Mapping[str, int]) -> str:
+    """Raters' votes in words, the most first: "sad 2, neutral 1"."""
+    ordered = sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))
+    return ", ".join(f"{label} {count}" for label, count in ordered)
