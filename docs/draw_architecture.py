@@ -1,6 +1,7 @@
 """Draw docs/architecture.svg from the imports of vcemo_lib: `python docs/draw_architecture.py`.
 
-A room is a file or a folder of the library or of its course wing. A room stands above all that it imports. Of the
+A room is a file or a folder of the library or of its course wing. A room stands above all that it imports. Of
+the
 arrows only those are drawn that do not follow from others (the transitive reduction).
 """
 
@@ -99,7 +100,8 @@ def draw() -> Path:
     place: dict[str, tuple[float, float]] = {}
     width, height, gap = 1.6, 0.56, 0.28
     span = {
-        name: max(sum(wing[r] == name and level[r] == f for r in lines) for f in level.values()) for name in WINGS
+        name: max(sum(wing[r] == name and level[r] == f for r in lines) for f in level.values())
+        for name in WINGS
     }
     start = {"library": 0.0, "course": span["library"] * (width + gap) + 0.7}
     for name in WINGS:
@@ -112,10 +114,22 @@ def draw() -> Path:
     figure, axes = plt.subplots(figsize=(right * 0.82, max(level.values()) * 0.9), layout="constrained")
     for room, (x, y) in place.items():
         fill, edge = WINGS[wing[room]]
-        box = FancyBboxPatch((x, y), width, height, "round,pad=0,rounding_size=0.1", fc=fill, ec=edge, lw=1.2, zorder=3)
+        box = FancyBboxPatch(
+            (x, y), width, height, "round,pad=0,rounding_size=0.1", fc=fill, ec=edge, lw=1.2, zorder=3
+        )
         axes.add_patch(box)
-        axes.text(x + width / 2, y + 0.34, room.removeprefix("course/"), ha="center", va="center", fontsize=10, zorder=4)
-        axes.text(x + width / 2, y + 0.14, f"{lines[room]:,} lines", ha="center", va="center", fontsize=7, zorder=4)
+        axes.text(
+            x + width / 2,
+            y + 0.34,
+            room.removeprefix("course/"),
+            ha="center",
+            va="center",
+            fontsize=10,
+            zorder=4,
+        )
+        axes.text(
+            x + width / 2, y + 0.14, f"{lines[room]:,} lines", ha="center", va="center", fontsize=7, zorder=4
+        )
     for room, others in reduced(arrows).items():
         x, y = place[room]
         for other in others:
@@ -123,10 +137,15 @@ def draw() -> Path:
             arrow = {"arrowstyle": "-|>", "color": WINGS[wing[room]][1], "alpha": 0.55, "lw": 0.9}
             ends = (to_x + width / 2, to_y + height), (x + width / 2, y)
             axes.annotate("", *ends, arrowprops=arrow, zorder=2)
-    for name, title in (("library", "vcemo_lib: the library"), ("course", "vcemo_lib/course: the course's wing")):
+    for name, title in (
+        ("library", "vcemo_lib: the library"),
+        ("course", "vcemo_lib/course: the course's wing"),
+    ):
         middle = start[name] + span[name] * (width + gap) / 2
         total = sum(count for room, count in lines.items() if wing[room] == name)
-        axes.text(middle, max(level.values()) * 1.05 + 1.0, f"{title}, {total:,} lines", ha="center", fontsize=12)
+        axes.text(
+            middle, max(level.values()) * 1.05 + 1.0, f"{title}, {total:,} lines", ha="center", fontsize=12
+        )
     axes.set(xlim=(-0.3, right + 0.1), ylim=(0.8, max(level.values()) * 1.05 + 1.4))
     axes.axis("off")
     path = ROOT / "docs" / "architecture.svg"

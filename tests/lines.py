@@ -19,7 +19,9 @@ LONGEST_LINE, LONGEST_FILE = 110, 400
 
 def files(library: Path = LIBRARY) -> dict[str, list[str]]:
     """Path from `vcemo_lib` -> the lines of each file that counts."""
-    found = sorted(path for path in library.rglob("*") if path.suffix in KINDS and "__pycache__" not in path.parts)
+    found = sorted(
+        path for path in library.rglob("*") if path.suffix in KINDS and "__pycache__" not in path.parts
+    )
     return {p.relative_to(library).as_posix(): p.read_text(encoding="utf-8").splitlines() for p in found}
 
 
@@ -63,7 +65,9 @@ def faults(lines: dict[str, list[str]]) -> list[str]:
             found.append(f"{path} has {len(text)} lines, at most {LONGEST_FILE}")
         if wide := [i for i, line in enumerate(text, 1) if len(line) > LONGEST_LINE]:
             longest = max(len(line) for line in text)
-            found.append(f"{path}: {len(wide)} line(s) above {LONGEST_LINE}, first {wide[0]}, longest {longest}")
+            found.append(
+                f"{path}: {len(wide)} line(s) above {LONGEST_LINE}, first {wide[0]}, longest {longest}"
+            )
     return found
 
 

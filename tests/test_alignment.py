@@ -1,4 +1,6 @@
-"""Words and their sound: times are matched by characters; where there are none, words lie on the voice, not on pauses."""
+"""Words and their sound: times are matched by characters; where there are none, words lie on the voice, not
+on pauses.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,17 @@ def test_words_lie_on_the_voice_in_proportion_to_their_characters() -> None:
     rng = np.random.default_rng(0)
     loud = lambda seconds: 0.1 * rng.normal(size=round(16_000 * seconds))  # noqa: E731
     still = lambda seconds: 1e-5 * rng.normal(size=round(16_000 * seconds))  # noqa: E731
-    wave = np.concatenate([still(0.5), loud(0.6), still(0.4), loud(0.3), still(0.7)])  # voice: 0.5 to 1.1 s, 1.5 to 1.8 s
+    wave = np.concatenate(
+        [still(0.5), loud(0.6), still(0.4), loud(0.3), still(0.7)]
+    )  # voice: 0.5 to 1.1 s, 1.5 to 1.8 s
     spans = over_voice(["今天", "天气", "好吗"], audio.log_mel(wave.astype(np.float32)))
     np.testing.assert_allclose(spans, [[50, 80], [80, 110], [150, 180]], atol=3)
     assert (spans[1:, 0] >= spans[:-1, 1]).all()
     over = over_voice(["今", "天天气", "好", "吗"], audio.log_mel(wave.astype(np.float32)))
     np.testing.assert_allclose(over, [[50, 65], [65, 110], [150, 165], [165, 180]], atol=3)
-    across = over_voice(["今天", "天气好", "吗"], audio.log_mel(wave.astype(np.float32)))  # its end would reach over the pause
+    across = over_voice(
+        ["今天", "天气好", "吗"], audio.log_mel(wave.astype(np.float32))
+    )  # its end would reach over the pause
     np.testing.assert_allclose(across[1], [80, 110], atol=4)
 
 

@@ -76,7 +76,12 @@ def within(module: str, *packages: str) -> bool:
 def test_the_imports_are_read() -> None:
     """The reader sees what it must, or every test below would pass."""
     known = {(i.module, i.name, i.late, i.typing) for i in imports("vcemo_lib.corpora.corpus")}
-    assert ("vcemo_lib.corpora.labels", "LABELS", False, False) in known and ("pandas", "", False, True) in known
+    assert ("vcemo_lib.corpora.labels", "LABELS", False, False) in known and (
+        "pandas",
+        "",
+        False,
+        True,
+    ) in known
     assert ("vcemo_lib.corpora.splits", "", True, False) in {
         (i.module, i.name, i.late, i.typing) for i in imports("vcemo_lib.cli")
     }
@@ -119,7 +124,10 @@ def test_no_circle_between_files() -> None:
 def test_corpora_import_no_torch() -> None:
     users = [m for m in trees() if within(m, "vcemo_lib.corpora")]
     assert not [m for m in users for i in imports(m) if within(i.module, "torch", "torchaudio")]
-    code = "import sys, vcemo_lib as vc; vc.splits.given(vc.load_corpus('sim')); assert 'torch' not in sys.modules"
+    code = (
+        "import sys, vcemo_lib as vc; vc.splits.given(vc.load_corpus('sim')); assert 'torch' not in"
+        " sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -139,7 +147,11 @@ def test_nothing_of_data_build_is_read_at_run_time() -> None:
     found = []
     for module, tree in trees().items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and "repo_data()" in ast.unparse(node.left):
+            if (
+                isinstance(node, ast.BinOp)
+                and isinstance(node.op, ast.Div)
+                and "repo_data()" in ast.unparse(node.left)
+            ):
                 if isinstance(node.right, ast.Constant) and str(node.right.value).split("/")[0] == "build":
                     found.append(f"{module}:{node.lineno}")
     assert not found
@@ -158,12 +170,19 @@ def test_the_house_is_small() -> None:
 def test_the_table_of_lines_counts_every_line_once(tmp_path: Path) -> None:
     (tmp_path / "course" / "widgets").mkdir(parents=True)
     (tmp_path / "corpora").mkdir()
-    for name, count in (("cli.py", 3), ("corpora/a.py", 5), ("corpora/b.py", 7), ("course/widgets/x.js", 401)):
+    for name, count in (
+        ("cli.py", 3),
+        ("corpora/a.py", 5),
+        ("corpora/b.py", 7),
+        ("course/widgets/x.js", 401),
+    ):
         (tmp_path / name).write_text("\n" * (count - 1) + "#" * 111 + "\n", encoding="utf-8")
     (tmp_path / "notes.txt").write_text("not counted\n", encoding="utf-8")
     found = lines.files(tmp_path)
     assert lines.totals(found) == {"library": 15, "course": 401}
-    assert "| `corpora/` | 2 | 12 |" in lines.table(found) and "| `course/widgets/` | 1 | 401 |" in lines.table(found)
+    assert "| `corpora/` | 2 | 12 |" in lines.table(
+        found
+    ) and "| `course/widgets/` | 1 | 401 |" in lines.table(found)
     wrong = lines.faults(found)
     assert "course/widgets/x.js has 401 lines, at most 400" in wrong and len(wrong) == 5
     page = tmp_path / "page.md"

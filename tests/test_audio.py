@@ -1,4 +1,6 @@
-"""Sound in and out: equal to librosa, bad files refused in one line, augmentations and measures that do what they say."""
+"""Sound in and out: equal to librosa, bad files refused in one line, augmentations and measures that do what
+they say.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def voice(hertz: float, seconds: float = 1.0, rms_db: float = -20.0) -> np.ndarr
 def peak_hz(wave: np.ndarray, sr: int = SR) -> float:
     """Frequency of the strongest bin of the middle of a wave."""
     middle = wave[len(wave) // 4 : -len(wave) // 4]
-    return float(np.fft.rfftfreq(len(middle), 1 / sr)[np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax()])
+    return float(
+        np.fft.rfftfreq(len(middle), 1 / sr)[np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax()]
+    )
 
 
 def level_db(wave: np.ndarray) -> float:
@@ -48,18 +52,36 @@ def test_log_mels_are_those_of_librosa():
     import librosa
 
     rng = np.random.default_rng(0)
-    waves = [0.1 * rng.standard_normal(n).astype(np.float32) for n in (1, 100, 159, 160, 161, 399, 400, 16_000, 40_001)]
-    waves += [np.zeros(5000, np.float32), voice(180, 1.3), np.concatenate([np.zeros(3000, np.float32), tone(1000, 0.5)])]
+    waves = [
+        0.1 * rng.standard_normal(n).astype(np.float32)
+        for n in (1, 100, 159, 160, 161, 399, 400, 16_000, 40_001)
+    ]
+    waves += [
+        np.zeros(5000, np.float32),
+        voice(180, 1.3),
+        np.concatenate([np.zeros(3000, np.float32), tone(1000, 0.5)]),
+    ]
     found = audio.log_mels(waves)
     for wave, mel in zip(waves, found, strict=True):
         power = librosa.feature.melspectrogram(
-            y=wave, sr=SR, n_fft=400, hop_length=160, n_mels=80, fmin=0, fmax=8000, power=2.0, center=True, pad_mode="constant"
+            y=wave,
+            sr=SR,
+            n_fft=400,
+            hop_length=160,
+            n_mels=80,
+            fmin=0,
+            fmax=8000,
+            power=2.0,
+            center=True,
+            pad_mode="constant",
         )
         wanted = np.log(np.maximum(power, audio.LOG_FLOOR)).T  # (T, 80)
         assert mel.dtype == np.float32 and mel.shape == wanted.shape == (1 + len(wave) // 160, 80)
         np.testing.assert_allclose(mel, wanted, rtol=0, atol=1e-3)  # also 100 dB under a pure tone
         np.testing.assert_allclose(audio.log_mel(wave), mel, atol=1e-5)  # neighbours do not leak in
-    np.testing.assert_allclose(audio.mel_filters(), librosa.filters.mel(sr=SR, n_fft=400, n_mels=80), atol=1e-6)
+    np.testing.assert_allclose(
+        audio.mel_filters(), librosa.filters.mel(sr=SR, n_fft=400, n_mels=80), atol=1e-6
+    )
     assert audio.log_mels([]) == []
 
 
@@ -166,7 +188,9 @@ def test_an_array_that_is_no_clip_is_refused(wave: np.ndarray, sr: int | None, c
 
 
 def flac(path: Path, frames: int) -> Path:
-    """One second of a tone whose header claims so many frames; 0 stands for an unknown length, as when streamed."""
+    """One second of a tone whose header claims so many frames; 0 stands for an unknown length, as when
+    streamed.
+    """
     soundfile.write(path, tone(300), SR, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] = data[21] & 0xF0 | frames >> 32
@@ -210,7 +234,9 @@ def test_a_name_that_is_no_utf8(tmp_path: Path):
 def test_resampling_keeps_the_tone(sr: int):
     wave = audio.load(tone(1000, 1.0, sr=sr), sr)
     assert len(wave) == pytest.approx(SR, abs=3)
-    np.testing.assert_allclose(wave[1000:-1000], tone(1000)[1000 : len(wave) - 1000], atol=3e-3 if sr != 44_101 else 0.05)
+    np.testing.assert_allclose(
+        wave[1000:-1000], tone(1000)[1000 : len(wave) - 1000], atol=3e-3 if sr != 44_101 else 0.05
+    )
 
 
 def test_a_log_mel_is_finite_however_loud():
@@ -233,10 +259,14 @@ def test_prosody_finds_a_known_pitch_and_level(hertz: float, rms_db: float):
 
 def test_prosody_measures_range_and_brightness():
     t = np.arange(SR) / SR
-    phase = 2 * np.pi * np.cumsum(200 * 2 ** (np.sin(2 * np.pi * 2 * t) * 4 / 12)) / SR  # +-4 semitones about 200 Hz
+    phase = (
+        2 * np.pi * np.cumsum(200 * 2 ** (np.sin(2 * np.pi * 2 * t) * 4 / 12)) / SR
+    )  # +-4 semitones about 200 Hz
     sweep = sum(np.sin(k * phase) / k for k in range(1, 8)).astype(np.float32) * 0.05
     found = audio.prosody(sweep)
-    assert found["f0_range_semitones"] == pytest.approx(7.9, abs=0.8)  # 5th to 95th percentile of a sine: 0.988 of its swing
+    assert found["f0_range_semitones"] == pytest.approx(
+        7.9, abs=0.8
+    )  # 5th to 95th percentile of a sine: 0.988 of its swing
     dull, bright = tone(300, 0.5), tone(300, 0.5) + tone(2000, 0.5)
     assert audio.prosody(dull)["hf_ratio_db"] < -20
     assert audio.prosody(bright)["hf_ratio_db"] == pytest.approx(0, abs=0.5)
@@ -266,5 +296,7 @@ def test_the_player_carries_its_sound_and_escapes_its_label(tmp_path: Path):
     assert "<b>" not in page and "&lt;b&gt;" in page and "controls" in page
     (tmp_path / "a.mp3").write_bytes(base64.b64decode(re.search(r"base64,([^\"]+)", page)[1]))
     assert peak_hz(audio.load(tmp_path / "a.mp3")) == pytest.approx(300, abs=10)
-    table = audio.players_html({"one": tone(300, 0.1), "two": tone(300, 0.1), "three": tone(300, 0.1)}, columns=2)
+    table = audio.players_html(
+        {"one": tone(300, 0.1), "two": tone(300, 0.1), "three": tone(300, 0.1)}, columns=2
+    )
     assert table.count("<audio") == 3 and table.count("<tr>") == 2

@@ -53,14 +53,18 @@ def test_numbers_follow_the_rules_of_counting(number: int, read: str) -> None:
 
 def test_characters_are_simplified_each_by_itself() -> None:
     assert to_simplified("後面的牆和墻") == "后面的墙和墙"
-    assert to_simplified("别打坏了") == "别打坏了", "what is Simplified stays; OpenCC's phrases would make it 打坯"
+    assert (
+        to_simplified("别打坏了") == "别打坏了"
+    ), "what is Simplified stays; OpenCC's phrases would make it 打坯"
 
 
 def slow_distance(a: str, b: str) -> int:
     """Levenshtein by its definition."""
     if not a or not b:
         return len(a) + len(b)
-    return min(slow_distance(a[1:], b) + 1, slow_distance(a, b[1:]) + 1, slow_distance(a[1:], b[1:]) + (a[0] != b[0]))
+    return min(
+        slow_distance(a[1:], b) + 1, slow_distance(a, b[1:]) + 1, slow_distance(a[1:], b[1:]) + (a[0] != b[0])
+    )
 
 
 def test_cer_and_alignment_against_the_definition() -> None:
@@ -70,14 +74,21 @@ def test_cer_and_alignment_against_the_definition() -> None:
         steps = align(ref, hyp)
         assert "".join(r for _, r, _ in steps) == ref and "".join(h for _, _, h in steps) == hyp
         assert all((op == "=") == (r == h) for op, r, h in steps)
-        assert edits(ref, hyp) == (sum(op != "=" for op, _, _ in steps), len(ref)) == (slow_distance(ref, hyp), len(ref))
+        assert (
+            edits(ref, hyp)
+            == (sum(op != "=" for op, _, _ in steps), len(ref))
+            == (slow_distance(ref, hyp), len(ref))
+        )
     assert cer("今天天气好", "今天天汽真好") == 2 / 5
     assert cer(["天", "地地地"], ["人", "地地地"]) == 1 / 4, "lists are pooled, not averaged"
     assert cer("", "") == 0 and cer("", "好") == float("inf")
 
 
 def toy_corpus() -> tuple[Corpus, dict[str, str]]:
-    rows = [(f"u{i}", f"{i}.wav", "一二三四五"[: 1 + i % 5], ("sad", "happy")[i % 2], f"s{i % 4}") for i in range(40)]
+    rows = [
+        (f"u{i}", f"{i}.wav", "一二三四五"[: 1 + i % 5], ("sad", "happy")[i % 2], f"s{i % 4}")
+        for i in range(40)
+    ]
     table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker"]).set_index("utt_id")
     hyps = {u: text if i % 3 else "" for i, (u, text) in enumerate(table["text"].items())}
     return Corpus("toy", Path("."), table), hyps

@@ -45,7 +45,18 @@ def own_cache(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def trained(tones, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tones"
-    arguments = ["--modalities", "audio", "--epochs", "12", "--batch-size", "8", "--lr", "0.01", "--out", str(out)]
+    arguments = [
+        "--modalities",
+        "audio",
+        "--epochs",
+        "12",
+        "--batch-size",
+        "8",
+        "--lr",
+        "0.01",
+        "--out",
+        str(out),
+    ]
     assert main(["train", str(tones), *arguments]) == 0
     return out
 
@@ -61,7 +72,18 @@ def test_version_help_and_no_command(capsys):
             main(arguments)
         assert ended.value.code == code
     out, _ = told(capsys)
-    commands = ("doctor", "corpora", "prepare", "features", "train", "evaluate", "ablate", "compare", "predict", "course")
+    commands = (
+        "doctor",
+        "corpora",
+        "prepare",
+        "features",
+        "train",
+        "evaluate",
+        "ablate",
+        "compare",
+        "predict",
+        "course",
+    )
     assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)
 
 
@@ -108,7 +130,9 @@ def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, monkeypatch, arg
 
 @pytest.mark.parametrize("command", [["train"], ["ablate"], ["compare"], ["prepare"]])
 @pytest.mark.parametrize("out", ["file/run", "no_entry/run"])
-def test_a_folder_that_cannot_be_written_is_told_before_any_work(capsys, monkeypatch, tones, tmp_path, command, out):
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(
+    capsys, monkeypatch, tones, tmp_path, command, out
+):
     from vcemo_lib import features, weights
 
     for module, name in ((features, "compute"), (weights, "whisper")):
@@ -139,7 +163,9 @@ def test_a_scheduler_that_is_none_is_told(capsys, monkeypatch, tones, tmp_path, 
 
 
 def test_a_mistake_shows_no_traceback_from_the_shell():
-    done = subprocess.run([sys.executable, "-m", "vcemo_lib", "corpora", "nowhere"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "vcemo_lib", "corpora", "nowhere"], capture_output=True, text=True
+    )
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 

@@ -26,7 +26,9 @@ def rng() -> np.random.Generator:
 
 
 def test_wa_is_accuracy_and_ua_is_mean_recall() -> None:
-    """Eight neutral, two angry, all called neutral: WA 0.8, UA 0.5. Some published code has these the other way round."""
+    """Eight neutral, two angry, all called neutral: WA 0.8, UA 0.5. Some published code has these the other
+    way round.
+    """
     got = scores(np.array([3] * 8 + [0] * 2), np.full(10, 3), 6)
     assert got["wa"] == 0.8 and got["ua"] == 0.5
     assert got["f1_weighted"] == pytest.approx(0.8 * 16 / 18) and got["f1_macro"] == pytest.approx(8 / 18)
@@ -44,7 +46,9 @@ def test_equal_scikit_learn(rng: np.random.Generator) -> None:
 
 
 def test_a_class_that_never_occurs_counts_in_no_mean() -> None:
-    assert scores(np.array([0, 1]), np.array([0, 1]), 6) == dict.fromkeys(("wa", "ua", "f1_weighted", "f1_macro"), 1.0)
+    assert scores(np.array([0, 1]), np.array([0, 1]), 6) == dict.fromkeys(
+        ("wa", "ua", "f1_weighted", "f1_macro"), 1.0
+    )
 
 
 def test_rare_classes_move_macro_f1_and_not_weighted_f1(rng: np.random.Generator) -> None:
@@ -56,7 +60,9 @@ def test_rare_classes_move_macro_f1_and_not_weighted_f1(rng: np.random.Generator
 
 def test_many_tables_at_once(rng: np.random.Generator) -> None:
     tables = rng.integers(0, 9, (4, 5, 6, 6))
-    assert from_counts(tables)["f1_macro"][2, 3] == pytest.approx(float(from_counts(tables[2, 3])["f1_macro"]))
+    assert from_counts(tables)["f1_macro"][2, 3] == pytest.approx(
+        float(from_counts(tables[2, 3])["f1_macro"])
+    )
 
 
 def test_majority(rng: np.random.Generator) -> None:
@@ -93,7 +99,9 @@ def test_paired_bootstrap_sees_what_separate_intervals_do_not(rng: np.random.Gen
     y = rng.integers(0, 6, 400)
     b = np.where(rng.random(400) < 0.6, y, (y + 1) % 6)
     a = b.copy()
-    a[np.flatnonzero(b != y)[:16]] = y[np.flatnonzero(b != y)[:16]]  # a is b with 16 mistakes mended: 4 points
+    a[np.flatnonzero(b != y)[:16]] = y[
+        np.flatnonzero(b != y)[:16]
+    ]  # a is b with 16 mistakes mended: 4 points
     test = paired_bootstrap(y, a, b).loc["wa"]
     assert test.difference == pytest.approx(0.04) and test.low > 0 and test.p < 0.01
     alone_a, alone_b = bootstrap(y, a).loc["wa"], bootstrap(y, b).loc["wa"]
@@ -131,7 +139,8 @@ def test_names_instead_of_indices_are_refused() -> None:
 
 
 def test_fleiss_kappa_of_the_textbook_table_of_agreement_and_of_chance() -> None:
-    """Ten items, fourteen raters, five classes: the worked example that is printed everywhere, kappa 0.210."""
+    """Ten items, fourteen raters, five classes: the worked example that is printed everywhere, kappa 0.210.
+    """
     votes = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
              [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]  # fmt: skip
     assert fleiss_kappa(np.array(votes)) == pytest.approx(0.210, abs=5e-4)
@@ -144,7 +153,9 @@ def test_fleiss_kappa_of_the_textbook_table_of_agreement_and_of_chance() -> None
 
 
 def test_interval_of_any_number_draws_whole_groups(rng: np.random.Generator) -> None:
-    """Fifty speakers of twenty equal clips: the mean is as uncertain as that of fifty numbers, not of a thousand."""
+    """Fifty speakers of twenty equal clips: the mean is as uncertain as that of fifty numbers, not of a
+    thousand.
+    """
     groups = np.repeat(np.arange(50), 20)
     x = np.repeat(rng.normal(size=50), 20)
     got = interval(lambda rows: x[rows].mean(), groups)

@@ -16,7 +16,10 @@ from vcemo_lib.models import tutorial
 
 TINY = tutorial(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=16, batch_size=16,
                 epochs=2, lr=1e-2)  # fmt: skip
-CONFIGS = {"with SupCon": TINY.but(modalities=("words",)), "without": TINY.but(modalities=("words",), alpha=0.0)}
+CONFIGS = {
+    "with SupCon": TINY.but(modalities=("words",)),
+    "without": TINY.but(modalities=("words",), alpha=0.0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,9 @@ def test_what_is_done_is_read_and_what_is_missing_is_run(data, tmp_path, monkeyp
     again = quiet(data, tmp_path)
     assert trained == ["without"]
     assert again.drop(columns="seconds").equals(first.drop(columns="seconds"))
-    quiet(data, tmp_path, {"without": CONFIGS["without"].but(lr=2e-2)}, seeds=(0,))  # other settings: another run
+    quiet(
+        data, tmp_path, {"without": CONFIGS["without"].but(lr=2e-2)}, seeds=(0,)
+    )  # other settings: another run
     assert trained == ["without", "without"]
 
 
@@ -77,7 +82,11 @@ def test_summary_and_paired_comparison(data, tmp_path) -> None:
     assert rows.index.tolist() == list(CONFIGS)
     for config, runs in table.groupby("config"):
         assert rows.loc[config, ("wa", "mean")] == pytest.approx(runs.wa.mean())
-        assert rows.loc[config, ("wa", "low")] <= rows.loc[config, ("wa", "mean")] <= rows.loc[config, ("wa", "high")]
+        assert (
+            rows.loc[config, ("wa", "low")]
+            <= rows.loc[config, ("wa", "mean")]
+            <= rows.loc[config, ("wa", "high")]
+        )
         assert rows.loc[config, ("runs", "seeds")] == 2
     there, back = compare(table, *CONFIGS, n=200), compare(table, *reversed(CONFIGS), n=200)
     mean = table.groupby("config").ua.mean()
@@ -100,7 +109,10 @@ def test_mistakes_are_told(data, tmp_path) -> None:
 def test_a_folder_reads_as_the_table_that_wrote_it(data, tmp_path) -> None:
     table = quiet(data, tmp_path)
     again = experiments.read(tmp_path)
-    assert again.set_index(["config", "seed"]).loc[list(zip(table.config, table.seed, strict=True))].wa.tolist() == table.wa.tolist()
+    assert (
+        again.set_index(["config", "seed"]).loc[list(zip(table.config, table.seed, strict=True))].wa.tolist()
+        == table.wa.tolist()
+    )
     assert experiments.facts(table.file[0])["settings"]["alpha"] == CONFIGS["with SupCon"].alpha
     with pytest.raises(VcemoError, match="no results"):
         experiments.read(tmp_path / "none")
@@ -114,8 +126,12 @@ def test_answers_and_where_they_gain(data, tmp_path) -> None:
     kinds = said.drop_duplicates("utt_id").set_index("utt_id").speaker.rename("who")
     gain = experiments.gain_by(said, "with SupCon", "without", kinds, n=50)
     assert gain.utterances.sum() == said.utt_id.nunique()
-    assert np.average(gain.difference, weights=gain.utterances) == pytest.approx(shares["with SupCon"].mean() - shares["without"].mean())
-    assert (experiments.gain_by(said, "without", "without", kinds, n=50)[["difference", "low", "high"]] == 0).all(axis=None)
+    assert np.average(gain.difference, weights=gain.utterances) == pytest.approx(
+        shares["with SupCon"].mean() - shares["without"].mean()
+    )
+    assert (
+        experiments.gain_by(said, "without", "without", kinds, n=50)[["difference", "low", "high"]] == 0
+    ).all(axis=None)
 
 
 def test_loaded_weights_do_not_make_another_run_and_no_path_is_written(data, tmp_path) -> None:
@@ -130,7 +146,10 @@ def test_loaded_weights_do_not_make_another_run_and_no_path_is_written(data, tmp
     described = Described(synthetic.corpus(64))
     configs = {"without": CONFIGS["without"].but(epochs=1)}
     first = run(configs, described, parts, tmp_path, seeds=(0,), progress=False)
-    assert "/somewhere" not in Path(first.file[0]).read_text() and '"sha256": "0"' in Path(first.file[0]).read_text()
+    assert (
+        "/somewhere" not in Path(first.file[0]).read_text()
+        and '"sha256": "0"' in Path(first.file[0]).read_text()
+    )
     described.weights = []
     assert run(configs, described, parts, tmp_path, seeds=(0,), progress=False).equals(first)
 
@@ -139,7 +158,12 @@ def test_agreement_follows_students_prediction_interval() -> None:
     import pandas as pd
 
     stored = pd.DataFrame({"config": "x", "seed": [0, 1, 2], "wa": [0.70, 0.72, 0.74], "ua": [0.6, 0.6, 0.6]})
-    live = pd.DataFrame([{"config": "x", "seed": 1, "wa": 0.80, "ua": 0.6}, {"config": "x", "seed": 9, "wa": 0.83, "ua": 0.61}])
+    live = pd.DataFrame(
+        [
+            {"config": "x", "seed": 1, "wa": 0.80, "ua": 0.6},
+            {"config": "x", "seed": 9, "wa": 0.83, "ua": 0.61},
+        ]
+    )
     found = experiments.agreement(live, stored)
     assert found.inside.tolist() == [True, True, False, False]
     assert found.low[0] == pytest.approx(0.72 - 4.302653 * 0.02 * (4 / 3) ** 0.5, abs=1e-5)
@@ -151,13 +175,30 @@ def test_agreement_follows_students_prediction_interval() -> None:
 def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
     small = dict(width=16, heads=2, ff_width=16, length=6, batch_size=16, epochs=1)
     table = experiments.baselines(*data, out=tmp_path, seeds=(0,), progress=False, **small)
-    assert table.config.tolist() == list(experiments.BASELINES) and table.model.tolist() == [model for model, _ in experiments.BASELINES.values()]
+    assert table.config.tolist() == list(experiments.BASELINES) and table.model.tolist() == [
+        model for model, _ in experiments.BASELINES.values()
+    ]
     settings = [experiments.facts(file)["settings"] for file in table.file]
-    of_training = ("lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout", "text_dropout", "select")
+    of_training = (
+        "lr",
+        "weight_decay",
+        "schedule",
+        "epochs",
+        "batch_size",
+        "speaker_norm",
+        "modality_dropout",
+        "text_dropout",
+        "select",
+    )
     assert all(len({s[field] for s in settings}) == 1 for field in of_training)
     assert [bool(s["alpha"]) for s in settings] == [False] * 7 + [True]
-    assert settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"] and len(settings[6]["modalities"]) == 3
-    again = experiments.baselines(*data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small)
+    assert (
+        settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"]
+        and len(settings[6]["modalities"]) == 3
+    )
+    again = experiments.baselines(
+        *data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small
+    )
     assert again.file.tolist() == table.file[table.config == "CME 2021"].tolist()
     with pytest.raises(VcemoError, match="no baseline is called Xu"):
         experiments.baselines(*data, out=tmp_path, names=["Xu"])
@@ -172,7 +213,9 @@ def test_baselines_as_published(data) -> None:
 def test_all_pairs_are_held_against_the_number_of_tests(data, tmp_path) -> None:
     table = quiet(data, tmp_path, CONFIGS | {"again": CONFIGS["without"].but(lr=2e-2)})
     pairs = experiments.all_pairs(table, n=200)
-    assert len(pairs) == 3 and (pairs.difference > -1e-9).all() and (pairs.p_holm >= pairs.p).all()  # two may tie
+    assert (
+        len(pairs) == 3 and (pairs.difference > -1e-9).all() and (pairs.p_holm >= pairs.p).all()
+    )  # two may tie
     one = pairs.iloc[0]
     assert one.difference == pytest.approx(compare(table, one.a, one.b, 200).difference["ua"])
     smallest = pairs.p.idxmin()
@@ -195,17 +238,28 @@ def test_a_dask_cluster_gives_the_same_and_loses_nothing_when_a_worker_is_killed
     torch.set_num_threads(1)  # as the workers do
     configs = {name: settings.but(epochs=6) for name, settings in CONFIGS.items()}
     alone = quiet(data, tmp_path / "alone", configs, seeds=(0, 1, 2))
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # for `synthetic`
-    with LocalCluster(n_workers=0, dashboard_address=None) as cluster, Client(cluster, set_as_default=False) as client:
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    }  # for `synthetic`
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         address = cluster.scheduler_address
         command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
                    "--local-directory", str(tmp_path)]  # fmt: skip
-        workers = [subprocess.Popen([*command, "--name", f"w{i}"], env=env, stderr=subprocess.DEVNULL) for i in range(2)]
+        workers = [
+            subprocess.Popen([*command, "--name", f"w{i}"], env=env, stderr=subprocess.DEVNULL)
+            for i in range(2)
+        ]
         killed = []
 
         def kill_one_at_work() -> None:
             while not killed and workers[1].poll() is None:
-                where = {one["name"]: address for address, one in client.scheduler_info(n_workers=-1)["workers"].items()}
+                where = {
+                    one["name"]: address
+                    for address, one in client.scheduler_info(n_workers=-1)["workers"].items()
+                }
                 if list((tmp_path / "dask").glob("*.json")) and client.processing().get(where["w1"]):
                     workers[1].kill()
                     killed.append(True)
@@ -240,8 +294,12 @@ def test_supcon_on_each_setting_of_the_dials(data, tmp_path) -> None:
     store, parts = data
     half = {**parts, "train": parts["train"].subset(parts["train"].ids[::2])}
     dials = {"whole": parts, "half": half}
-    table = experiments.over_dials(store, dials, tmp_path, (0, 1), TINY.but(modalities=("words",)), progress=False)
-    assert list(dict.fromkeys(table.config)) == [f"{name}, {alpha}" for name in dials for alpha in experiments.DIALLED]
+    table = experiments.over_dials(
+        store, dials, tmp_path, (0, 1), TINY.but(modalities=("words",)), progress=False
+    )
+    assert list(dict.fromkeys(table.config)) == [
+        f"{name}, {alpha}" for name in dials for alpha in experiments.DIALLED
+    ]
     assert [experiments.facts(f)["settings"]["alpha"] for f in table.file[::2]] == [0.0, 1.0, 0.0, 1.0]
     trained_on = [experiments.facts(f)["parts"]["train"] for f in table.file]
     assert trained_on == 4 * [parts["train"].fingerprint()] + 4 * [half["train"].fingerprint()]
@@ -253,7 +311,10 @@ def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> 
     table = quiet(data, tmp_path, configs)
     found = experiments.compare_gains(table, ("a", "b"), ("c", "d"), "wa", n=200)
     gains = [compare(table, *pair, n=10).loc["wa", "difference"] for pair in (("a", "b"), ("c", "d"))]
-    assert found["value"] == pytest.approx(gains[0] - gains[1]) and found["low"] <= found["value"] <= found["high"]
+    assert (
+        found["value"] == pytest.approx(gains[0] - gains[1])
+        and found["low"] <= found["value"] <= found["high"]
+    )
     none = experiments.compare_gains(table, ("a", "b"), ("a", "b"), n=50)
     assert none == {"value": 0.0, "low": 0.0, "high": 0.0}
     with pytest.raises(VcemoError, match="no config is called 'e'"):
@@ -261,9 +322,28 @@ def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> 
 
 
 def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> None:
-    configs = {name: TINY.but(modalities=("words",), epochs=1, **change) for name, change in experiments.SUPCON.items()}
+    configs = {
+        name: TINY.but(modalities=("words",), epochs=1, **change)
+        for name, change in experiments.SUPCON.items()
+    }
     table = quiet(data, tmp_path, configs, seeds=(0,))
     used = [experiments.facts(f)["settings"] for f in table.file]
-    assert [(s["alpha"], bool(s["queue"]), s["views"]) for s in used] == [(0.0, False, 1), (0.1, False, 1), (1.0, False, 1), (0.1, True, 1), (0.1, False, 2)]
+    assert [(s["alpha"], bool(s["queue"]), s["views"]) for s in used] == [
+        (0.0, False, 1),
+        (0.1, False, 1),
+        (1.0, False, 1),
+        (0.1, True, 1),
+        (0.1, False, 2),
+    ]
     machine = experiments.facts(table.file[0])["machine"]
-    assert {"device", "processor", "cores", "threads", "torch", "python", "numpy", "vcemo_lib", "date"} <= set(machine)
+    assert {
+        "device",
+        "processor",
+        "cores",
+        "threads",
+        "torch",
+        "python",
+        "numpy",
+        "vcemo_lib",
+        "date",
+    } <= set(machine)

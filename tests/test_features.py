@@ -25,11 +25,19 @@ def corpus_of(root: Path, count: int, texts: list[str] | None = None) -> Corpus:
     for i in range(count):
         soundfile.write(root / f"{i}.wav", 0.1 * rng.normal(size=3200 + 160 * i), 16_000, subtype="PCM_16")
         rows.append((f"u{i}", f"{i}.wav", (texts or ["你好", "今天天气不错", ""])[i % 3], "happy", "s1"))
-    return Corpus("toy", root, pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker"]).set_index("utt_id"))
+    return Corpus(
+        "toy",
+        root,
+        pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker"]).set_index("utt_id"),
+    )
 
 
 def files(cache: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(cache)): p.read_bytes() for p in sorted(cache.rglob("*")) if p.is_file() and p.name != ".lock"}
+    return {
+        str(p.relative_to(cache)): p.read_bytes()
+        for p in sorted(cache.rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def test_arrays_are_right_and_batches_padded(tmp_path: Path) -> None:
@@ -40,7 +48,9 @@ def test_arrays_are_right_and_batches_padded(tmp_path: Path) -> None:
     assert store.get("words", "u2").shape == (0, 300) and store.width("mel") == 80
     batch = store.batch(["u0", "u4", "u2"])
     assert batch.mel.shape == (3, 1 + (3200 + 640) // 160, 80) and batch.words_len.tolist()[2] == 0
-    assert store.describe()["kinds"]["words"]["vectors"] == "bundled" and str(tmp_path) not in str(store.describe())
+    assert store.describe()["kinds"]["words"]["vectors"] == "bundled" and str(tmp_path) not in str(
+        store.describe()
+    )
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +148,19 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
         features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
     monkeypatch.undo()
     assert len(features.cache_of("mel", {}, tmp_path / "c").read()) == 1
-    assert len(features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False).get("mel", "u2")) == 23
+    assert (
+        len(features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False).get("mel", "u2")) == 23
+    )
 
 
 def test_segments_of_one_long_file(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(1).normal(size=32_000), 16_000, subtype="PCM_16")
+    soundfile.write(
+        tmp_path / "long.wav", 0.1 * np.random.default_rng(1).normal(size=32_000), 16_000, subtype="PCM_16"
+    )
     rows = [("a", "long.wav", "一", "sad", "s", 0.0, 0.5), ("b", "long.wav", "二", "sad", "s", 0.5, 1.5)]
-    table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "start", "end"]).set_index("utt_id")
+    table = pd.DataFrame(
+        rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "start", "end"]
+    ).set_index("utt_id")
     store = features.compute(Corpus("cut", tmp_path, table), ("mel",), cache=tmp_path / "c", progress=False)
     assert len(store.get("mel", "a")) == 51 and len(store.get("mel", "b")) == 101
 
@@ -168,7 +184,10 @@ def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> 
     import vcemo_lib as vc
 
     few = vc.load_corpus("sim").subset(["s001_03", "s017_01"])
-    guess, timed = (features.compute(few, ("mel", "word_spans"), cache=tmp_path, progress=False, times=times) for times in ("voice", "base"))
+    guess, timed = (
+        features.compute(few, ("mel", "word_spans"), cache=tmp_path, progress=False, times=times)
+        for times in ("voice", "base")
+    )
     for utt_id in few.ids:
         by_voice, by_whisper = (store.get("word_spans", utt_id).astype(float) for store in (guess, timed))
         heard = by_whisper[:, 1] > by_whisper[:, 0]
@@ -201,7 +220,9 @@ def test_a_cache_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> Non
         features.compute(corpus_of(tmp_path, 1), ("mel",), cache=tmp_path / "c", progress=False)
 
 
-def test_the_key_names_the_content_of_the_users_own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_names_the_content_of_the_users_own_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = tmp_path / "vectors"
     own.mkdir()
     (own / "words.txt").write_text("a", encoding="utf-8")

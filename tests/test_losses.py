@@ -1,4 +1,6 @@
-"""SupCon against a double loop, against pytorch-metric-learning and against sums done by hand; MoCo's arithmetic."""
+"""SupCon against a double loop, against pytorch-metric-learning and against sums done by hand; MoCo's
+arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,24 @@ N, D = len(LABELS), 5
 
 
 def double_loop(z, labels, tau, keys=None, key_labels=None, allowed=None):
-    """The definition, one anchor and one positive at a time. z (A, D) is normalised; allowed(i, k) for key k."""
+    """The definition, one anchor and one positive at a time. z (A, D) is normalised; allowed(i, k) for key k.
+    """
     losses = []
     for i in range(len(z)):
         contrast = [(z[j], int(labels[j])) for j in range(len(z)) if j != i]
         if keys is not None:
-            contrast += [(keys[k], int(key_labels[k])) for k in range(len(keys))
-                         if key_labels[k] >= 0 and (allowed is None or allowed[i, k])]
+            contrast += [
+                (keys[k], int(key_labels[k]))
+                for k in range(len(keys))
+                if key_labels[k] >= 0 and (allowed is None or allowed[i, k])
+            ]
         denominator = sum(math.exp(float(z[i] @ a) / tau) for a, _ in contrast)
         positives = [a for a, label in contrast if label == labels[i]]
         if positives:
-            losses.append(-sum(math.log(math.exp(float(z[i] @ p) / tau) / denominator) for p in positives) / len(positives))
+            losses.append(
+                -sum(math.log(math.exp(float(z[i] @ p) / tau) / denominator) for p in positives)
+                / len(positives)
+            )
     return sum(losses) / len(losses)
 
 
@@ -77,7 +86,8 @@ def test_equals_pytorch_metric_learning_with_a_queue() -> None:
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     torch.manual_seed(1)
     z, keys, key_labels = torch.randn(N, D), torch.randn(20, D), torch.randint(0, 4, (20,))
-    # Ours contrasts with the batch as well: give theirs batch and keys as one memory, self-pairs named and left out.
+    # Ours contrasts with the batch as well: give theirs batch and keys as one memory, self-pairs named and
+    # left out.
     memory, memory_labels = torch.cat([z, keys]), torch.cat([LABELS, key_labels])
     same = LABELS[:, None] == memory_labels
     same[range(N), range(N)] = False
@@ -91,14 +101,18 @@ def test_equals_pytorch_metric_learning_with_a_queue() -> None:
 @pytest.mark.parametrize("n", [4, 32])
 def test_identical_features_cost_log_of_the_others(n: int) -> None:
     same = torch.ones(n, 2, D)  # two views of one class: 2N - 1 others, all alike
-    assert float(supcon(same, torch.zeros(n, dtype=torch.int64))) == pytest.approx(math.log(2 * n - 1), rel=1e-6)
+    assert float(supcon(same, torch.zeros(n, dtype=torch.int64))) == pytest.approx(
+        math.log(2 * n - 1), rel=1e-6
+    )
 
 
 def test_temperature_factor(z: torch.Tensor) -> None:
     plain = supcon(z, LABELS, temperature=1.0)
     torch.testing.assert_close(supcon(z, LABELS, temperature=1.0, base_temperature=1.0), plain)
     torch.testing.assert_close(supcon(z, LABELS, 0.3, base_temperature=0.6), supcon(z, LABELS, 0.3) / 2)
-    assert float(supcon(z, LABELS, temperature=1.0, base_temperature=0.07) / plain) == pytest.approx(1 / 0.07)  # 14.29
+    assert float(supcon(z, LABELS, temperature=1.0, base_temperature=0.07) / plain) == pytest.approx(
+        1 / 0.07
+    )  # 14.29
     assert float(plain) == pytest.approx(double_loop(F.normalize(z, dim=-1), LABELS, 1.0), rel=1e-5)
 
 

@@ -26,7 +26,9 @@ from vcemo_lib.errors import VcemoError
 
 RNG = np.random.default_rng(0)
 TONE = np.sin(np.arange(16_000) * 0.2).astype(np.float32)
-HISTORY = pd.DataFrame({"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "val_wa": [0.4, 0.5]})
+HISTORY = pd.DataFrame(
+    {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "val_wa": [0.4, 0.5]}
+)
 CIRCLE = np.stack([np.cos(np.arange(5)), np.sin(np.arange(5))], axis=1)
 SCORES = {"Xu 2019": 0.50, "MDRE": 0.52, "MHA-2": 0.55, "UMONS": 0.58, "VCEMO": 0.66, "VCEMO + SupCon": 0.67}
 TIMED = [{"text": "hello", "start": 0.1, "end": 0.4}, {"text": "you", "start": 0.5, "end": 0.9}]
@@ -83,9 +85,21 @@ CASES = {
 # Machado, Oliveira and Fernandes (2009): linear RGB as seen without one of the three cones
 BLINDNESS = {
     "none": np.eye(3),
-    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
@@ -94,7 +108,11 @@ def to_lab(colour: str, seen: np.ndarray) -> np.ndarray:
     srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(np.asarray(seen) @ linear, 0, 1)
-    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    to_xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
     f = np.array(to_xyz) @ linear / [0.95047, 1.0, 1.08883]
     f = np.where(f > 216 / 24389, np.cbrt(f), (24389 / 27 * f + 16) / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
@@ -115,8 +133,14 @@ def test_an_emotion_has_its_colour_in_every_label_set():
 
 def functions(module):
     """The names of a module's own plots: what returns a Figure."""
-    own = {name: found for name, found in vars(module).items() if getattr(found, "__module__", "") == module.__name__}
-    return {name for name, found in own.items() if getattr(found, "__annotations__", {}).get("return") == "Figure"}
+    own = {
+        name: found
+        for name, found in vars(module).items()
+        if getattr(found, "__module__", "") == module.__name__
+    }
+    return {
+        name for name, found in own.items() if getattr(found, "__annotations__", {}).get("return") == "Figure"
+    }
 
 
 def test_every_plot_has_a_case():
@@ -135,7 +159,9 @@ def drawn_texts(figure, monkeypatch):
 
 
 def colours(figure):
-    """The colours of what stands for data: lines, dots, bars and boxes (pictures have colour scales of their own)."""
+    """The colours of what stands for data: lines, dots, bars and boxes (pictures have colour scales of their
+    own).
+    """
     for line in figure.findobj(Line2D):
         yield line.get_color()
     for bars in (bar for axis in figure.axes for bar in axis.patches):
@@ -152,7 +178,9 @@ def test_every_plot_is_whole_readable_colour_safe_and_leaves_nothing_open(name, 
         inside = min(box.x0, box.y0) >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
         assert inside, f"{text!r} is cut off"
     for (text, box), (other, beside) in combinations(texts, 2):
-        wide, high = min(box.x1, beside.x1) - max(box.x0, beside.x0), min(box.y1, beside.y1) - max(box.y0, beside.y0)
+        wide, high = min(box.x1, beside.x1) - max(box.x0, beside.x0), min(box.y1, beside.y1) - max(
+            box.y0, beside.y0
+        )
         assert wide < 1.5 or high < 1.5, f"{text!r} lies on {other!r}"
     for red, green, blue in ([*to_rgb(colour)] for colour in colours(figure)):
         assert red == green == blue or to_hex((red, green, blue)).upper() in plots.COLOURS
@@ -197,7 +225,9 @@ def test_confusion_shows_row_shares_and_counts():
 
 
 def test_learning_curves_draw_losses_and_scores_apart():
-    history = pd.DataFrame({"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "seconds": [1.0, 1.0]})
+    history = pd.DataFrame(
+        {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "seconds": [1.0, 1.0]}
+    )
     figure = plots.learning_curves({"CE": history, "SupCon": history + 1})
     losses, scores = figure.axes
     assert (len(losses.lines), len(scores.lines)) == (4, 2)
@@ -209,7 +239,9 @@ def test_learning_curves_draw_losses_and_scores_apart():
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_embedding_brings_vectors_to_two_dimensions(method):
     emotions = ["angry", "happy", "sad"] * 10
-    figure = plots.embedding({"before": RNG.normal(size=(30, 5)), "after": RNG.normal(size=(30, 5))}, emotions, method)
+    figure = plots.embedding(
+        {"before": RNG.normal(size=(30, 5)), "after": RNG.normal(size=(30, 5))}, emotions, method
+    )
     for axis in figure.axes:
         dots = axis.collections[0].get_offsets()
         assert dots.shape == (30, 2) and np.isfinite(dots).all()
@@ -227,7 +259,9 @@ def test_embedding_draws_two_dimensions_as_they_are_and_checks_sizes():
 
 
 def test_intervals_reach_from_low_to_high():
-    table = pd.DataFrame({"value": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.62]}, index=["voice", "words"])
+    table = pd.DataFrame(
+        {"value": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.62]}, index=["voice", "words"]
+    )
     figure = plots.intervals(table, reference=0.3, reference_label="majority")
     axis = figure.axes[0]
     (whiskers,) = [found for found in axis.collections if hasattr(found, "get_segments")]
@@ -244,7 +278,9 @@ def test_attention_labels_words_and_seconds():
     assert np.allclose(axis.images[0].get_array(), weights)
     assert axis.get_xticklabels()[-1].get_text() == "0.9 s"
     above, below, _ = teaching.attention(weights, ["oh", "no"], 0.1, mel=np.ones((100, 80))).axes
-    assert above.images[0].get_array().shape == (80, 100) and above.get_xlim() == below.get_xlim()  # one second over ten steps of 0.1 s
+    assert (
+        above.images[0].get_array().shape == (80, 100) and above.get_xlim() == below.get_xlim()
+    )  # one second over ten steps of 0.1 s
     with pytest.raises(VcemoError, match="3 names for 2 words steps"):
         teaching.attention(weights, ["a", "b", "c"], 0.1, "words")
     with pytest.raises(VcemoError, match="choose a head"):
@@ -263,7 +299,11 @@ def test_prosody_shift_has_a_panel_a_feature_and_a_dot_an_emotion():
 
 
 def test_spectrograms_share_one_scale_of_colours_and_of_seconds():
-    figure = teaching.spectrograms({"loud": np.ones((50, 8)), "long": np.zeros((100, 8)), "soft": np.zeros((50, 8))}, step=0.02, columns=2)
+    figure = teaching.spectrograms(
+        {"loud": np.ones((50, 8)), "long": np.zeros((100, 8)), "soft": np.zeros((50, 8))},
+        step=0.02,
+        columns=2,
+    )
     loud, long, soft, spare = figure.axes[:4]
     assert [axis.get_title() for axis in (loud, long, soft)] == ["loud", "long", "soft"] and not spare.axison
     assert loud.images[0].get_clim() == long.images[0].get_clim() == (0, 1)
@@ -273,7 +313,9 @@ def test_spectrograms_share_one_scale_of_colours_and_of_seconds():
 
 def test_curves_draw_what_they_are_given():
     x = np.arange(3)
-    figure = teaching.curves({"a": {"sad": (x, x), "angry": (x, 2 * x)}, "b": {"window": (x, 3 * x)}}, ["s", "Hz"], ["level"])
+    figure = teaching.curves(
+        {"a": {"sad": (x, x), "angry": (x, 2 * x)}, "b": {"window": (x, 3 * x)}}, ["s", "Hz"], ["level"]
+    )
     first, second = figure.axes
     assert [list(line.get_ydata()) for line in first.lines] == [[0, 1, 2], [0, 2, 4]]
     assert first.lines[0].get_color() == plots.palette()["sad"]
@@ -281,7 +323,9 @@ def test_curves_draw_what_they_are_given():
 
 
 def test_a_word_map_writes_every_word_beside_its_dot():
-    figure = teaching.word_map(RNG.normal(size=(4, 6)), ["cross", "irate", "glad", "merry"], ["angry"] * 2 + ["happy"] * 2)
+    figure = teaching.word_map(
+        RNG.normal(size=(4, 6)), ["cross", "irate", "glad", "merry"], ["angry"] * 2 + ["happy"] * 2
+    )
     axis = figure.axes[0]
     dots = np.concatenate([found.get_offsets() for found in axis.collections])
     assert [text.get_text() for text in axis.texts] == ["cross", "irate", "glad", "merry"]
@@ -310,10 +354,15 @@ def shown(monkeypatch, figure, alt="two bars"):
 
 
 def test_show_gives_a_small_png_with_its_alternative_text(monkeypatch):
-    bundle, metadata, below = shown(monkeypatch, teaching.class_balance({"all": list(LABELS) * 20}), "six bars & no more")
+    bundle, metadata, below = shown(
+        monkeypatch, teaching.class_balance({"all": list(LABELS) * 20}), "six bars & no more"
+    )
     image = Image.open(io.BytesIO(bundle["image/png"]))
     assert image.mode == "P" and len(bundle["image/png"]) < 30_000
-    assert metadata == {"image/png": {"alt": "six bars & no more"}} and bundle["text/plain"] == "six bars & no more"
+    assert (
+        metadata == {"image/png": {"alt": "six bars & no more"}}
+        and bundle["text/plain"] == "six bars & no more"
+    )
     assert "six bars &amp; no more" in below and "<table>" not in below
     with pytest.raises(VcemoError, match="alternative text"):
         plots.show(teaching.class_balance({"all": ["sad"]}), alt=" ")
@@ -332,7 +381,11 @@ def test_alternative_text_reaches_the_html_pages(monkeypatch):
 def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
     monkeypatch.setattr(plots, "cjk_font", lambda: None)
     figure = teaching.attention(np.eye(2), ["今天", "好"], ["我", "<你>"])
-    ticks = [tick.get_text() for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis) for tick in axis.get_ticklabels()]
+    ticks = [
+        tick.get_text()
+        for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis)
+        for tick in axis.get_ticklabels()
+    ]
     assert ticks == ["1", "2", "3", "<4>"]
     _, _, below = shown(monkeypatch, figure)
     assert "<th>1</th><th>2</th><th>3</th><th>4</th>" in below
@@ -360,11 +413,17 @@ def test_a_font_that_is_found_really_has_the_characters():
 
 
 def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:
-    table = pd.DataFrame({"seconds": [1.0, 2.0, 3.0, 8.0, 9.0, np.nan], "emotion": ["sad"] * 3 + ["angry"] * 3})
+    table = pd.DataFrame(
+        {"seconds": [1.0, 2.0, 3.0, 8.0, 9.0, np.nan], "emotion": ["sad"] * 3 + ["angry"] * 3}
+    )
     figure = teaching.spread(table, "seconds", "emotion", order=["sad", "fear", "angry"])
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["sad (3)", "angry (2)"]
-    medians = [line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1 and line.get_color() == "black"]
+    medians = [
+        line.get_xdata()[0]
+        for line in axis.lines
+        if len(set(line.get_xdata())) == 1 and line.get_color() == "black"
+    ]
     assert {2.0, 8.5} <= set(medians)
     assert len(plots.png(figure)) > 500
     with pytest.raises(VcemoError):
@@ -377,7 +436,10 @@ def test_alignment_marks_every_edit_in_words_and_escapes() -> None:
 
 
 def test_intervals_of_one_name_share_a_line() -> None:
-    table = pd.DataFrame({"value": [1.0, 2.0, 3.0, 4.0], "low": 0.0, "high": 5.0, "source": ["a", "a", "b", "b"]}, ["sad", "fear"] * 2)
+    table = pd.DataFrame(
+        {"value": [1.0, 2.0, 3.0, 4.0], "low": 0.0, "high": 5.0, "source": ["a", "a", "b", "b"]},
+        ["sad", "fear"] * 2,
+    )
     axis = plots.intervals(table, group="source").axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["sad", "fear"]
     heights = {round(y) for line in axis.lines for y in line.get_ydata()}
@@ -393,7 +455,9 @@ def test_confusion_says_what_its_rows_and_columns_are() -> None:
 
 def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
     points = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    figure = teaching.plane({"pulled": (points, points / 7), "still": (points, None)}, ["happy", "sad", "happy"])
+    figure = teaching.plane(
+        {"pulled": (points, points / 7), "still": (points, None)}, ["happy", "sad", "happy"]
+    )
     pulled, still = figure.axes
     assert [text.get_text() for text in pulled.texts] == ["a", "b", "c"]
     (arrows,) = [one for one in pulled.collections if hasattr(one, "U")]
@@ -404,7 +468,10 @@ def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
 def test_critical_difference_joins_what_is_not_shown_to_differ() -> None:
     scores = {"a": 0.50, "b": 0.52, "c": 0.55, "d": 0.70}
     differ = {frozenset("ac"): 0.01, frozenset("ad"): 0.01, frozenset("bd"): 0.01, frozenset("cd"): 0.01}
-    rows = [{"a": x, "b": y, "p_holm": differ.get(frozenset((x, y)), 0.4)} for x, y in ("ab", "ac", "ad", "bc", "bd", "cd")]
+    rows = [
+        {"a": x, "b": y, "p_holm": differ.get(frozenset((x, y)), 0.4)}
+        for x, y in ("ab", "ac", "ad", "bc", "bd", "cd")
+    ]
     axis = teaching.critical_difference(scores, pd.DataFrame(rows)).axes[0]
     bars = [line.get_xdata().round(2).tolist() for line in axis.lines if line.get_linewidth() == 4]
     assert bars == [[0.50, 0.52], [0.52, 0.55]]
@@ -412,12 +479,17 @@ def test_critical_difference_joins_what_is_not_shown_to_differ() -> None:
 
 
 def test_a_bold_box_of_a_diagram_stands_out() -> None:
-    plain, bold = (teaching.diagram({"a": (0.2, 0.5, "audio")}, [], bold=names).axes[0].texts[0].get_bbox_patch() for names in ((), ("a",)))
+    plain, bold = (
+        teaching.diagram({"a": (0.2, 0.5, "audio")}, [], bold=names).axes[0].texts[0].get_bbox_patch()
+        for names in ((), ("a",))
+    )
     assert bold.get_linewidth() > plain.get_linewidth() and bold.get_facecolor() != plain.get_facecolor()
 
 
 def test_trade_off_puts_a_marker_at_each_cost_and_score() -> None:
-    table = pd.DataFrame({"parameters": [1e5, 4e5], "value": [0.5, 0.6], "low": [0.45, 0.55], "high": [0.56, 0.7]}, ["a", "b"])
+    table = pd.DataFrame(
+        {"parameters": [1e5, 4e5], "value": [0.5, 0.6], "low": [0.45, 0.55], "high": [0.56, 0.7]}, ["a", "b"]
+    )
     axis = teaching.trade_off(table, "parameters").axes[0]
     found = [(line.lines[0].get_xdata()[0], line.lines[0].get_ydata()[0]) for line in axis.containers]
     assert found == [(1e5, 0.5), (4e5, 0.6)] and axis.get_xscale() == "log"

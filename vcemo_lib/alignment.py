@@ -21,9 +21,11 @@ PAUSE = 10  # frames without voice: a word does not go on behind so long a silen
 
 
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Words laid over the frames that hold voice, each as long as its share of the characters: (W, 2) from mel (T, 80).
+    """Words laid over the frames that hold voice, each as long as its share of the characters: (W, 2) from
+    mel (T, 80).
 
-    A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would reach over a
+    A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would
+    reach over a
     pause keeps its longer piece.
     """
     if not len(words):
@@ -31,7 +33,8 @@ def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
     level = np.logaddexp.reduce(mel.astype(np.float64), axis=1) * 10 / np.log(10)  # (T,) dB
     voiced = np.flatnonzero(level > level.max() - SOUNDING_DB)  # (V,) frames, in order
     ends = np.cumsum([len(word) for word in words], dtype=float)
-    cuts = np.concatenate([[0], np.round(ends / ends[-1] * len(voiced))]).astype(int)  # (W + 1,) among the voiced frames
+    # (W + 1,) among the voiced frames
+    cuts = np.concatenate([[0], np.round(ends / ends[-1] * len(voiced))]).astype(int)
     first = np.minimum(cuts[:-1], len(voiced) - 1)
     last = np.maximum(cuts[1:] - 1, first)  # a word has one frame at least
     pieces = [voiced[a : b + 1] for a, b in zip(first, last, strict=True)]

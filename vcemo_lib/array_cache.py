@@ -55,7 +55,8 @@ class ArrayCache:
         return self
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys without an array here; arrays that do not match their checksum are dropped first."""
+        """Those of the keys without an array here; arrays that do not match their checksum are dropped first.
+        """
         keys = list(keys)
         for key in keys:
             if key in self.places and zlib.crc32(self[key]) != self.places[key].crc32:

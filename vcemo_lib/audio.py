@@ -42,13 +42,15 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip as float32 (N,), mono, 16 kHz: a file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
+    """A clip as float32 (N,), mono, 16 kHz: a file that libsndfile reads, or an array (N,) or (N, channels)
+    at `sr` Hz.
 
     Channels are averaged, integers scaled by their type's range. Raises VcemoError, naming the file, for what
     cannot be read, is empty, too long, not finite or far beyond full scale.
     """
     if isinstance(source, str | Path):
-        where: object = str(source).encode("utf-8", "backslashreplace").decode()  # of a name that is no UTF-8, too
+        # of a name that is no UTF-8, too
+        where: object = str(source).encode("utf-8", "backslashreplace").decode()
         wave, sr = _read(Path(source), where)
     else:
         where, wave, sr = "an array", _as_floats(source), sr or SAMPLE_RATE
@@ -124,11 +126,14 @@ def duration(source: str | Path) -> float:
         seconds = soundfile.info(str(source)).duration
     except (OSError, RuntimeError, TypeError, ValueError):
         seconds = float("inf")
-    return seconds if seconds <= MAX_SECONDS else len(load(source)) / SAMPLE_RATE  # which gives the clear error
+    # which gives the clear error
+    return seconds if seconds <= MAX_SECONDS else len(load(source)) / SAMPLE_RATE
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
-    """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Raises VcemoError as `load` does."""
+    """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Raises VcemoError as `load`
+    does.
+    """
     path, (start, end) = corpus.path(utt_id), corpus.segment(utt_id)
     stop = None if end is None else round(end * SAMPLE_RATE)
     piece = load(path)[round(start * SAMPLE_RATE) : stop]
@@ -148,7 +153,9 @@ def levels(wave: np.ndarray) -> np.ndarray:
 
 
 def sounding(wave: np.ndarray) -> np.ndarray:
-    """Which 10 ms of a wave (N,) hold sound, (ceil(N / 160),) bool: those less than `SOUNDING_DB` below the loudest."""
+    """Which 10 ms of a wave (N,) hold sound, (ceil(N / 160),) bool: those less than `SOUNDING_DB` below the
+    loudest.
+    """
     found = levels(wave)
     return found > found.max() - SOUNDING_DB
 
@@ -158,12 +165,14 @@ def sounding(wave: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
-    """Slaney's mel filterbank, (n_mels, 1 + N_FFT // 2), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
+    """Slaney's mel filterbank, (n_mels, 1 + N_FFT // 2), equal to librosa.filters.mel(sr=16000, n_fft=400).
+    """
     import torch
     from torchaudio.functional import melscale_fbanks
 
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # in float32 torchaudio's triangles are off by up to 4e-4 of their height
+    # in float32 torchaudio's triangles are off by up to 4e-4 of their height
+    torch.set_default_dtype(torch.float64)
     try:
         filters = melscale_fbanks(1 + N_FFT // 2, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
     finally:
@@ -174,7 +183,8 @@ def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
 def log_mels(
     waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
 ) -> list[np.ndarray]:
-    """Log-mel spectrograms, (T, 80) float32 each with T = 1 + N // 160: librosa's mel power, natural logarithm.
+    """Log-mel spectrograms, (T, 80) float32 each with T = 1 + N // 160: librosa's mel power, natural
+    logarithm.
 
     They are computed on `device`, or where the waves lie, in batches of clips of like length.
     """
@@ -193,14 +203,17 @@ def log_mels(
 
 
 def _log_mel(waves: Tensor) -> Tensor:
-    """(B, N) -> (B, T, 80). Frames whose bands are further apart than float32 can tell are computed in float64."""
+    """(B, N) -> (B, T, 80). Frames whose bands are further apart than float32 can tell are computed in
+    float64.
+    """
     import torch
     from torchaudio.functional import spectrogram
 
     filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
     window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
 
-    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts of a bin add to its power
+    # (..., 201) complex; the squares of both parts of a bin add to its power
+    def mel_power(bins: Tensor) -> Tensor:
         squares = torch.view_as_real(bins).square().flatten(-2)
         return (squares @ filters.to(squares.dtype)).float()
 
@@ -271,7 +284,8 @@ def prosody(wave: np.ndarray, fmin: float = 65.0, fmax: float = 600.0) -> dict[s
 
 
 def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
-    """The wave as an MP3 file, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160)."""
+    """The wave as an MP3 file, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160).
+    """
     import soundfile
 
     # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
@@ -282,7 +296,9 @@ def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
 
 
 def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
-    """An HTML `<audio>` player with the clip inside it, so that it plays offline; `label` is read by screen readers."""
+    """An HTML `<audio>` player with the clip inside it, so that it plays offline; `label` is read by screen
+    readers.
+    """
     wave = load(source)
     data = base64.b64encode(encode_mp3(wave)).decode("ascii")
     name, caption = html.escape(label or "audio clip"), f"<figcaption>{html.escape(label)}</figcaption>" if label else ""

@@ -90,7 +90,8 @@ def augment(
 
 
 def check(model: nn.Module) -> None:
-    """Refuse a model without log-mel, or one that reads where each word lies: augmentation would confuse it."""
+    """Refuse a model without log-mel, or one that reads where each word lies: augmentation would confuse it.
+    """
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
     if "mel" not in kinds or getattr(model, "also_reads", ()):
         remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"

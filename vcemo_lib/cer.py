@@ -18,6 +18,7 @@ from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from vcemo_lib.corpora import Corpus
 
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")

@@ -36,7 +36,8 @@ FORMAT = 2  # of the cache and of the functions below: raise it when what they c
 
 
 def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
-    """Log-mel spectrograms, (T, 80) each (section 3.1), of the clips or of their augmented version 1, 2, ... (4.2).
+    """Log-mel spectrograms, (T, 80) each (section 3.1), of the clips or of their augmented version 1, 2, ...
+    (4.2).
 
     What is drawn for a version depends on the clip and the version's number alone.
     """
@@ -49,7 +50,9 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
 
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
-    """Frames of Whisper's encoder, (T/2, 512) each for base. Not in the paper; middle layers tell emotions best."""
+    """Frames of Whisper's encoder, (T/2, 512) each for base. Not in the paper; middle layers tell emotions
+    best.
+    """
     from vcemo_lib import asr
 
     return asr.encoder_features(waves, layer=layer, model=model)
@@ -71,7 +74,8 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
 
 
 def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled") -> Arrays:
-    """Which frames are each word's, (W, 2) in log-mel frames, of clips with their words; what CME 2021 aligns by.
+    """Which frames are each word's, (W, 2) in log-mel frames, of clips with their words; what CME 2021 aligns
+    by.
 
     times: "voice", words laid over the voiced frames by their characters (a guess, but a fast one); or the
     name of a Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a
@@ -116,7 +120,9 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def version_of(kind: str, settings: Mapping[str, Any]) -> str:
-    """All that decides a kind's numbers besides its settings: constants, digests of weights and vectors, versions."""
+    """All that decides a kind's numbers besides its settings: constants, digests of weights and vectors,
+    versions.
+    """
     from vcemo_lib import alignment, asr, audio, augmentation, text, weights
 
     parts: list[object] = [FORMAT]
@@ -150,7 +156,8 @@ _loaded: dict[str, str] = {}  # path of vectors or an encoder -> its digest when
 
 
 def _source(name: str, load: Callable[[str], Any]) -> str:
-    """What vectors or an encoder are: the digest of a path's files, a package's version, a commit on the hub."""
+    """What vectors or an encoder are: the digest of a path's files, a package's version, a commit on the hub.
+    """
     if Path(name).exists():
         digest = _digest(Path(name))
         if _loaded.setdefault(str(name), digest) != digest:
@@ -201,7 +208,8 @@ class FeatureStore:
         return self._cache(kind).width
 
     def get(self, kind: str, utt_id: str) -> np.ndarray:
-        """One utterance's array, (rows, width) float16, memory-mapped. Raises VcemoError where there is none."""
+        """One utterance's array, (rows, width) float16, memory-mapped. Raises VcemoError where there is none.
+        """
         arrays, keys = self._cache(kind), self.keys[KINDS[kind].of]
         if utt_id not in keys or keys[utt_id] not in arrays:
             raise VcemoError(f"no {kind} features of {utt_id!r} here", do="compute them for a corpus that holds it")
@@ -216,7 +224,8 @@ class FeatureStore:
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds}, labels)
 
     def describe(self) -> dict[str, Any]:
-        """What the features were made with, for a result file: settings, and digests of encoders; no paths."""
+        """What the features were made with, for a result file: settings, and digests of encoders; no paths.
+        """
         kinds = {kind: {**settings, "version": version_of(kind, settings)} for kind, settings in self.settings.items()}
         return {"kinds": kinds, "text": self.text}
 
@@ -258,7 +267,8 @@ def compute(
     keys = _keys(corpus, {KINDS[kind].of for kind in kinds}, text)
     store = FeatureStore({kind: cache_of(kind, settings, cache) for kind in kinds}, keys, chosen, text)
     for kind, arrays in store.caches.items():
-        first = {key: u for u, key in reversed(keys[KINDS[kind].of].items())}  # the first utterance of each content
+        # the first utterance of each content
+        first = {key: u for u, key in reversed(keys[KINDS[kind].of].items())}
         wanted = list(dict.fromkeys(keys[KINDS[kind].of].values()))
         if not arrays.read().missing(wanted):
             continue

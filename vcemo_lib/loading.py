@@ -1,4 +1,5 @@
-"""From a feature store to batches: a part of a corpus is read into memory once, batches are cut from it by indexing.
+"""From a feature store to batches: a part of a corpus is read into memory once, batches are cut from it by
+indexing.
 
 On a GPU as on a processor no worker process, pinning or copying is needed: all of VCEMO-Sim's log-mel is 0.1
 GB.
@@ -107,7 +108,8 @@ class AugmentedDataset:
     def of(cls, versions: Sequence[InMemoryDataset]) -> AugmentedDataset:
         """The same N utterances as they are, then in each augmented version."""
         ragged = [version.sequences["mel"] for version in versions]
-        rows = torch.cat([*(r.rows[:-1] for r in ragged), ragged[0].rows[-1:]])  # one zero row behind them all
+        # one zero row behind them all
+        rows = torch.cat([*(r.rows[:-1] for r in ragged), ragged[0].rows[-1:]])
         offsets = np.cumsum([0] + [len(r.rows) - 1 for r in ragged[:-1]])
         starts = torch.stack([r.starts + int(offset) for r, offset in zip(ragged, offsets, strict=True)])
         lengths = np.stack([version.lengths["mel"] for version in versions])
@@ -142,7 +144,8 @@ def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
         for kind in kinds:
             values, _ = batch.sequence(kind)
             length = getattr(batch, f"{kind}_len")
-            real = torch.arange(values.shape[1]) < length[:, None]  # unlike the mask, False for an empty sequence
+            # unlike the mask, False for an empty sequence
+            real = torch.arange(values.shape[1]) < length[:, None]
             values = values.half()
             if not values.sum(dtype=torch.float32).isfinite():  # one cheap look at all values
                 bad = [u for u, row in zip(batch.ids, values, strict=True) if not row.isfinite().all()]
@@ -168,7 +171,8 @@ class Scaler:
 
     @classmethod
     def fit(cls, parts: Mapping[str, InMemoryDataset], per_speaker: bool) -> Scaler:
-        """Statistics of parts["train"]; with `per_speaker` also each speaker's, from the clips in all parts."""
+        """Statistics of parts["train"]; with `per_speaker` also each speaker's, from the clips in all parts.
+        """
         train = parts["train"]
         overall = {kind: _moments(r.rows[:-1]) for kind, r in train.sequences.items() if kind not in UNSCALED}
         scaler = cls(overall, {})

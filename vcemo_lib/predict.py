@@ -322,4 +322,3 @@ class PreparedClip:
         return {"time": time.tolist(), "text": text, "rest": float(1 - time.sum() - sum(w for *_, w in text))}
 
 
-Heard = PreparedClip  # its former name

@@ -32,7 +32,9 @@ SMALLEST_RANGE = 0.1  # semitones: a flat voice has a logarithm too
 
 
 def read(corpus: Corpus) -> pd.DataFrame:
-    """`prosody.csv` of a corpus' folder: what `audio.prosody` measured on every clip, (N, measures), index utt_id."""
+    """`prosody.csv` of a corpus' folder: what `audio.prosody` measured on every clip, (N, measures), index
+    utt_id.
+    """
     import pandas as pd
 
     path = corpus.root / "prosody.csv"
@@ -63,7 +65,8 @@ def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) 
 def from_neutral(
     values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral"
 ) -> pd.DataFrame:
-    """Each clip's measures less the mean of its speaker's neutral clips, (N, M); NaN for a speaker without any.
+    """Each clip's measures less the mean of its speaker's neutral clips, (N, M); NaN for a speaker without
+    any.
 
     It reads the labels: good for describing a corpus, forbidden as a feature (see `standardise`).
     """
@@ -107,7 +110,9 @@ def _within(groups: object) -> float:
 
 
 def human_shifts(corpus: str = "casia") -> pd.DataFrame:
-    """The same table as measured on people: "casia" (acted Mandarin, 4 speakers) or "ravdess" (acted English, 24)."""
+    """The same table as measured on people: "casia" (acted Mandarin, 4 speakers) or "ravdess" (acted English,
+    24).
+    """
     import pandas as pd
 
     table = pd.read_csv(repo_data() / "vcemo_sim" / "human" / "prosody_shift_from_neutral.csv")
@@ -118,7 +123,8 @@ def human_shifts(corpus: str = "casia") -> pd.DataFrame:
 
 
 def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
-    """Two tables of shifts side by side: emotion, feature, measured, human, spread (between people) and inside.
+    """Two tables of shifts side by side: emotion, feature, measured, human, spread (between people) and
+    inside.
 
     `inside` is whether the measured mean shift lies within one `spread` of the human one.
     """
@@ -129,7 +135,9 @@ def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
 
 
 def standardise(values: pd.DataFrame, speakers: Sequence[str]) -> pd.DataFrame:
-    """Each measure with mean 0 and standard deviation 1 over each speaker's own clips, (N, M): no labels are used."""
+    """Each measure with mean 0 and standard deviation 1 over each speaker's own clips, (N, M): no labels are
+    used.
+    """
     groups = values.groupby(np.asarray(speakers))
     spread = groups.transform("std").replace(0.0, np.nan)
     return ((values - groups.transform("mean")) / spread).fillna(0.0)

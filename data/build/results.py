@@ -34,7 +34,9 @@ def difference(runs: pd.DataFrame, a: str, b: str) -> str:
 
 
 def rivals() -> list[str]:
-    """The paper's rivals beside VCEMO, and what its step over them is made of; nothing until they have been run."""
+    """The paper's rivals beside VCEMO, and what its step over them is made of; nothing until they have been
+    run.
+    """
     if not any((repo_data() / "expected" / "results" / "compare").glob("*.json")):
         return []
     runs = stored("compare").sort_values("config", key=lambda c: c.map(list(experiments.PEERS).index), kind="stable")
@@ -63,7 +65,9 @@ def machine_of(one: dict) -> str:
 
 
 def speeds() -> list[str]:
-    """What `make bench` found to be how much faster than the plain way: a table for each machine that it ran on."""
+    """What `make bench` found to be how much faster than the plain way: a table for each machine that it ran
+    on.
+    """
     tables: dict[str, list[str]] = {}
     for one in benchmarks().values():
         if "ratio" in one:

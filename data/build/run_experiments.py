@@ -43,7 +43,8 @@ def run(what: str, corpus: Any, parts: dict[str, Any], given: argparse.Namespace
         return vc.experiments.ablate(*where, vc.models.tutorial(alpha=0.0, **fewer), workers=given.workers)
     if what == "supcon":
         configs = {name: vc.models.tutorial(**changes, **fewer) for name, changes in vc.experiments.SUPCON.items() if changes["alpha"]}
-        return vc.experiments.run(configs, *where, workers=given.workers)  # alpha 0 is the ablation's last row
+        # alpha 0 is the ablation's last row
+        return vc.experiments.run(configs, *where, workers=given.workers)
     if what == "dials":
         settings = vc.models.tutorial(**fewer) if fewer else None
         return vc.experiments.over_dials(store, dials(parts), given.out / what, given.seeds[:3], settings, given.workers)

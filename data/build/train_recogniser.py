@@ -1,4 +1,5 @@
-"""Train the bundled recogniser (data/models/recogniser/) on VCEMO-Sim: `python data/build/train_recogniser.py`.
+"""Train the bundled recogniser (data/models/recogniser/) on VCEMO-Sim: `python
+data/build/train_recogniser.py`.
 
 Unlike the notebooks' models it does not standardise by speaker: it must judge a single clip of a stranger.
 Words are Whisper's, as they will be when it is used.

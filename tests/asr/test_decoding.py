@@ -30,7 +30,9 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
 
     waves = [audio.load(corpus.path(u)) for u in corpus.ids[:2]]
     ours = Listener("base", "zh", TranscribeOptions()).decode(waves, FULL_WINDOW, retry=True)
-    options = whisper.DecodingOptions(language="zh", prompt=MANDARIN_PROMPT, without_timestamps=True, fp16=False)
+    options = whisper.DecodingOptions(
+        language="zh", prompt=MANDARIN_PROMPT, without_timestamps=True, fp16=False
+    )
     for wave, one in zip(waves, ours, strict=True):
         mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(wave)))
         theirs = whisper.decode(model, mel, options)
@@ -50,7 +52,9 @@ def test_half_precision_hears_the_same(model, corpus: Corpus) -> None:
         heard += listener.decode(waves, window_of(len(waves[0]) / audio.SAMPLE_RATE))
     whole, halved = heard
     assert asr.cer(*(tokenizer_of(model, "zh").decode(one.tokens) for one in (whole, halved))) < 0.2
-    assert halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1) and np.isfinite(halved.features).all()
+    assert (
+        halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1) and np.isfinite(halved.features).all()
+    )
 
 
 @pytest.mark.weights

@@ -48,7 +48,9 @@ def test_the_gate_closes_on_silence_noise_and_echoes_only() -> None:
 def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus, own_cache: Path) -> None:
     heard = asr.transcribe(corpus, progress=False)
     assert list(heard.index) == corpus.ids
-    same = sum(asr.normalise(heard.loc[u, "text"]) == asr.normalise(corpus.text_of(u, "asr")) for u in corpus.ids)
+    same = sum(
+        asr.normalise(heard.loc[u, "text"]) == asr.normalise(corpus.text_of(u, "asr")) for u in corpus.ids
+    )
     assert same >= len(corpus) - 1, "another processor may round one clip otherwise"
     assert asr.cer([corpus.text_of(u) for u in corpus.ids], heard["text"].tolist()) < 0.4
     assert not heard["retried"].any() and (heard["window"] < 3.1).all()
@@ -119,11 +121,15 @@ def test_a_damaged_byte_costs_one_transcript(own_cache: Path) -> None:
     whole = kept.path.read_bytes()
     for at in range(len(whole)):
         kept.path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
-        assert sum(TranscriptCache("base", {}).rows.get(key) == HEARD for key in "abc") >= 2 - (whole[at] == 10)
+        assert sum(TranscriptCache("base", {}).rows.get(key) == HEARD for key in "abc") >= 2 - (
+            whole[at] == 10
+        )
 
 
 @pytest.mark.weights
-def test_a_read_only_cache_that_holds_everything_is_read(model, corpus: Corpus, own_cache: Path, monkeypatch) -> None:
+def test_a_read_only_cache_that_holds_everything_is_read(
+    model, corpus: Corpus, own_cache: Path, monkeypatch
+) -> None:
     path = corpus.path(corpus.ids[0])
     first = asr.transcribe(path, progress=False)
     real = Path.open
@@ -132,7 +138,9 @@ def test_a_read_only_cache_that_holds_everything_is_read(model, corpus: Corpus, 
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.mkdir", read_only)
-    monkeypatch.setattr(Path, "open", lambda p, mode="r", **how: (real if "r" in mode else read_only)(p, mode, **how))
+    monkeypatch.setattr(
+        Path, "open", lambda p, mode="r", **how: (real if "r" in mode else read_only)(p, mode, **how)
+    )
     assert asr.transcribe(path, progress=False) == first
     with pytest.raises(VcemoError, match="could not write: Permission denied.*VCEMO_CACHE"):
         TranscriptCache("base", {}).put("key", HEARD)
@@ -153,7 +161,9 @@ def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.M
     for stubborn[0] in (False, True):  # and when even that loops, the loop is cut
         one = asr.transcribe([wave], word_times=True, progress=False, cache=False)[0]
         assert one.text == "今天天气真好" and one.retried and one.window == FULL_WINDOW
-        assert "".join(word.text for word in one.words) == one.text, "the words are those of the text that is left"
+        assert (
+            "".join(word.text for word in one.words) == one.text
+        ), "the words are those of the text that is left"
     assert windows == [1.5, 30.0, 1.5, 30.0]
 
 
@@ -194,9 +204,13 @@ def nonspeech(seed: int = 0) -> list[np.ndarray]:
 
     scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
     waves = [(None, np.zeros(n)) for n in (RATE, 2 * RATE)] + [(-80, colour(2, 0)), (-75, colour(1.5, 1))]
-    waves += [(level, colour(rng.uniform(1, 2.5), slope)) for slope in (0, 1, 2) for level in (-55, -40, -25, -12)]
+    waves += [
+        (level, colour(rng.uniform(1, 2.5), slope)) for slope in (0, 1, 2) for level in (-55, -40, -25, -12)
+    ]
     waves += [(-20, np.sin(2 * np.pi * f * t)) for f in (50, 120, 220, 440, 1000, 3000)]
-    waves += [(-18, 2 * ((f * t) % 1) - 1) for f in (100, 150, 220)] + [(-20, np.sign(np.sin(2 * np.pi * 110 * t)))]
+    waves += [(-18, 2 * ((f * t) % 1) - 1) for f in (100, 150, 220)] + [
+        (-20, np.sign(np.sin(2 * np.pi * 110 * t)))
+    ]
     waves += [(-18, np.sin(2 * np.pi * (a * t + b * t**2))) for a, b in ((200, 400), (3000, -450))]
     waves += [(-18, np.concatenate([note(f, 0.25) for f in rng.choice(scale, 8)])) for _ in range(5)]
     chords = [[sum(note(f * m, 0.5) for m in (1, 1.26, 1.5)) for f in rng.choice(scale, 4)] for _ in range(3)]
@@ -207,10 +221,19 @@ def nonspeech(seed: int = 0) -> list[np.ndarray]:
     clicks[0, ::4000], clicks[1, rng.integers(0, len(t), 30)] = 1, 1
     waves += [(-30, row) for row in clicks]
     waves += [(-20, colour(2.2, 1) * np.repeat(rng.uniform(0, 1, 22) ** 2, RATE // 10))]
-    waves += [(-15, np.sin(2 * np.pi * 440 * t) * (np.sin(4 * np.pi * t) > 0)), (-20, np.sin(2 * np.pi * 425 * t) * (t % 1 < 0.35))]
+    waves += [
+        (-15, np.sin(2 * np.pi * 440 * t) * (np.sin(4 * np.pi * t) > 0)),
+        (-20, np.sin(2 * np.pi * 425 * t) * (t % 1 < 0.35)),
+    ]
     waves += [(-20, sum(np.sin(2 * np.pi * f * t) for f in (100, 150, 200, 300)) + 0.2 * colour(2.2, 1))]
-    waves += [(-20, colour(2.2, 2) * (1 + 0.8 * np.sin(np.pi * t))), (-18, np.sin(2 * np.pi * np.where(t % 0.8 < 0.4, 650, 900) * t))]
-    waves += [(-25, colour(2.2, 0) * np.exp(-8 * (t % 0.5))), (-22, np.sin(2 * np.pi * 180 * t) * np.exp(-6 * (t % 0.4)))]
+    waves += [
+        (-20, colour(2.2, 2) * (1 + 0.8 * np.sin(np.pi * t))),
+        (-18, np.sin(2 * np.pi * np.where(t % 0.8 < 0.4, 650, 900) * t)),
+    ]
+    waves += [
+        (-25, colour(2.2, 0) * np.exp(-8 * (t % 0.5))),
+        (-22, np.sin(2 * np.pi * 180 * t) * np.exp(-6 * (t % 0.4))),
+    ]
     scaled = [w if level is None else w / np.sqrt(np.mean(w**2)) * 10 ** (level / 20) for level, w in waves]
     return [np.clip(w, -1, 1).astype(np.float32) for w in scaled]
 
@@ -219,7 +242,11 @@ def nonspeech(seed: int = 0) -> list[np.ndarray]:
 def test_nothing_is_heard_in_a_dozen_of_them(model) -> None:
     dozen = nonspeech(seed=1)[::4]  # not the noises that the gate was measured on
     heard = asr.transcribe(dozen, progress=False, cache=False)
-    assert [(4 * k, one.text, one.no_speech, one.avg_logprob) for k, one in enumerate(heard) if one.text or not one.gate] == []
+    assert [
+        (4 * k, one.text, one.no_speech, one.avg_logprob)
+        for k, one in enumerate(heard)
+        if one.text or not one.gate
+    ] == []
 
 
 @pytest.mark.slow
@@ -242,7 +269,14 @@ def test_a_segment_of_a_long_file_is_heard_alone(model, corpus: Corpus, tmp_path
     soundfile.write(tmp_path / "long.wav", np.concatenate([first, second]), RATE, subtype="FLOAT")
     cut = len(first) / RATE
     table = pd.DataFrame(
-        {"audio": "long.wav", "text": "", "emotion": "sad", "speaker": "s", "start": [0.0, cut], "end": [cut, np.nan]},
+        {
+            "audio": "long.wav",
+            "text": "",
+            "emotion": "sad",
+            "speaker": "s",
+            "start": [0.0, cut],
+            "end": [cut, np.nan],
+        },
         index=pd.Index(["a", "b"], name="utt_id"),
     )
     parts = asr.transcribe(Corpus("cut", tmp_path, table), progress=False, cache=False)
@@ -261,7 +295,9 @@ def test_a_long_recording_is_cut_where_it_is_quietest() -> None:
 
 
 @pytest.mark.weights
-def test_a_long_recording_is_heard_like_its_pieces(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_is_heard_like_its_pieces(
+    model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = tokenizer_of(model, "zh").encode("今天天气真好")
     prompts: list = []
 
@@ -286,9 +322,13 @@ def test_a_long_recording_is_heard_like_its_pieces(model, corpus: Corpus, monkey
 def test_the_language_is_the_corpus_own(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list = []
     real = Listener.__call__
-    note = lambda self, clips, *rest: heard.append((self.language, self.prompt)) or real(self, clips, *rest)  # noqa: E731
+    note = lambda self, clips, *rest: heard.append((self.language, self.prompt)) or real(
+        self, clips, *rest
+    )  # noqa: E731
     monkeypatch.setattr(Listener, "__call__", note)
-    monkeypatch.setattr(Listener, "batch", lambda self, waves: [replace(HEARD, language=self.language)] * len(waves))
+    monkeypatch.setattr(
+        Listener, "batch", lambda self, waves: [replace(HEARD, language=self.language)] * len(waves)
+    )
     mixed = corpus.with_column("language", ["en", "zh", ""] + ["en"] * (len(corpus) - 3))
     found = asr.transcribe(mixed, progress=False, cache=False)
     assert found["language"].tolist() == ["en", "zh", "zh"] + ["en"] * (len(corpus) - 3)

@@ -1,8 +1,10 @@
 """Whisper base: a plain `whisper.transcribe` loop against `asr.transcribe`, over the same clips in one run.
 
-Both at temperature 0 with the same prompt, after one clip each to warm up; nothing comes from the cache. `transcribe`
+Both at temperature 0 with the same prompt, after one clip each to warm up; nothing comes from the cache.
+`transcribe`
 runs before and after the loop, so that what else the machine does meets both alike. The clips are
-spread evenly over the test part of VCEMO-Sim, or are the .wav files of a folder that has a `transcripts.tsv` (name, text).
+spread evenly over the test part of VCEMO-Sim, or are the .wav files of a folder that has a `transcripts.tsv`
+(name, text).
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ from vcemo_lib.corpora import load_corpus, splits
 
 def plain(model, clip: Path) -> str:
     fp16 = model.device.type == "cuda"
-    return model.transcribe(audio.load(clip), language="zh", initial_prompt=asr.MANDARIN_PROMPT, temperature=0.0, fp16=fp16)["text"]
+    return model.transcribe(
+        audio.load(clip), language="zh", initial_prompt=asr.MANDARIN_PROMPT, temperature=0.0, fp16=fp16
+    )["text"]
 
 
 def clips_of(folder: Path | None, count: int) -> tuple[list[Path], list[str]]:
     """Paths and what is said in them."""
     if folder:
-        rows = [line.split("\t") for line in (folder / "transcripts.tsv").read_text(encoding="utf-8").splitlines()[:count]]
+        rows = [
+            line.split("\t")
+            for line in (folder / "transcripts.tsv").read_text(encoding="utf-8").splitlines()[:count]
+        ]
         return [folder / name for name, _ in rows], [text for _, text in rows]
     test = splits.given(load_corpus("sim"))["test"]
     ids = [test.ids[i] for i in np.linspace(0, len(test) - 1, min(count, len(test))).astype(int)]
@@ -34,7 +41,9 @@ def clips_of(folder: Path | None, count: int) -> tuple[list[Path], list[str]]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--clips", type=int, default=32)
-    parser.add_argument("--folder", type=Path, help="other clips than VCEMO-Sim's, with their transcripts.tsv")
+    parser.add_argument(
+        "--folder", type=Path, help="other clips than VCEMO-Sim's, with their transcripts.tsv"
+    )
     options = parser.parse_args()
     paths, said = clips_of(options.folder, options.clips)
     model = asr.load_model()
@@ -58,7 +67,17 @@ def main() -> None:
         cer, plain_cer = asr.cer(said, ours), asr.cer(said, theirs)
         note = f"CER {cer:.1%} against {plain_cer:.1%}, {count} clips"
         what, against = "`asr.transcribe`, Whisper base", "a loop of `whisper.transcribe`"
-        keep("asr", what=what, against=against, ratio=wall, note=note, ratio_cpu=cpu, cer=cer, plain_cer=plain_cer, clips=count)
+        keep(
+            "asr",
+            what=what,
+            against=against,
+            ratio=wall,
+            note=note,
+            ratio_cpu=cpu,
+            cer=cer,
+            plain_cer=plain_cer,
+            clips=count,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The bundled text encoders: what they know of the feeling in a text when labels are few.
 
-Prints the table of data/models/encoders.json, and where the posts that it was measured on are at hand (`--texts`, or
-../shared/data/text beside the repository) measures it again, by data/build/text/evaluate.py. The table that README shows
+Prints the table of data/models/encoders.json, and where the posts that it was measured on are at hand
+(`--texts`, or
+../shared/data/text beside the repository) measures it again, by data/build/text/evaluate.py. The table that
+README shows
 is evaluate.py's; this one fails where what is measured again has moved by more than 0.01.
 """
 
@@ -45,12 +47,18 @@ def main() -> None:
     for name, row in kept["encoders"].items():
         wanted, size = kept["wanted"].get(name), kept["megabytes"].get(name)
         print(
-            f"{name:28s} {row['macro_f1']:6.3f} {row['spread']:7.3f} {f'{again[name]:.3f}' if name in again else '-':>6s} "
-            f"{wanted or '-':>7} {size or '-':>6}"
+            f"{name:28s} {row['macro_f1']:6.3f} {row['spread']:7.3f}"
+            f" {f'{again[name]:.3f}' if name in again else '-':>6s} {wanted or '-':>7} {size or '-':>6}"
         )
     if again and options.write:
-        keep("encoders", measured_again=again, moved=max(abs(value - kept["encoders"][name]["macro_f1"]) for name, value in again.items()))
-    if moved := [name for name, value in again.items() if abs(value - kept["encoders"][name]["macro_f1"]) > 0.01]:
+        keep(
+            "encoders",
+            measured_again=again,
+            moved=max(abs(value - kept["encoders"][name]["macro_f1"]) for name, value in again.items()),
+        )
+    if moved := [
+        name for name, value in again.items() if abs(value - kept["encoders"][name]["macro_f1"]) > 0.01
+    ]:
         sys.exit(f"measured again, these moved by more than 0.01: {', '.join(moved)}")
 
 

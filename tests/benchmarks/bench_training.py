@@ -1,7 +1,10 @@
-"""Training: our loop against a plain DataLoader loop in float32, its share of the machine's arithmetic, and how it grows.
+"""Training: our loop against a plain DataLoader loop in float32, its share of the machine's arithmetic, and
+how it grows.
 
-All in one run, on features drawn at random: log-mel, word vectors and sentence vectors of clips of 2.7 s on average. On a
-processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the paper's 5,981 utterances too.
+All in one run, on features drawn at random: log-mel, word vectors and sentence vectors of clips of 2.7 s on
+average. On a
+processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the paper's 5,981
+utterances too.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ from vcemo_lib.training.preparation import compiled_attention, prepare_training
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
 PAPER_UTTERANCES = 5981  # of VCEMO's training part
-LONG, SHORT = (150, 391), (40, 101)  # frames of a clip; short ones where 100,000 must fit into a small machine's memory
+LONG, SHORT = (150, 391), (
+    40,
+    101,
+)  # frames of a clip; short ones where 100,000 must fit into a small machine's memory
 
 
 class Store:
@@ -71,7 +77,11 @@ class Items(Dataset):
         return self.store.n
 
     def __getitem__(self, i: int) -> tuple[int, dict[str, torch.Tensor], int]:
-        return i, {kind: torch.from_numpy(self.store.get(kind, i)).float() for kind in self.store.widths}, int(self.store.labels[i])
+        return (
+            i,
+            {kind: torch.from_numpy(self.store.get(kind, i)).float() for kind in self.store.widths},
+            int(self.store.labels[i]),
+        )
 
 
 def padded(items: list) -> Batch:
@@ -80,7 +90,9 @@ def padded(items: list) -> Batch:
     for kind in items[0][1]:
         tensors[kind] = pad_sequence([features[kind] for _, features, _ in items], batch_first=True)
         tensors[f"{kind}_len"] = torch.tensor([len(features[kind]) for _, features, _ in items])
-    return Batch([str(i) for i, _, _ in items], labels=torch.tensor([label for *_, label in items]), **tensors)
+    return Batch(
+        [str(i) for i, _, _ in items], labels=torch.tensor([label for *_, label in items]), **tensors
+    )
 
 
 class Plain:
@@ -89,14 +101,20 @@ class Plain:
     def __init__(self, model: nn.Module, store: Store, s: Settings) -> None:
         self.model, self.s, self.where = model.to(training.device()).train(), s, training.device()
         self.loader = DataLoader(Items(store), s.batch_size, shuffle=True, collate_fn=padded, num_workers=0)
-        self.optimizer = (torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam)(model.parameters(), s.lr, weight_decay=s.weight_decay)
+        self.optimizer = (torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam)(
+            model.parameters(), s.lr, weight_decay=s.weight_decay
+        )
 
     def __call__(self) -> float:
         total = 0.0
         for batch in self.loader:
             batch = batch.to(self.where)
             said = self.model(batch)
-            loss = joint(F.cross_entropy(said.logits, batch.labels), supcon(said.projection, batch.labels), self.s.alpha)
+            loss = joint(
+                F.cross_entropy(said.logits, batch.labels),
+                supcon(said.projection, batch.labels),
+                self.s.alpha,
+            )
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.s.clip or float("inf"))
@@ -110,9 +128,16 @@ class Ours:
 
     def __init__(self, model: nn.Module, features: InMemoryDataset, s: Settings) -> None:
         model.settings = s.but(augment=0)
-        parts = {"train": features, "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.sequences.items()}).features()}
+        parts = {
+            "train": features,
+            "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.sequences.items()}).features(),
+        }
         self.train = prepare_training(model, None, parts, None).train
-        self.learner, self.s, self.epochs = training.Learner(model.to(training.device()), model.settings), s, 0
+        self.learner, self.s, self.epochs = (
+            training.Learner(model.to(training.device()), model.settings),
+            s,
+            0,
+        )
         self.compiled = compiled_attention(self.learner.models, "auto")
         self.compiled.__enter__()  # for as long as the process lives
 
@@ -129,7 +154,9 @@ class Ours:
 
 
 def clock(taken: SimpleNamespace) -> float:
-    """Seconds that say what the work costs: processor time, which other work disturbs little; of a GPU, wall time."""
+    """Seconds that say what the work costs: processor time, which other work disturbs little; of a GPU, wall
+    time.
+    """
     return taken.wall if GPU else taken.cpu
 
 
@@ -139,7 +166,9 @@ def arithmetic(ours: Ours) -> float:
 
     def count(lstm: nn.LSTM, given: tuple, _: object) -> None:
         steps = given[0].shape[0] * given[0].shape[1]  # B * T
-        recurrent.append(3 * 2 * steps * 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size))  # forward, and twice that back
+        recurrent.append(
+            3 * 2 * steps * 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size)
+        )  # forward, and twice that back
 
     lstms = [m for m in ours.learner.model.modules() if isinstance(m, nn.LSTM)]
     hooks = [m.register_forward_hook(count) for m in lstms]
@@ -151,7 +180,9 @@ def arithmetic(ours: Ours) -> float:
 
 
 def ceiling() -> float:
-    """Floating point operations a second of the largest matrix product that torch does here: float32, on a GPU bfloat16."""
+    """Floating point operations a second of the largest matrix product that torch does here: float32, on a
+    GPU bfloat16.
+    """
     size, kind = (8192, torch.bfloat16) if GPU else (1024, torch.float32)
     a = torch.randn(size, size, dtype=kind, device=training.device())
 
@@ -166,7 +197,9 @@ def ceiling() -> float:
 
 
 def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> list[dict[str, float]]:
-    """Of corpora of these sizes: seconds to make them ready, a step, a whole epoch (from its steps), and the features' memory."""
+    """Of corpora of these sizes: seconds to make them ready, a step, a whole epoch (from its steps), and the
+    features' memory.
+    """
     rows = []
     for n in sizes:
         features = Store(n, widths, LONG if GPU else SHORT).features()
@@ -176,16 +209,31 @@ def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> 
         with timed() as taken:
             ours(steps=steps)
         done = min(steps, -(-n // s.batch_size))
-        memory = sum(r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in ours.train.sequences.values())
+        memory = sum(
+            r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in ours.train.sequences.values()
+        )
         step = clock(taken) / done
-        rows.append({"utterances": n, "ready_s": clock(ready), "step_ms": 1000 * step, "epoch_s": step * -(-n // s.batch_size), "features_mb": memory / 1e6})
+        rows.append(
+            {
+                "utterances": n,
+                "ready_s": clock(ready),
+                "step_ms": 1000 * step,
+                "epoch_s": step * -(-n // s.batch_size),
+                "features_mb": memory / 1e6,
+            }
+        )
     return rows
 
 
 def at_paper_size(widths: dict[str, int]) -> dict[str, float]:
-    """Wall seconds of 50 epochs on the paper's number of utterances, with one view, and with two and the queue."""
+    """Wall seconds of 50 epochs on the paper's number of utterances, with one view, and with two and the
+    queue.
+    """
     found = {}
-    for name, s in (("one view", paper(augment=0)), ("two views, queue of 16,384", paper(augment=0, views=2, queue=16_384))):
+    for name, s in (
+        ("one view", paper(augment=0)),
+        ("two views, queue of 16,384", paper(augment=0, views=2, queue=16_384)),
+    ):
         ours = Ours(build("vcemo", s, widths), Store(PAPER_UTTERANCES, widths).features(), s)
         ours()  # compiles
         torch.cuda.synchronize()
@@ -205,31 +253,51 @@ def main() -> None:
     s = paper(augment=0) if GPU else tutorial(augment=0)
     widths = {"mel": 80, "words": 300, "bert": s.bert_width}
     store = Store(options.utterances, widths)
-    plain, ours = Plain(build("vcemo", s, widths), store, s), Ours(build("vcemo", s, widths), store.features(), s)
+    plain, ours = Plain(build("vcemo", s, widths), store, s), Ours(
+        build("vcemo", s, widths), store.features(), s
+    )
     plain(), ours()  # which warms both up
     slow, fast = in_turns([plain, ours], options.repeats)
     model, unit = "paper()" if GPU else "tutorial()", "wall" if GPU else "processor"
-    print(f"{options.utterances} utterances, {model}, {parameters(plain.model):,} parameters, batches of {s.batch_size}; {describe()}")
+    print(
+        f"{options.utterances} utterances, {model}, {parameters(plain.model):,} parameters, batches of"
+        f" {s.batch_size}; {describe()}"
+    )
     print(f"{'way':34s} {'utterances/s':>12s} {unit + ' ms/utterance':>24s}")
     for name, taken in (("DataLoader, float32", slow), ("fit's loop", fast)):
-        print(f"{name:34s} {options.utterances / taken.wall:12.0f} {1000 * clock(taken) / options.utterances:24.3f}")
+        print(
+            f"{name:34s} {options.utterances / taken.wall:12.0f}"
+            f" {1000 * clock(taken) / options.utterances:24.3f}"
+        )
     ratio = clock(slow) / clock(fast)
-    print(f"ratio: {ratio:.1f} in {unit} time, {slow.wall / fast.wall:.1f} in wall time (medians of {options.repeats})")
+    print(
+        f"ratio: {ratio:.1f} in {unit} time, {slow.wall / fast.wall:.1f} in wall time (medians of"
+        f" {options.repeats})"
+    )
 
     operations, peak = arithmetic(ours), ceiling()
     share = operations / (clock(fast) / -(-options.utterances // s.batch_size)) / peak
-    print(f"a step is {operations / 1e9:.2f} GFLOP; largest product {peak / 1e9:,.0f} GFLOP/s; share of it {share:.1%}")
+    print(
+        f"a step is {operations / 1e9:.2f} GFLOP; largest product {peak / 1e9:,.0f} GFLOP/s; share of it"
+        f" {share:.1%}"
+    )
 
     rows = grown(options.sizes, s, widths, steps=20 if GPU else 6)
     print(f"with more utterances, of {'2.7' if GPU else '0.7'} s each:")
     print(f"{'utterances':>10s} {'ready s':>8s} {'step ms':>8s} {'epoch s':>8s} {'features MB':>12s}")
     for row in rows:
-        print(f"{row['utterances']:10,d} {row['ready_s']:8.2f} {row['step_ms']:8.1f} {row['epoch_s']:8.1f} {row['features_mb']:12.0f}")
+        print(
+            f"{row['utterances']:10,d} {row['ready_s']:8.2f} {row['step_ms']:8.1f} {row['epoch_s']:8.1f}"
+            f" {row['features_mb']:12.0f}"
+        )
     whole = at_paper_size(widths) if GPU else {}
     for name, seconds in whole.items():
         print(f"50 epochs of {PAPER_UTTERANCES:,} utterances, {name}: {seconds:.0f} s")
     if not GPU:
-        print(f"50 epochs of {PAPER_UTTERANCES:,} utterances at the paper's size: to be measured on a GPU; there is none here")
+        print(
+            f"50 epochs of {PAPER_UTTERANCES:,} utterances at the paper's size: to be measured on a GPU;"
+            " there is none here"
+        )
     if options.write:
         note = f"`{model}`, {share:.0%} of the arithmetic that the largest matrix product reaches"
         keep("training", what="`training.fit`'s epoch", against="a DataLoader loop in float32", ratio=ratio, note=note, ratio_wall=slow.wall / fast.wall,

@@ -1,4 +1,6 @@
-"""What the benchmarks share: the machine, times that other work on it disturbs little, where figures are kept."""
+"""What the benchmarks share: the machine, times that other work on it disturbs little, where figures are
+kept.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,9 @@ from vcemo_lib.paths import repo_data, write_atomically
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The option that every benchmark takes: `make bench` gives --write."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--write", action="store_true", help="keep the figures in data/expected/bench/, for README")
+    parser.add_argument(
+        "--write", action="store_true", help="keep the figures in data/expected/bench/, for README"
+    )
     return parser
 
 
@@ -31,7 +34,9 @@ def facts() -> dict[str, Any]:
     hardware, versions = provenance.hardware(), provenance.versions()
     return {
         **{name: hardware.get(name) for name in ("processor", "cores", "gpu", "threads")},
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # above `cores`: others worked
+        "load": (
+            round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+        ),  # above `cores`: others worked
         **{name: versions[name] for name in ("python", "torch")},
     }
 
@@ -42,7 +47,9 @@ def describe() -> str:
 
 
 def keep(name: str, **figures: Any) -> None:
-    """Write a benchmark's figures and machine; with what, against, ratio and note it is a row of README's table."""
+    """Write a benchmark's figures and machine; with what, against, ratio and note it is a row of README's
+    table.
+    """
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     whole = rounded | {"machine": facts()}
     folder = repo_data() / "expected" / "bench"
@@ -59,7 +66,9 @@ def timed() -> Iterator[SimpleNamespace]:
 
 
 def in_turns(ways: Sequence[Callable[[], Any]], repeats: int) -> list[SimpleNamespace]:
-    """Each way's median wall and cpu seconds; they take turns, so that what else the machine does meets all alike."""
+    """Each way's median wall and cpu seconds; they take turns, so that what else the machine does meets all
+    alike.
+    """
     found: list[list[SimpleNamespace]] = [[] for _ in ways]
     for _ in range(repeats):
         for way, times in zip(ways, found, strict=True):

@@ -1,4 +1,5 @@
-"""A real browser for the tests here: this machine's Chromium, driven by playwright, with a microphone that plays a clip.
+"""A real browser for the tests here: this machine's Chromium, driven by playwright, with a microphone that
+plays a clip.
 
 They are skipped, saying so, where playwright is not installed (`make browser` does) or no Chromium is found.
 """
@@ -46,9 +47,19 @@ def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     voice = tmp_path_factory.mktemp("microphone") / "voice.wav"
     soundfile.write(voice, vcemo_lib.audio.load(clip), vcemo_lib.audio.SAMPLE_RATE, subtype="PCM_16")
     options = (
-        *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+        *(
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+        ),
         *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
-        *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={voice}"),
+        *(
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={voice}",
+        ),
     )
     with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=chromium(), args=options)

@@ -21,9 +21,18 @@ import vcemo_lib
 ROOT = Path(vcemo_lib.__file__).parent.parent
 SHOTS = ROOT / "build" / "screenshots"
 WIDTHS = (1280, 800)
-PATIENCE_MS = 300_000  # one wait: a kernel that starts and loads the recogniser, on a machine that is busy with other things
+# one wait: a kernel that starts and loads the recogniser, on a machine that is busy with other things
+PATIENCE_MS = 300_000
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "msedge",
+)
 
 
 def chromium() -> str | None:
@@ -33,21 +42,32 @@ def chromium() -> str | None:
 
 @contextmanager
 def serving(arguments: list[str], folder: Path) -> Iterator[str]:
-    """A Jupyter server of this Python in `folder`, on a free port of this machine; gives its address once it answers."""
+    """A Jupyter server of this Python in `folder`, on a free port of this machine; gives its address once it
+    answers.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"), "TQDM_DISABLE": "1"}
+    env = {
+        **os.environ,
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "TQDM_DISABLE": "1",
+    }
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     log = folder / "server.log"
     with log.open("wb") as out:
         command = [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)]
-        server = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
         try:
             address = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + PATIENCE_MS / 1000
             while not _answers(address):
-                assert server.poll() is None and time.monotonic() < deadline, log.read_text(encoding="utf-8", errors="replace")[-3000:]
+                assert server.poll() is None and time.monotonic() < deadline, log.read_text(
+                    encoding="utf-8", errors="replace"
+                )[-3000:]
                 time.sleep(0.3)
             yield address
         finally:
@@ -69,18 +89,25 @@ def _answers(address: str) -> bool:
     return True
 
 
-# ---------------------------------------------------------------------------------------------- what every page must hold
+# ---------------------------------------------------------------------------------------------- what every
+# page must hold
 
 
 def played(page: Any, audio: Any) -> None:
     """Wait until an audio element has no fault and is further on than it was."""
     handle = audio.element_handle()
     before = handle.evaluate("e => e.currentTime")
-    page.wait_for_function("([e, t]) => e.error === null && e.readyState >= 2 && e.currentTime > t + 0.1", arg=[handle, before])
+    page.wait_for_function(
+        "([e, t]) => e.error === null && e.readyState >= 2 && e.currentTime > t + 0.1", arg=[handle, before]
+    )
 
 
-def look(page: Any, name: str, set_dark: Callable[[bool], None], root: str = "body", part: Any = None) -> dict[str, list[str]]:
-    """Pictures of the page, or of a part, at both widths in both themes, for a person to look at; gives what is wrong inside `root`."""
+def look(
+    page: Any, name: str, set_dark: Callable[[bool], None], root: str = "body", part: Any = None
+) -> dict[str, list[str]]:
+    """Pictures of the page, or of a part, at both widths in both themes, for a person to look at; gives what
+    is wrong inside `root`.
+    """
     SHOTS.mkdir(parents=True, exist_ok=True)
     wrong = {}
     for dark in (False, True):
@@ -96,24 +123,32 @@ def look(page: Any, name: str, set_dark: Callable[[bool], None], root: str = "bo
 
 
 def faults(page: Any, root: str) -> list[str]:
-    """Text of too little contrast, controls without a name, pictures without words, and what sticks out, inside `root`."""
+    """Text of too little contrast, controls without a name, pictures without words, and what sticks out,
+    inside `root`.
+    """
     return page.evaluate((Path(__file__).parent / "faults.js").read_text(encoding="utf-8"), root)
 
 
 def reached(page: Any, root: str, most: int = 150) -> tuple[set[str], set[str]]:
-    """Walk by Tab alone through `root`: the controls there are, and those that were reached, by their description."""
-    page.evaluate("""root => {
+    """Walk by Tab alone through `root`: the controls there are, and those that were reached, by their
+    description.
+    """
+    page.evaluate(
+        """root => {
         const wanted = 'button, input, select, textarea, audio[controls], summary, a[href], [tabindex="0"]';
         let n = 0;
         for (const box of document.querySelectorAll(root)) for (const e of box.querySelectorAll(wanted)) {
             if (!e.disabled && e.tabIndex >= 0 && e.checkVisibility({visibilityProperty: true})) {
-                e.dataset.walk = `${n++} ${e.tagName.toLowerCase()} ${e.ariaLabel || e.innerText || e.id || e.className}`.slice(0, 80);
+                e.dataset.walk = `${n++} ${e.tagName.toLowerCase()} ${e.ariaLabel || e.innerText || e.id ||
+                e.className}`.slice(0, 80);
             }
         }
         document.activeElement?.blur();
         const first = document.querySelector(root);
         first.tabIndex = -1; first.focus(); first.removeAttribute('tabindex');
-    }""", root)
+    }""",
+        root,
+    )
     there = set(page.evaluate("[...document.querySelectorAll('[data-walk]')].map(e => e.dataset.walk)"))
     found: set[str] = set()
     for _ in range(most):
@@ -126,12 +161,15 @@ def reached(page: Any, root: str, most: int = 150) -> tuple[set[str], set[str]]:
     return there, found
 
 
-# ---------------------------------------------------------------------------------------------- what a player must do
+# ---------------------------------------------------------------------------------------------- what a player
+# must do
 
 
 def bars(player: Any) -> dict[str, float]:
     """The probabilities that a player shows."""
-    shown = player.locator("[data-testid^=bar-]").evaluate_all("bars => bars.map(b => [b.dataset.testid.slice(4), Number(b.dataset.value)])")
+    shown = player.locator("[data-testid^=bar-]").evaluate_all(
+        "bars => bars.map(b => [b.dataset.testid.slice(4), Number(b.dataset.value)])"
+    )
     return dict(shown)
 
 
@@ -194,7 +232,11 @@ def hand_over(page: Any, name: str, wave: Any) -> str:
 
     sound = io.BytesIO()
     soundfile.write(sound, wave, vcemo_lib.audio.SAMPLE_RATE, format="WAV")
-    page.get_by_test_id("voice-file").set_input_files({"name": name, "mimeType": "audio/wav", "buffer": sound.getvalue()})
+    page.get_by_test_id("voice-file").set_input_files(
+        {"name": name, "mimeType": "audio/wav", "buffer": sound.getvalue()}
+    )
     problem = page.get_by_test_id("voice-problem")
-    page.wait_for_function("([e, name]) => e.textContent.includes(name)", arg=[problem.element_handle(), name])
+    page.wait_for_function(
+        "([e, name]) => e.textContent.includes(name)", arg=[problem.element_handle(), name]
+    )
     return problem.inner_text()

@@ -11,7 +11,13 @@ from pages import PATIENCE_MS, ROOT, chromium, hand_over, look, reached, serving
 
 @pytest.fixture(scope="module")
 def app(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    arguments = ["voila", str(ROOT / "notebooks" / "app" / "playground.ipynb"), "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1"]
+    arguments = [
+        "voila",
+        str(ROOT / "notebooks" / "app" / "playground.ipynb"),
+        "--no-browser",
+        "--port={port}",
+        "--Voila.ip=127.0.0.1",
+    ]
     with serving(arguments, tmp_path_factory.mktemp("voila")) as address:
         page.address = address
         page.goto(address)
@@ -26,7 +32,9 @@ def test_the_player_plays_and_judges(app: Any) -> None:
 def test_the_microphone_is_heard(app: Any, clip: Path) -> None:
     assert speak(app, 4).startswith("Done: ")
     assert "own recording" in app.get_by_test_id("player").inner_text()
-    assert app.locator("[data-testid^=take-]").last.locator("xpath=../..").locator("[lang=zh]").inner_text()  # Whisper heard words
+    assert (
+        app.locator("[data-testid^=take-]").last.locator("xpath=../..").locator("[lang=zh]").inner_text()
+    )  # Whisper heard words
 
 
 def test_what_cannot_be_judged_is_said_kindly(app: Any) -> None:
@@ -34,11 +42,16 @@ def test_what_cannot_be_judged_is_said_kindly(app: Any) -> None:
     assert "0.1" in hand_over(app, "blip.wav", 0.3 * np.sin(np.arange(1_600)))
 
 
-@pytest.mark.parametrize(("switch", "said"), [("--use-fake-device-for-media-stream", "may not use"), ("--disable-audio-input", "No microphone")])
+@pytest.mark.parametrize(
+    ("switch", "said"),
+    [("--use-fake-device-for-media-stream", "may not use"), ("--disable-audio-input", "No microphone")],
+)
 def test_a_microphone_that_cannot_be_had_is_told(app: Any, browser: Any, switch: str, said: str) -> None:
     """The first browser has a microphone and no leave to use it, the second has leave and no microphone."""
     allowed = [] if "fake" in switch else ["microphone"]
-    other = browser.browser_type.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", switch])
+    other = browser.browser_type.launch(
+        executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", switch]
+    )
     page = other.new_context(permissions=allowed).new_page()
     page.goto(app.address, timeout=PATIENCE_MS)
     page.get_by_test_id("voice-record").click(timeout=PATIENCE_MS)

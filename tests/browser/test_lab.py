@@ -9,10 +9,19 @@ import pytest
 from pages import PATIENCE_MS, ROOT, look, played, reached, serving, speak, use_player
 
 SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # cells off the screen are there all the same
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "@jupyterlab/notebook-extension:tracker": {
+        "windowingMode": "none"
+    },  # cells off the screen are there all the same
 }
-CELLS = "[...jupyterapp.shell.currentWidget.content.widgets].filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim())"
+CELLS = (
+    "[...jupyterapp.shell.currentWidget.content.widgets].filter(c => c.model.type === 'code' &&"
+    " c.model.sharedModel.source.trim())"
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +41,17 @@ def lab(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
     overrides.write_text(json.dumps(SETTINGS), encoding="utf-8")
-    arguments = ["jupyterlab", "--no-browser", "--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=", "--allow-root"]
-    with serving([*arguments, "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"], folder) as address:
+    arguments = [
+        "jupyterlab",
+        "--no-browser",
+        "--port={port}",
+        "--ip=127.0.0.1",
+        "--IdentityProvider.token=",
+        "--allow-root",
+    ]
+    with serving(
+        [*arguments, "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"], folder
+    ) as address:
         page.address = address
         yield page
 
@@ -42,17 +60,28 @@ def run(page: Any, name: str) -> None:
     """Open a notebook and run all its cells; none may fail."""
     page.goto(f"{page.address}/lab/tree/{name}.ipynb?reset")
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.context?.isReady")
-    page.wait_for_function("jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status === 'idle'")
+    page.wait_for_function(
+        "jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status === 'idle'"
+    )
     page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
-    done = f"{CELLS}.every(c => c.model.executionCount) && jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.status === 'idle'"
+    done = (
+        f"{CELLS}.every(c => c.model.executionCount) &&"
+        " jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.status === 'idle'"
+    )
     failed = f"{CELLS}.some(c => c.model.outputs.toJSON().some(o => o.output_type === 'error'))"
     page.wait_for_function(f"({failed}) || ({done})", timeout=3 * PATIENCE_MS, polling=500)
-    errors = page.evaluate(f"{CELLS}.flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'error').map(o => o.evalue))")
+    errors = page.evaluate(
+        f"{CELLS}.flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'error').map(o =>"
+        " o.evalue))"
+    )
     assert errors == []
 
 
 def set_dark(page: Any, dark: bool) -> None:
-    page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", "JupyterLab Dark" if dark else "JupyterLab Light")
+    page.evaluate(
+        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
+        "JupyterLab Dark" if dark else "JupyterLab Light",
+    )
     page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(not dark).lower())
     page.wait_for_timeout(500)
 
@@ -63,7 +92,9 @@ def looked_at(page: Any, name: str, *widgets: str) -> dict[str, list[str]]:
     wrong = {}
     for widget in widgets:
         part = page.get_by_test_id(widget).first
-        wrong |= look(page, f"lab-{name}-{widget}", lambda dark: set_dark(page, dark), f"[data-testid={widget}]", part)
+        wrong |= look(
+            page, f"lab-{name}-{widget}", lambda dark: set_dark(page, dark), f"[data-testid={widget}]", part
+        )
     return wrong
 
 
@@ -79,7 +110,9 @@ def test_the_browser_lists_and_plays(lab: Any) -> None:
     browser = lab.get_by_test_id("vcemo-browser").first
     before = browser.get_by_test_id("vcemo-found").inner_text()
     browser.locator(".vcemo-cell:not([disabled]):not(.vcemo-diagonal)").first.click()
-    lab.wait_for_function("([e, t]) => e.innerText !== t", arg=[browser.get_by_test_id("vcemo-found").element_handle(), before])
+    lab.wait_for_function(
+        "([e, t]) => e.innerText !== t", arg=[browser.get_by_test_id("vcemo-found").element_handle(), before]
+    )
     browser.locator(".vcemo-row").first.click()
     played(lab, lab.get_by_test_id("player-audio").nth(1))  # the sound is that of the player beside it
 
@@ -107,7 +140,9 @@ def test_start_here_is_readable(lab: Any) -> None:
 
 def test_start_here_by_keyboard(lab: Any) -> None:
     for widget in (".vcemo-player", ".vcemo-browser", ".vcemo-game"):
-        lab.evaluate("document.querySelectorAll('[data-walk]').forEach(e => delete e.dataset.walk)")  # of the last
+        lab.evaluate(
+            "document.querySelectorAll('[data-walk]').forEach(e => delete e.dataset.walk)"
+        )  # of the last
         there, found = reached(lab, widget)
         assert there and there == found, (widget, there - found)
 

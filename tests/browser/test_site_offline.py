@@ -10,7 +10,8 @@ from vcemo_lib.course import Course, site
 
 WIDE = """() => [...document.querySelectorAll('.bd-article *')].filter(e => e.checkVisibility()
     && getComputedStyle(e).overflowX !== 'visible' && e.scrollWidth > e.clientWidth + 1
-    && !e.closest('pre, mjx-container') && !e.querySelector('pre, table')).map(e => e.outerHTML.slice(0, 90))"""
+    && !e.closest('pre, mjx-container') && !e.querySelector('pre, table')).map(e => e.outerHTML.slice(0,
+    90))"""
 CUT = """() => [...document.querySelectorAll('.cell_input pre')].filter(e => e.scrollWidth > e.clientWidth + 1)
     .map(e => Math.max(...e.textContent.split('\\n').map(line => line.length)))"""
 
@@ -22,7 +23,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(page: Any) -> Any:
-    """The page with the network blocked; `asked` is what it wanted from there, `failed` what it did not get."""
+    """The page with the network blocked; `asked` is what it wanted from there, `failed` what it did not get.
+    """
     page.asked, page.failed = [], []
     inside = ("file:", "data:", "blob:")
     page.context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(inside) else r.abort())
@@ -68,7 +70,9 @@ def test_a_folded_cell_unfolds_and_is_copied(offline: Any, index: Path) -> None:
     cell.locator("pre").hover()
     cell.get_by_role("button", name="Copy").click()
     cell.get_by_role("button", name="Copied").wait_for()
-    assert offline.evaluate("navigator.clipboard.readText()").strip() == cell.locator("pre").inner_text().strip()
+    assert (
+        offline.evaluate("navigator.clipboard.readText()").strip() == cell.locator("pre").inner_text().strip()
+    )
 
 
 def test_sound_plays_one_at_a_time_and_pictures_are_there(offline: Any, index: Path) -> None:

@@ -32,7 +32,11 @@ def plain(value: Any) -> Any:
 
 
 def state(widget: Any) -> dict[str, Any]:
-    own = [name for name in widget.keys if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")]
+    own = [
+        name
+        for name in widget.keys
+        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
+    ]
     return plain({name: getattr(widget, name) for name in own})
 
 
@@ -52,7 +56,9 @@ class Kernel:
 
             widget.send = send
             source, values = str(widget._esm), state(widget)
-            self.page.evaluate("([id, esm, state]) => void showWidget(id, esm, state)", [widget.model_id, source, values])
+            self.page.evaluate(
+                "([id, esm, state]) => void showWidget(id, esm, state)", [widget.model_id, source, values]
+            )
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         before = {id: state(widget) for id, widget in self.widgets.items()}
@@ -113,7 +119,9 @@ def has(page: Any, testid: str, text: str) -> None:
 
 def sounds(page: Any) -> list[float]:
     """Where the page's sounds are that play now, in s."""
-    return page.evaluate("[...document.querySelectorAll('audio')].filter(a => !a.paused).map(a => a.currentTime)")
+    return page.evaluate(
+        "[...document.querySelectorAll('audio')].filter(a => !a.paused).map(a => a.currentTime)"
+    )
 
 
 def until(page: Any, condition: str) -> None:
@@ -148,7 +156,10 @@ def test_the_player_plays_pauses_stops_seeks_slows_and_loops(kernel: Kernel, par
 def test_one_sound_at_a_time_native_clips_as_well(kernel: Kernel, part: vc.Corpus) -> None:
     page = kernel.page
     kernel.show(Player(audio.utterance(part, part.ids[0])), Player(audio.utterance(part, part.ids[1])))
-    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", audio.player_html(audio.utterance(part, part.ids[2])))
+    page.evaluate(
+        "html => document.body.insertAdjacentHTML('beforeend', html)",
+        audio.player_html(audio.utterance(part, part.ids[2])),
+    )
     page.get_by_test_id("player-play").nth(1).wait_for()
     for play in ("player-play >> nth=0", "player-play >> nth=1"):
         page.locator(f"data-testid={play}").click()
@@ -178,13 +189,17 @@ def test_the_browsers_sound_is_its_players(kernel: Kernel, part: vc.Corpus, pred
     page.get_by_test_id("vcemo-stop").click()
     until(page, f"{SOUND}.paused && {SOUND}.currentTime === 0")
     word = page.get_by_test_id("word-1")
-    start = page.evaluate(f"new Promise(done => {SOUND}.addEventListener('play', () => done({SOUND}.currentTime)) "
-                          "|| document.querySelector('[data-testid=word-1]').click())")
+    start = page.evaluate(
+        f"new Promise(done => {SOUND}.addEventListener('play', () => done({SOUND}.currentTime)) "
+        "|| document.querySelector('[data-testid=word-1]').click())"
+    )
     assert f"{start:.1f}" in word.get_attribute("title"), "a word plays its span"
     until(page, f"{SOUND}.paused")
 
 
-def test_mistakes_are_walked_through_both_ways_and_around(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
+def test_mistakes_are_walked_through_both_ways_and_around(
+    kernel: Kernel, part: vc.Corpus, predictions: Predictions
+) -> None:
     browser, page = Browser(part, predictions), kernel.page
     kernel.show(browser.view, browser.player)
     wrong = browser.table.index[~browser.table["right"]].tolist()  # the first clip is one, and is chosen
@@ -214,7 +229,9 @@ def test_the_game_takes_no_answer_unheard(kernel: Kernel, part: vc.Corpus, predi
     page.get_by_test_id("vcemo-game").focus()
     page.keyboard.press("1")
     page.get_by_test_id("vcemo-game-sad").click(force=True)
-    assert game.answers == [] and "Play it, then answer" in page.get_by_test_id("vcemo-game-status").inner_text()
+    assert (
+        game.answers == [] and "Play it, then answer" in page.get_by_test_id("vcemo-game-status").inner_text()
+    )
     page.keyboard.press(" ")
     for done in range(1, 11):
         until(page, "document.querySelector('[data-testid=vcemo-game-sad]').ariaDisabled === 'false'")
@@ -252,7 +269,9 @@ def test_a_lost_kernel_is_told_after_5_s(
     until(page, "document.querySelector('[data-testid=player-problem]').innerText === ''")
 
 
-def test_looked_at(kernel: Kernel, part: vc.Corpus, predictions: Predictions, recogniser: EmotionRecognizer) -> None:
+def test_looked_at(
+    kernel: Kernel, part: vc.Corpus, predictions: Predictions, recogniser: EmotionRecognizer
+) -> None:
     page, browser = kernel.page, Browser(part, predictions, recogniser)
     game, voice = Game(part, predictions), Voice(recogniser, browser.player, {"one": (part, part.ids[0])})
     browser.select(part.ids[3])

@@ -33,7 +33,9 @@ def write(folder: Path, *rows: str, header: str = HEADER) -> Path:
 
 
 def test_a_good_manifest_is_read(folder: Path) -> None:
-    corpus = load_corpus(write(folder, "u1,a.wav,你好,happy,s1,happy:2 sad:1,,", 'u2,b.wav,"别走，求你",sad,s2,,0.1,0.4'))
+    corpus = load_corpus(
+        write(folder, "u1,a.wav,你好,happy,s1,happy:2 sad:1,,", 'u2,b.wav,"别走，求你",sad,s2,,0.1,0.4')
+    )
     assert len(corpus) == 2 and corpus.ids == ["u1", "u2"] and not corpus.simulated
     assert corpus.y().tolist() == [LABELS.index("happy"), LABELS.index("sad")]
     assert corpus.table.at["u1", "votes"] == {"happy": 2, "sad": 1}
@@ -71,14 +73,29 @@ def test_a_bad_row_is_refused_with_its_line_and_reason(folder: Path, row: str, r
     manifest = write(folder, "u0,b.wav,你好,happy,s1,,,", row)
     with pytest.raises(VcemoError) as caught:
         load_corpus(manifest)
-    assert "line 3: " in str(caught.value) and reason in str(caught.value) and "manifest.csv" in str(caught.value)
+    assert (
+        "line 3: " in str(caught.value)
+        and reason in str(caught.value)
+        and "manifest.csv" in str(caught.value)
+    )
 
 
 def test_all_bad_rows_are_told_at_once(folder: Path) -> None:
     with pytest.raises(VcemoError) as caught:
-        load_corpus(write(folder, "u1,a.wav,你好,joyful,s1,,,", "u1,b.wav,你好,happy,s1,,,", "u3,gone.wav,你好,sad,s1,,,"))
+        load_corpus(
+            write(
+                folder,
+                "u1,a.wav,你好,joyful,s1,,,",
+                "u1,b.wav,你好,happy,s1,,,",
+                "u3,gone.wav,你好,sad,s1,,,",
+            )
+        )
     told = str(caught.value)
-    assert told.startswith("3 bad row(s)") and "duplicate utt_id 'u1', first on line 2" in told and "line 4: no audio file" in told
+    assert (
+        told.startswith("3 bad row(s)")
+        and "duplicate utt_id 'u1', first on line 2" in told
+        and "line 4: no audio file" in told
+    )
 
 
 def test_lines_are_those_of_the_file(folder: Path) -> None:
@@ -90,7 +107,10 @@ def test_lines_are_those_of_the_file(folder: Path) -> None:
 
 
 def test_100_000_rows_are_checked_fast(folder: Path) -> None:
-    rows = [f"u{i},{'abc'[i % 3]}.wav,你好,happy,s{i % 99},happy:2 sad:1,{i % 9},{i % 9 + 1}" for i in range(100_000)]
+    rows = [
+        f"u{i},{'abc'[i % 3]}.wav,你好,happy,s{i % 99},happy:2 sad:1,{i % 9},{i % 9 + 1}"
+        for i in range(100_000)
+    ]
     load_corpus(write(folder, *rows[:100]))  # pandas is imported
     manifest = write(folder, *rows)
     start = time.process_time()
@@ -119,7 +139,9 @@ def test_escape_codes_in_names_are_shown_and_not_sent_to_the_terminal(folder: Pa
 
 
 def test_a_corpus_is_written_as_the_manifest_that_it_was_read_from(folder: Path) -> None:
-    corpus = load_corpus(write(folder, "u1,a.wav,你好,happy,s1,happy:2 sad:1,,", "u2,b.wav,别走,sad,s2,,0.1,0.4"))
+    corpus = load_corpus(
+        write(folder, "u1,a.wav,你好,happy,s1,happy:2 sad:1,,", "u2,b.wav,别走,sad,s2,,0.1,0.4")
+    )
     (folder / "again.csv").write_text(corpus.to_csv(), encoding="utf-8")
     assert load_corpus(folder / "again.csv").table.equals(corpus.table)
 
@@ -146,16 +168,22 @@ def test_vcemo_maps_its_labels(folder: Path) -> None:
 
 
 def test_subset_four_and_fingerprint(folder: Path) -> None:
-    corpus = load_corpus(write(folder, "u1,a.wav,一,happy,s1,,,", "u2,b.wav,二,fear,s2,,,", "u3,c.wav,三,sad,s2,,,"))
+    corpus = load_corpus(
+        write(folder, "u1,a.wav,一,happy,s1,,,", "u2,b.wav,二,fear,s2,,,", "u3,c.wav,三,sad,s2,,,")
+    )
     assert four(corpus).ids == ["u1", "u3"] and four(corpus).y().tolist() == [1, 3]
     assert corpus.subset(["u3", "u1"]).ids == ["u3", "u1"]
-    assert corpus.fingerprint() == corpus.subset(corpus.ids).fingerprint() != corpus.subset(["u1"]).fingerprint()
+    assert (
+        corpus.fingerprint() == corpus.subset(corpus.ids).fingerprint() != corpus.subset(["u1"]).fingerprint()
+    )
     with pytest.raises(VcemoError, match="no ASR transcripts"):
         corpus.text_of("u1", "asr")
 
 
 def test_votes_are_read_in_both_forms() -> None:
-    assert parse_votes("angry:2 sad:1") == parse_votes('{"angry": 2, "sad": 1}') == parse_votes("angry:2;sad:1")
+    assert (
+        parse_votes("angry:2 sad:1") == parse_votes('{"angry": 2, "sad": 1}') == parse_votes("angry:2;sad:1")
+    )
     assert parse_votes("") == {} and parse_votes('{"sad": 2.0}') == {"sad": 2}
     with pytest.raises(ValueError, match="not a count"):
         parse_votes("sad:-1")

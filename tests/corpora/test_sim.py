@@ -29,9 +29,15 @@ def about(corpus: vc.Corpus) -> dict:
 
 def test_size(corpus: vc.Corpus) -> None:
     assert corpus.simulated
-    assert len(corpus) >= 2400 and corpus.table["speaker"].nunique() == 120 and corpus.table["text"].nunique() >= 1200
+    assert (
+        len(corpus) >= 2400
+        and corpus.table["speaker"].nunique() == 120
+        and corpus.table["text"].nunique() >= 1200
+    )
     assert sum(corpus.path(u).stat().st_size for u in corpus.ids) <= 25e6
-    on_disk = {p.relative_to(corpus.root).as_posix() for p in (corpus.root / "audio").rglob("*") if p.is_file()}
+    on_disk = {
+        p.relative_to(corpus.root).as_posix() for p in (corpus.root / "audio").rglob("*") if p.is_file()
+    }
     assert on_disk == set(corpus.table["audio"])
 
 
@@ -61,7 +67,9 @@ def test_raters_disagree_as_the_human_ones(about: dict) -> None:
 def test_clips_are_sound_of_the_stated_length(corpus: vc.Corpus) -> None:
     for utt_id in corpus.ids[::120]:
         wave = audio.load(corpus.path(utt_id))
-        assert len(wave) / audio.SAMPLE_RATE == pytest.approx(float(corpus.table.at[utt_id, "seconds"]), abs=0.03)
+        assert len(wave) / audio.SAMPLE_RATE == pytest.approx(
+            float(corpus.table.at[utt_id, "seconds"]), abs=0.03
+        )
         assert 0.01 < np.abs(wave).max() <= 1.0
 
 
@@ -106,7 +114,11 @@ def test_the_dial_of_ambiguity_changes_the_votes_alone(corpus: vc.Corpus) -> Non
         assert set(drawn[kind].ids) <= set(train.ids)
     counts = [part.table["emotion"].value_counts().to_dict() for part in drawn.values()]
     assert counts[0] == counts[1] and sum(counts[0].values()) > 500
-    assert drawn["split"].ids == sim.by_votes(train, seed=1)["split"].ids != sim.by_votes(train, seed=2)["split"].ids
+    assert (
+        drawn["split"].ids
+        == sim.by_votes(train, seed=1)["split"].ids
+        != sim.by_votes(train, seed=2)["split"].ids
+    )
 
 
 def test_the_dial_of_imbalance_changes_the_mix_alone(corpus: vc.Corpus) -> None:
@@ -119,7 +131,9 @@ def test_the_dial_of_imbalance_changes_the_mix_alone(corpus: vc.Corpus) -> None:
     share = train.table["emotion"].value_counts(normalize=True)
     assert all(abs(count["as it is"][label] - 600 * share[label]) < 1 for label in vc.LABELS)
     rarest = train.table["emotion"].value_counts().min()
-    assert {len(part) for part in sim.by_mix(train).values()} == {6 * rarest}  # as many as the rarest emotion allows
+    assert {len(part) for part in sim.by_mix(train).values()} == {
+        6 * rarest
+    }  # as many as the rarest emotion allows
     with pytest.raises(vc.VcemoError, match="200 utterances of .* wanted, there are"):
         sim.by_mix(train, 1200)
 
@@ -129,4 +143,6 @@ def test_the_dials_leave_validation_and_test_as_they_are(corpus: vc.Corpus) -> N
     turned = sim.dials(parts)
     assert list(turned) == ["unanimous", "split", "balanced", "as it is", "paper's mix"]
     assert len({len(setting["train"]) for setting in turned.values()}) == 1
-    assert all(setting["val"] is parts["val"] and setting["test"] is parts["test"] for setting in turned.values())
+    assert all(
+        setting["val"] is parts["val"] and setting["test"] is parts["test"] for setting in turned.values()
+    )

@@ -19,8 +19,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     for i in range(600):
         (root / f"{i}.wav").write_bytes(i.to_bytes(4, "little"))
         speaker = int(rng.integers(30))
-        rows.append((f"u{i}", f"{i}.wav", f"句子{rng.integers(100)}", LABELS[int(rng.choice(6, p=[0.2, 0.1, 0.2, 0.3, 0.15, 0.05]))], f"s{speaker}", f"g{speaker % 5}"))
-    table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "group"]).set_index("utt_id")
+        rows.append(
+            (
+                f"u{i}",
+                f"{i}.wav",
+                f"句子{rng.integers(100)}",
+                LABELS[int(rng.choice(6, p=[0.2, 0.1, 0.2, 0.3, 0.15, 0.05]))],
+                f"s{speaker}",
+                f"g{speaker % 5}",
+            )
+        )
+    table = pd.DataFrame(rows, columns=["utt_id", "audio", "text", "emotion", "speaker", "group"]).set_index(
+        "utt_id"
+    )
     return Corpus("toy", root, table)
 
 
@@ -46,15 +57,27 @@ def test_the_audit_finds_each_kind_of_leak(corpus: Corpus) -> None:
     leaks = splits.audit(splits.random(corpus))
     assert {"speaker", "sentence"} == set(leaks["leak"])
     assert set(splits.audit(splits.by_speaker(corpus))["leak"]) == {"sentence"}
-    assert "speaker" not in set(splits.audit({"train": corpus.subset(["u1"]), "test": corpus.subset(corpus.table["speaker"] != corpus.table.at["u1", "speaker"])})["leak"])
+    assert "speaker" not in set(
+        splits.audit(
+            {
+                "train": corpus.subset(["u1"]),
+                "test": corpus.subset(corpus.table["speaker"] != corpus.table.at["u1", "speaker"]),
+            }
+        )["leak"]
+    )
     twin = corpus.subset(["u1"])
     assert set(splits.audit({"train": twin, "test": twin})["leak"]) == {"speaker", "sentence", "audio"}
 
 
-@pytest.mark.parametrize("same", ["你好！", "你好…", "“你好”", "—你好——", "你　好", "《你好》", "（你好）", "~你\u200b好~", "你好\n"])
+@pytest.mark.parametrize(
+    "same",
+    ["你好！", "你好…", "“你好”", "—你好——", "你　好", "《你好》", "（你好）", "~你\u200b好~", "你好\n"],
+)
 def test_a_sentence_is_its_letters_and_digits(corpus: Corpus, same: str) -> None:
     assert splits.bare(same) == splits.bare("你好") == "你好" and splits.bare("ＡＢ１２ﬁ") == "AB12fi"
-    one, other = corpus.subset(["u1"]).with_column("text", same), corpus.subset(["u2"]).with_column("text", "你好")
+    one, other = corpus.subset(["u1"]).with_column("text", same), corpus.subset(["u2"]).with_column(
+        "text", "你好"
+    )
     assert "sentence" in set(splits.audit({"train": one, "test": other})["leak"])
     assert splits.bare("你好吗") != splits.bare("你好") and splits.bare("नमस्ते") == "नमस्ते"
 
@@ -62,7 +85,9 @@ def test_a_sentence_is_its_letters_and_digits(corpus: Corpus, same: str) -> None
 def test_two_segments_of_one_recording_are_not_identical_audio(corpus: Corpus) -> None:
     def leaks(*segments: tuple[float, float]) -> set[str]:
         table = corpus.table.loc[["u1", "u2"]].assign(audio="1.wav", speaker=["a", "b"], text=["一", "二"])
-        both = Corpus("toy", corpus.root, table.assign(start=[s for s, _ in segments], end=[e for _, e in segments]))
+        both = Corpus(
+            "toy", corpus.root, table.assign(start=[s for s, _ in segments], end=[e for _, e in segments])
+        )
         return set(splits.audit({"train": both.subset(["u1"]), "test": both.subset(["u2"])})["leak"])
 
     whole = (float("nan"), float("nan"))

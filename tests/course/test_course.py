@@ -26,7 +26,9 @@ def write_notebook(root, name, *cells, parameters=PARAMETERS):
     made = [cell if not isinstance(cell, str) else new_code_cell(cell) for cell in cells]
     folder = root / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {name}"), first, *made]), folder / f"{name}.ipynb")
+    nbformat.write(
+        new_notebook(cells=[new_markdown_cell(f"# {name}"), first, *made]), folder / f"{name}.ipynb"
+    )
 
 
 def write_plan(root, *entries):
@@ -49,7 +51,9 @@ def finished(tmp_path_factory):
         'print(lane, scale, pathlib.Path.cwd().name, os.environ["OMP_NUM_THREADS"])',
         RECORD + 'course.record("01", {"same": 0.5 * scale, "floor": 3}, seeds=[0, 1])',
     )  # fmt: skip
-    write_notebook(root, "02_fails", "x = 1", "raise ValueError('no good')\nprint(x)", "print('never reached')")
+    write_notebook(
+        root, "02_fails", "x = 1", "raise ValueError('no good')\nprint(x)", "print('never reached')"
+    )
     write_notebook(root, "03_drifts", RECORD + 'course.record("03", {"same": 0.7, "new": 1})')
     write_notebook(root, "04_empty", new_markdown_cell("nothing runs here"))
     write_notebook(root, "05_skips", "x = 1", skipped)
@@ -70,7 +74,9 @@ def test_good_notebook_passes_with_its_parameters_folder_and_one_thread(finished
     good = results["01_good"]
     assert good.ok and good.error is None and good.cells == 3
     executed = nbformat.read(root / "build" / "smoke" / "01_good.ipynb", as_version=4)
-    printed = "".join(output.text for cell in executed.cells for output in cell.get("outputs", []) if "text" in output)
+    printed = "".join(
+        output.text for cell in executed.cells for output in cell.get("outputs", []) if "text" in output
+    )
     assert printed.strip() == "smoke 2.0 notebooks 1"
 
 
@@ -94,7 +100,11 @@ def test_failing_notebook_is_told_by_cell_and_error(finished):
 def test_drift_and_lost_metric_fail_and_a_new_one_is_listed(finished):
     drifted = finished[1]["03_drifts"]
     assert drifted.error is None and not drifted.ok
-    assert [(check.metric, check.ok) for check in drifted.checks] == [("same", False), ("lost", False), ("new", True)]
+    assert [(check.metric, check.ok) for check in drifted.checks] == [
+        ("same", False),
+        ("lost", False),
+        ("new", True),
+    ]
     assert drifted.summary == "same is 0.7, not 0.5 ± 0.1; lost is missing, not ≤ 1"
 
 
@@ -130,7 +140,12 @@ def test_updating_and_storing(tmp_path):
     assert store(place) == [path]
     stored = nbformat.read(path, as_version=4)
     nbformat.validate(stored)
-    assert [cell.cell_type for cell in stored.cells] == ["markdown", "code", "code", "code"]  # nothing injected
+    assert [cell.cell_type for cell in stored.cells] == [
+        "markdown",
+        "code",
+        "code",
+        "code",
+    ]  # nothing injected
     assert stored.cells[1].source == PARAMETERS and stored.cells[2].outputs[0].text == "2\n"
     assert [cell.execution_count for cell in stored.cells[1:]] == [1, 2, 3]
     assert stored.metadata.vcemo.code == vc_course.code_digest(stored)
@@ -199,7 +214,11 @@ def test_notebooks_that_are_there_can_be_chosen_while_others_are_yet_to_be_writt
 def test_wrong_lane_number_and_jobs_are_refused(tmp_path):
     write_notebook(tmp_path, "01_good", "x = 1")
     write_plan(tmp_path, entry("01_good"))
-    for arguments, told in (({"lane": "fast"}, "unknown lane"), ({"only": ["9"]}, "no notebook 9"), ({"jobs": 0}, "--jobs")):
+    for arguments, told in (
+        ({"lane": "fast"}, "unknown lane"),
+        ({"only": ["9"]}, "no notebook 9"),
+        ({"jobs": 0}, "--jobs"),
+    ):
         with pytest.raises(VcemoError, match=told):
             run(course=Course(tmp_path), **arguments)
     with pytest.raises(VcemoError, match="plan is missing"):
@@ -216,7 +235,14 @@ def test_damaged_files_are_told_in_one_line(tmp_path):
         results.write_text(text, encoding="utf-8")
         with pytest.raises(VcemoError, match="results.json"):
             store(place)
-    for text in ("[]", "- [", "notebooks: 3", "notebooks: [3, x]", "\x00", "notebooks: [{name: 1, title: 2, minutes: x}]"):
+    for text in (
+        "[]",
+        "- [",
+        "notebooks: 3",
+        "notebooks: [3, x]",
+        "\x00",
+        "notebooks: [{name: 1, title: 2, minutes: x}]",
+    ):
         plan.write_text(text, encoding="utf-8")
         with pytest.raises(VcemoError, match="course.yaml") as told:
             _ = Course(tmp_path).notebooks
@@ -283,10 +309,16 @@ def test_expectation_that_can_never_fail_is_refused():
 def test_update_keeps_tolerances_and_bounds():
     before = {"wa": {"value": 0.5, "tolerance": 0.2}, "ua": {"min": 0.3}, "gone": {"max": 1}}
     after = updated(before, {"wa": 0.654321, "ua": 0.9, "n": 12})
-    assert after == {"wa": {"value": 0.65432, "tolerance": 0.2}, "ua": {"min": 0.3}, "n": {"value": 12, "tolerance": 0}}
+    assert after == {
+        "wa": {"value": 0.65432, "tolerance": 0.2},
+        "ua": {"min": 0.3},
+        "n": {"value": 12, "tolerance": 0},
+    }
     exact = {"difference": {"value": 0.0, "tolerance": 0.0}}
     assert updated(exact, {"difference": 0.0}) == exact
-    assert updated(exact, {"difference": -0.2512345}) == {"difference": {"value": -0.25123, "tolerance": 0.01}}  # not 0: it is rounded
+    assert updated(exact, {"difference": -0.2512345}) == {
+        "difference": {"value": -0.25123, "tolerance": 0.01}
+    }  # not 0: it is rounded
 
 
 def test_record_writes_numbers_and_refuses_others(tmp_path, monkeypatch):
@@ -303,7 +335,8 @@ def test_record_writes_numbers_and_refuses_others(tmp_path, monkeypatch):
         record("seven", {"wa": 1})
 
 
-# ---------------------------------------------------------------------------------------------- the real course
+# ---------------------------------------------------------------------------------------------- the real
+# course
 
 
 def real_notebooks():

@@ -60,7 +60,10 @@ def test_torchaudio_and_sound_formats_are_found_to_work(findings):
 
 
 def test_bundled_weights_and_corpus_are_found(findings):
-    assert {(f.name, f.state) for f in of(findings, "Weights") if f.name.endswith("zh")} == {("bert-mini-zh", "ok"), ("vectors-zh", "ok")}
+    assert {(f.name, f.state) for f in of(findings, "Weights") if f.name.endswith("zh")} == {
+        ("bert-mini-zh", "ok"),
+        ("vectors-zh", "ok"),
+    }
     (sim,) = of(findings, "Corpora", "sim")
     assert sim.state == "ok" and "simulated" in sim.detail
     assert of(findings, "Corpora", "vcemo")[0].state == "note"
@@ -78,7 +81,7 @@ def test_empty_data_folder_is_told_as_missing(monkeypatch, tmp_path):
 def test_full_disk_and_unwritable_cache_are_told(monkeypatch, tmp_path):
     monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "FREE_BYTES", 10**18)
-    (cache, variable) = [finding for finding in doctor._disk() if finding.name in ("cache", "VCEMO_CACHE")]
+    cache, variable = [finding for finding in doctor._disk() if finding.name in ("cache", "VCEMO_CACHE")]
     assert cache.state == "missing" and "VCEMO_CACHE" in cache.do
     assert variable.detail == f"set to {tmp_path}"
     (tmp_path / "file").touch()
@@ -104,13 +107,27 @@ def test_an_examination_that_breaks_does_not_stop_the_others():
 
     first, second = doctor._safely(_broken)
     assert first.state == "ok"
-    assert (second.part, second.state, second.detail) == ("broken", "missing", "ImportError: no module named something")
+    assert (second.part, second.state, second.detail) == (
+        "broken",
+        "missing",
+        "ImportError: no module named something",
+    )
 
 
 def test_report_shows_each_finding_and_a_verdict():
     text = report([Finding("A", "one", "ok", "here"), Finding("B", "two", "missing", "gone", "fetch it")])
-    assert text.splitlines() == ["A", "  ✓ one  here", "", "B", "  ✗ two  gone  -> fetch it", "", "missing: two"]
-    assert report([Finding("A", "one", "note", "so")]).endswith("everything the course needs is here; 1 note(s) marked ·")
+    assert text.splitlines() == [
+        "A",
+        "  ✓ one  here",
+        "",
+        "B",
+        "  ✗ two  gone  -> fetch it",
+        "",
+        "missing: two",
+    ]
+    assert report([Finding("A", "one", "note", "so")]).endswith(
+        "everything the course needs is here; 1 note(s) marked ·"
+    )
 
 
 def test_examining_leaves_the_cache_as_it_was(monkeypatch, tmp_path):

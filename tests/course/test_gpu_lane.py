@@ -1,4 +1,6 @@
-"""The `gpu` lane of the notebooks that train at the paper's size, run on a processor: every cell, a tiny model, few clips."""
+"""The `gpu` lane of the notebooks that train at the paper's size, run on a processor: every cell, a tiny
+model, few clips.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_every_cell_runs_and_all_is_trained_now(number, every, tmp_path, monkeyp
             space["FOLDER"] = tmp_path
             space["SIZE"] |= {"seeds": (0, 1), "resamples": 40}
     assert space["lane"] == "gpu" and space["SIZE"]["settings"].width == TINY["width"]
-    assert set(space["table"].config) == set(SUPCON if number == "05" else TABLE3) and set(space["table"].seed) == {0, 1}
+    assert set(space["table"].config) == set(SUPCON if number == "05" else TABLE3) and set(
+        space["table"].seed
+    ) == {0, 1}
     assert all(tmp_path in Path(file).parents for file in space["table"].file)
     about = json.loads((tmp_path / f"{number}.json").read_text(encoding="utf-8"))
     assert about["metrics"]["live_inside"] >= 0 and not about["about"]["stored"]
@@ -54,7 +58,15 @@ def test_every_cell_of_the_rivals_runs(tmp_path, monkeypatch, capsys) -> None:
             exec(compile(re.sub(r"^lane = .*", 'lane = "gpu"', cell.source), cell.id, "exec"), space)
         if "FOLDER" in space and space["FOLDER"] != tmp_path:
             space["FOLDER"] = tmp_path
-            space["SIZE"] |= {"every": 24, "seeds": (0, 1), "resamples": 40, "timed": 2, "steps": 3, "all": space["SIZE"]["all"] | TINY, "ours": {}}
+            space["SIZE"] |= {
+                "every": 24,
+                "seeds": (0, 1),
+                "resamples": 40,
+                "timed": 2,
+                "steps": 3,
+                "all": space["SIZE"]["all"] | TINY,
+                "ours": {},
+            }
     assert list(dict.fromkeys(space["table"].config)) == list(PEERS) and set(space["table"].seed) == {0, 1}
     published = {name: settings.lr for name, (_, settings) in space["configs"].items()}
     assert published["UMONS 2020"] == 1e-4 and published["CME 2021"] == 5e-4  # each its own authors'

@@ -47,7 +47,9 @@ def test_attention_equals_torchs() -> None:
     ours = Attention(D, H, dropout=0.0).eval()
     query, source, mask = torch.randn(B, T, D), torch.randn(B, S, D), mask_of(5, 2, 1, steps=S)
     found, weights = ours(query, source, mask)
-    want, want_weights = reference_of(ours)(query, source, source, key_padding_mask=~mask, average_attn_weights=False)
+    want, want_weights = reference_of(ours)(
+        query, source, source, key_padding_mask=~mask, average_attn_weights=False
+    )
     torch.testing.assert_close(found, want)
     torch.testing.assert_close(weights, want_weights)
 
@@ -62,14 +64,25 @@ def test_attention_is_the_papers_formula() -> None:
 
 def test_coattention_equals_stacks_of_torchs_layers() -> None:
     ours = CoAttention(D, H, layers=2, ff_width=2 * D, dropout=0.0).eval()
-    x, y, x_mask, y_mask = torch.randn(B, S, D), torch.randn(B, T, D), mask_of(5, 2, 1, steps=S), mask_of(7, 3, 1, steps=T)
+    x, y, x_mask, y_mask = (
+        torch.randn(B, S, D),
+        torch.randn(B, T, D),
+        mask_of(5, 2, 1, steps=S),
+        mask_of(7, 3, 1, steps=T),
+    )
     got_x, got_y, maps = ours(x, y, x_mask, y_mask)
     for layer in ours.encoder:
-        x = reference_join(x, reference_of(layer.self_attn)(x, x, x, key_padding_mask=~x_mask)[0], layer.self_attn_norm)
+        x = reference_join(
+            x, reference_of(layer.self_attn)(x, x, x, key_padding_mask=~x_mask)[0], layer.self_attn_norm
+        )
         x = reference_join(x, layer.mlp(x), layer.mlp_norm)
     for layer in ours.decoder:
-        y = reference_join(y, reference_of(layer.self_attn)(y, y, y, key_padding_mask=~y_mask)[0], layer.self_attn_norm)
-        y = reference_join(y, reference_of(layer.cross_attn)(y, x, x, key_padding_mask=~x_mask)[0], layer.cross_attn_norm)
+        y = reference_join(
+            y, reference_of(layer.self_attn)(y, y, y, key_padding_mask=~y_mask)[0], layer.self_attn_norm
+        )
+        y = reference_join(
+            y, reference_of(layer.cross_attn)(y, x, x, key_padding_mask=~x_mask)[0], layer.cross_attn_norm
+        )
         y = reference_join(y, layer.mlp(y), layer.mlp_norm)
     torch.testing.assert_close(got_x, x, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(got_y, y, rtol=1e-4, atol=1e-5)
@@ -85,12 +98,16 @@ def first_decoder_output(co: CoAttention, x: torch.Tensor, y: torch.Tensor) -> t
 
 
 @pytest.mark.parametrize(("guided_by", "reaches"), [("final", True), ("same_depth", False)])
-def test_the_last_encoder_layer_reaches_the_first_decoder_layer_only_in_vcemo(guided_by: str, reaches: bool) -> None:
+def test_the_last_encoder_layer_reaches_the_first_decoder_layer_only_in_vcemo(
+    guided_by: str, reaches: bool
+) -> None:
     co = CoAttention(D, H, 3, 2 * D, 0.0, guided_by).eval()
     x, y = torch.randn(B, S, D), torch.randn(B, T, D)
     before = first_decoder_output(co, x, y)
     with torch.no_grad():
-        co.encoder[-1].mlp[0].weight.add_(torch.randn(2 * D, D))  # a constant would meet rows that add up to 0
+        co.encoder[-1].mlp[0].weight.add_(
+            torch.randn(2 * D, D)
+        )  # a constant would meet rows that add up to 0
     moved = (first_decoder_output(co, x, y) - before).abs().max()
     assert moved > 1e-2 if reaches else moved == 0
 
@@ -143,6 +160,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 @pytest.mark.parametrize("p", [0.001, 0.9985, 0.999])
 def test_dropout_that_a_byte_cannot_tell_is_torchs(p: float) -> None:
-    """A byte has 256 values: below 1/512 it would drop nothing, above 511/512 everything, and divide by zero."""
+    """A byte has 256 values: below 1/512 it would drop nothing, above 511/512 everything, and divide by zero.
+    """
     out = Dropout(p)(torch.ones(1000, 1000))
     assert out.isfinite().all() and abs((out == 0).double().mean() - p) < 3e-4

@@ -23,7 +23,11 @@ from vcemo_lib.training import Run, fit
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4, 4), conv_strides=((1, 1),) * 3)
 NO_CHANCE = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0)
 LENGTHS = {"mel": (70, 31, 7), "words": (5, 0, 1), "whisper": (35, 16, 4)}
-SPANS = [[(3, 20), (20, 31), (31, 31), (40, 52), (52, 69)], [], [(0, 7)]]  # the third word of the first has no time
+SPANS = [
+    [(3, 20), (20, 31), (31, 31), (40, 52), (52, 69)],
+    [],
+    [(0, 7)],
+]  # the third word of the first has no time
 baselines = pytest.mark.parametrize("name", BASELINES)
 
 
@@ -77,7 +81,9 @@ def test_padding_changes_nothing(name: str, changes: dict, training: bool) -> No
     for spans in (None, SPANS):
         batch = batch_of(spans=spans)
         for by in (1, 13):
-            torch.testing.assert_close(model(longer(batch, by)).logits, model(batch).logits, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                model(longer(batch, by)).logits, model(batch).logits, rtol=1e-4, atol=1e-5
+            )
 
 
 @baselines
@@ -98,7 +104,9 @@ def test_silence_and_empty_transcripts_stay_finite(name: str) -> None:
     out = model(batch)
     out.logits.sum().backward()
     assert out.logits.isfinite().all() and all(p.grad.isfinite().all() for p in model.parameters())
-    batch.words, batch.word_spans = torch.zeros(3, 0, 300), torch.zeros(3, 0, 2)  # not even one step of padding
+    batch.words, batch.word_spans = torch.zeros(3, 0, 300), torch.zeros(
+        3, 0, 2
+    )  # not even one step of padding
     assert model.eval()(batch).logits.isfinite().all()
 
 
@@ -134,7 +142,9 @@ def test_yoon_hop_2_is_guided_by_what_hop_1_found() -> None:
     batch = batch_of()
     out = model(batch)
     voice, first, second = out.features.chunk(3, dim=-1)  # (B, d) each
-    torch.testing.assert_close(voice[0], torch.cat([audio[0][0, -1, :8], audio[0][0, 0, 8:]]))  # both readers' ends
+    torch.testing.assert_close(
+        voice[0], torch.cat([audio[0][0, -1, :8], audio[0][0, 0, 8:]])
+    )  # both readers' ends
     for i, count in enumerate((5, 1, 1)):  # an empty transcript counts as one zero vector
         steps = -(-LENGTHS["mel"][i] // model.settings.audio_pool[0])
         hop1 = (words[0][i, :count] @ voice[i]).softmax(dim=0)
@@ -219,7 +229,9 @@ def test_cme_a_word_hears_its_own_frames_only() -> None:
     spans = [[(3, 20), (20, 31), (31, 36), (40, 52), (59, 69)], [], [(0, 7)]]
     model, batch = build("cme", small("cme", audio_pool=(1, 2))).eval(), batch_of(spans=spans)
     before = model(batch).attention["excite_words"]  # (B, W, d)
-    batch.mel[0, 47] += 9  # in the fourth word; its neighbours' convolved frames see 6 frames beyond them at most
+    batch.mel[
+        0, 47
+    ] += 9  # in the fourth word; its neighbours' convolved frames see 6 frames beyond them at most
     moved = (model(batch).attention["excite_words"] != before).any(dim=-1)
     assert moved.tolist() == [[False, False, False, True, False], [False] * 5, [False] * 5]
 
@@ -231,7 +243,13 @@ def test_cme_words_without_a_time_are_spread_evenly() -> None:
     assert first[0].tolist() == [0, 14, 28, 42, 56] and end[0].tolist() == [14, 28, 42, 56, 70]
     assert (first[1, 0], end[1, 0]) == (0, 31)  # no words: one, as long as the clip
     first, end = model.spans(batch_of(spans=SPANS), frames, real)
-    assert first[0].tolist() == [3, 20, 28, 40, 52] and end[0].tolist() == [20, 31, 42, 52, 69]  # the third: its share
+    assert first[0].tolist() == [3, 20, 28, 40, 52] and end[0].tolist() == [
+        20,
+        31,
+        42,
+        52,
+        69,
+    ]  # the third: its share
     half = build("cme", small("cme", audio_pool=(2, 2)))
     first, end = half.spans(batch_of(spans=SPANS), torch.tensor([35, 16, 4]), real)
     assert (first[0, 0], end[0, 0]) == (1, 10)  # frames 3 to 20 of 10 ms are 1 to 10 of 20 ms
@@ -239,17 +257,45 @@ def test_cme_words_without_a_time_are_spread_evenly() -> None:
 
 def test_published_settings_are_the_authors() -> None:
     xu, yoon, mdre, umons, cme = (published(name) for name in ("xu", "yoon", "mdre", "umons", "cme"))
-    assert (xu.width, xu.heads, xu.dropout, xu.lr, xu.batch_size, xu.epochs, xu.clip) == (200, 8, 0.5, 1e-3, 64, 150, 3.0)
-    assert (yoon.width, yoon.batch_size, mdre.width, mdre.dropout, mdre.text_dropout) == (400, 128, 200, 0.3, 0.7)
+    assert (xu.width, xu.heads, xu.dropout, xu.lr, xu.batch_size, xu.epochs, xu.clip) == (
+        200,
+        8,
+        0.5,
+        1e-3,
+        64,
+        150,
+        3.0,
+    )
+    assert (yoon.width, yoon.batch_size, mdre.width, mdre.dropout, mdre.text_dropout) == (
+        400,
+        128,
+        200,
+        0.3,
+        0.7,
+    )
     assert (umons.layers, umons.width, umons.heads, umons.ff_width, umons.length) == (4, 512, 4, 1024, 60)
-    assert (cme.conv_channels, cme.width, cme.lr, cme.batch_size, cme.epochs) == ((64, 128, 128), 256, 5e-4, 32, 20)
+    assert (cme.conv_channels, cme.width, cme.lr, cme.batch_size, cme.epochs) == (
+        (64, 128, 128),
+        256,
+        5e-4,
+        32,
+        20,
+    )
     for s in (xu, yoon, mdre, umons, cme):
-        assert (s.alpha, s.optimizer, s.schedule, s.classes, s.speaker_norm) == (0, "adam", "constant", 4, False)
+        assert (s.alpha, s.optimizer, s.schedule, s.classes, s.speaker_norm) == (
+            0,
+            "adam",
+            "constant",
+            4,
+            False,
+        )
         assert Settings.from_dict(json.loads(json.dumps(s.as_dict()))) == s
 
 
 def test_settings_of_any_model_by_size() -> None:
-    assert settings_for("umons", "paper", 4) == published("umons") and settings_for("cme", classes=4, lr=1e-2) == tutorial("cme", 4, lr=1e-2)
+    assert settings_for("umons", "paper", 4) == published("umons") and settings_for(
+        "cme", classes=4, lr=1e-2
+    ) == tutorial("cme", 4, lr=1e-2)
     assert settings_for("vcemo", alpha=0.0) == ours(alpha=0.0)
     with pytest.raises(VcemoError, match="no size 'huge'"):
         settings_for("xu", "huge")
@@ -257,7 +303,16 @@ def test_settings_of_any_model_by_size() -> None:
 
 @baselines
 def test_small_settings_train_like_our_own(name: str) -> None:
-    of_training = ("optimizer", "lr", "weight_decay", "schedule", "epochs", "batch_size", "speaker_norm", "modality_dropout")
+    of_training = (
+        "optimizer",
+        "lr",
+        "weight_decay",
+        "schedule",
+        "epochs",
+        "batch_size",
+        "speaker_norm",
+        "modality_dropout",
+    )
     assert all(getattr(tutorial(name), field) == getattr(ours(), field) for field in of_training)
     assert build(name).settings == tutorial(name)  # what one gets without asking
     with pytest.raises(VcemoError, match="reads one acoustic feature"):

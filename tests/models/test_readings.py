@@ -1,4 +1,6 @@
-"""The table of readings: every setting exists, every other value is another one, is allowed, and gives a model."""
+"""The table of readings: every setting exists, every other value is another one, is allowed, and gives a
+model.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_the_table_holds_each_place_once() -> None:
     table = readings()
     assert table.index.is_unique and len(table) == len(READINGS)
     assert table.loc["alpha", ["paper()", "on IEMOCAP"]].tolist() == [0.1, 100.0]
-    assert set(readings("layers").index) | set(readings("loss").index) | set(readings("training").index) == set(table.index)
+    assert set(readings("layers").index) | set(readings("loss").index) | set(
+        readings("training").index
+    ) == set(table.index)
 
 
 def tables(page: str) -> list[list[list[str]]]:
@@ -56,7 +60,10 @@ def test_the_page_in_the_docs_agrees() -> None:
     prose = {"the paper", "the matter"}
     for concerns, written in zip(("layers", "loss", "training"), of_readings, strict=True):
         table = readings(concerns).reset_index()
-        shown = [[str(v) if name in prose else f"`{v}`" for name, v in row.items()] for row in table.astype(object).to_dict("records")]
+        shown = [
+            [str(v) if name in prose else f"`{v}`" for name, v in row.items()]
+            for row in table.astype(object).to_dict("records")
+        ]
         assert written == shown, concerns
     assert of_faults == [[f"`{r['model']}`", f"`{r['where']}`" if f"`{r['where']}`" in page else r["where"], r["theirs"], r["here"]]
                          for r in faults().reset_index().to_dict("records")]  # fmt: skip

@@ -140,14 +140,19 @@ def test_recurrent_equals_torchs_packed_bidirectional_lstm() -> None:
 
 
 def test_sentence_vector_is_one_token_and_tokens_are_many() -> None:
-    maps = {keep: build("vcemo", small(bert=keep)).eval()(batch_of()).attention["fusion2"][0] for keep in ("cls", "tokens")}
+    maps = {
+        keep: build("vcemo", small(bert=keep)).eval()(batch_of()).attention["fusion2"][0]
+        for keep in ("cls", "tokens")
+    }
     assert maps["cls"].shape == (3, 2, 1, 6) and maps["tokens"].shape == (3, 2, 5, 6)
 
 
 def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> None:
     model = build("vcemo", small(modality_dropout=0.3))
     tokens = {m: (torch.ones(4000, 2, 3), torch.ones(4000, 2, dtype=torch.bool)) for m in MODALITIES}
-    lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in drop_modality(tokens, 0.3).values()], dim=1)  # (B, 3)
+    lost = torch.stack(
+        [(x == 0).all(dim=2).all(dim=1) for x, _ in drop_modality(tokens, 0.3).values()], dim=1
+    )  # (B, 3)
     assert lost.sum(1).max() == 1 and abs(lost.any(1).float().mean() - 0.3) < 0.03
     torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
     model.eval()
@@ -162,7 +167,9 @@ def test_both_acoustic_features_are_heard_and_their_tokens_added() -> None:
     torch.testing.assert_close(both, sum(alone))
     whole = model(batch).logits
     for kind in ("mel", "whisper"):  # each of them matters
-        assert not torch.allclose(whole, model(dataclasses.replace(batch, **{kind: torch.zeros_like(getattr(batch, kind))})).logits)
+        assert not torch.allclose(
+            whole, model(dataclasses.replace(batch, **{kind: torch.zeros_like(getattr(batch, kind))})).logits
+        )
     (model(batch).logits.sum() + model(batch).projection.sum()).backward()
     assert all(p.grad is not None for p in model.parameters())
     with pytest.raises(VcemoError, match="no 'whisper'"):
@@ -179,7 +186,11 @@ def test_fusion_order_is_a_setting() -> None:
 
 def test_seed_decides_the_weights_and_leaves_the_generator_alone() -> None:
     torch.manual_seed(5)
-    a, b, c = build("vcemo", small(), seed=1), build("vcemo", small(), seed=1), build("vcemo", small(), seed=2)
+    a, b, c = (
+        build("vcemo", small(), seed=1),
+        build("vcemo", small(), seed=1),
+        build("vcemo", small(), seed=2),
+    )
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1))
@@ -192,7 +203,13 @@ def test_paper_settings_are_the_papers() -> None:
     assert (vcemo.alpha, vcemo.lr, vcemo.weight_decay) == (0.1, 1e-5, 1e-3)
     assert (iemocap.alpha, iemocap.lr, iemocap.weight_decay) == (100, 1e-4, 0)
     for s in (vcemo, iemocap):
-        assert (s.batch_size, s.epochs, s.projection, s.temperature, s.optimizer) == (256, 50, 128, 1.0, "adam")
+        assert (s.batch_size, s.epochs, s.projection, s.temperature, s.optimizer) == (
+            256,
+            50,
+            128,
+            1.0,
+            "adam",
+        )
     assert (iemocap.views, iemocap.queue, vcemo.views, vcemo.queue) == (2, 16_384, 1, 0)
     tiny = vcemo.but(**SMALL, conv_strides=((2, 2), (2, 2)), layers=1)
     assert build("vcemo", tiny)(batch_of()).logits.shape == (3, 6)

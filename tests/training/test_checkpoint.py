@@ -29,7 +29,9 @@ def test_what_is_saved_is_loaded(tmp_path) -> None:
     path = checkpoint.save(tmp_path / "new" / "x.safetensors", TENSORS, FACTS)
     tensors, facts = checkpoint.load(path)
     assert facts == FACTS and tensors.keys() == TENSORS.keys()
-    assert all(t.dtype == TENSORS[name].dtype and torch.equal(t, TENSORS[name]) for name, t in tensors.items())
+    assert all(
+        t.dtype == TENSORS[name].dtype and torch.equal(t, TENSORS[name]) for name, t in tensors.items()
+    )
     assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
 
 

@@ -48,19 +48,37 @@ for options in {runs!r}:
     run = train(synthetic.Store(synthetic.corpus(N)), synthetic.parts(N), **options)
     weights = torch.cat([t.flatten().double() for t in run.model.state_dict().values()])
     history = run.history.drop(columns="seconds").to_dict("list")
-    said.append({{"size": connect().size, "history": history, "weights": [float(weights.sum()), float(weights.abs().sum())]}})
+    said.append({{"size": connect().size, "history": history, "weights": [float(weights.sum()),
+    float(weights.abs().sum())]}})
 open({out!r} + f"/rank{{connect().rank}}.json", "w").write(json.dumps(said))
 """
-EXACT = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0, batch_size=9)  # 32 utterances: shares of unequal size
+EXACT = dict(
+    dropout=0.0, text_dropout=0.0, modality_dropout=0.0, batch_size=9
+)  # 32 utterances: shares of unequal size
 
 
 def in_processes(count: int, tmp_path: Path, runs: list[dict]) -> list[list[dict]]:
     """Train by `accelerate launch` in processes that talk through gloo; what each found in each run."""
     script = tmp_path / "train.py"
-    script.write_text(TEAM.format(tests=str(Path(__file__).parents[1]), runs=runs, out=str(tmp_path)), encoding="utf-8")
+    script.write_text(
+        TEAM.format(tests=str(Path(__file__).parents[1]), runs=runs, out=str(tmp_path)), encoding="utf-8"
+    )
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    flags = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *flags, f"--num_processes={count}", str(script)]
+    flags = [
+        "--multi_gpu",
+        "--num_machines=1",
+        "--mixed_precision=no",
+        "--dynamo_backend=no",
+        "--main_process_port=0",
+    ]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *flags,
+        f"--num_processes={count}",
+        str(script),
+    ]
     done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(count)]
@@ -69,7 +87,9 @@ def in_processes(count: int, tmp_path: Path, runs: list[dict]) -> list[list[dict
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two more processes import torch: minutes on a busy machine
 def test_two_processes_train_as_one(store, parts, tmp_path) -> None:
-    """SupCon, queue and two views see the whole batch: without dropout and BatchNorm the loss curve is one process' own."""
+    """SupCon, queue and two views see the whole batch: without dropout and BatchNorm the loss curve is one
+    process' own.
+    """
     options = EXACT | QUEUED | dict(modalities=("words", "bert"), out=str(tmp_path / "run"))
     first, second = in_processes(2, tmp_path, [options, {"epochs": 4, "lr": 1e-2}])
     assert first == second and first[0]["size"] == 2
@@ -80,4 +100,7 @@ def test_two_processes_train_as_one(store, parts, tmp_path) -> None:
     for name, curve in first["history"].items():
         np.testing.assert_allclose(curve, alone.history[name], rtol=1e-3, atol=1e-5, err_msg=name)
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["run.safetensors"]
-    assert Run.load(tmp_path / "run", store).predict(parts["test"]).scores() == alone.predict(parts["test"]).scores()
+    assert (
+        Run.load(tmp_path / "run", store).predict(parts["test"]).scores()
+        == alone.predict(parts["test"]).scores()
+    )

@@ -32,7 +32,11 @@ def test_a_step_that_is_not_finite_leaves_the_weights_alone() -> None:
     learner = Learner(build("vcemo", tiny()), tiny())
     features = gather(synthetic.Store(synthetic.corpus(N)), synthetic.corpus(N), ["mel", "words", "bert"])
     learner.step(features.batch(np.arange(8)))
-    before = {name: t.clone() for name, t in learner.state_dict().items() if "running" not in name and "num_batches" not in name}
+    before = {
+        name: t.clone()
+        for name, t in learner.state_dict().items()
+        if "running" not in name and "num_batches" not in name
+    }
     bad = features.batch(np.arange(8))
     bad.bert[0, 0, 0] = float("nan")
     assert not learner.step(bad)["finite"]

@@ -19,12 +19,26 @@ from vcemo_lib.training import Learner, checkpoint, fit, loop
 
 
 # At alpha = 100 cross-entropy is a hundredth of the loss: its head takes longer.
-@pytest.mark.parametrize("changes", [{}, QUEUED, {"alpha": 100.0, "epochs": 80}, {"modalities": ("audio",), "epochs": 60}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, QUEUED, {"alpha": 100.0, "epochs": 80}, {"modalities": ("audio",), "epochs": 60}], ids=str
+)
 def test_overfits_32_utterances(changes: dict) -> None:
     """Noise without any pattern: only a loop that really learns remembers it."""
     whole = synthetic.corpus(32)
     both = {"train": whole, "val": whole}
-    settings = dict(epochs=30, batch_size=32, dropout=0.0, text_dropout=0.0, modality_dropout=0.0, lr=1e-2, weight_decay=0.0, width=32) | changes
+    settings = (
+        dict(
+            epochs=30,
+            batch_size=32,
+            dropout=0.0,
+            text_dropout=0.0,
+            modality_dropout=0.0,
+            lr=1e-2,
+            weight_decay=0.0,
+            width=32,
+        )
+        | changes
+    )
     run = train(synthetic.Store(whole, signal=0.0), both, **settings)
     assert run.predict(whole).scores()["wa"] == 1.0
 
@@ -97,10 +111,20 @@ def test_another_run_is_not_overwritten(store, parts, tmp_path) -> None:
     train(store, parts, tmp_path, epochs=1)
     with pytest.raises(VcemoError, match="another run"):
         train(store, parts, tmp_path, epochs=1, seed=1)
-    fit(build("vcemo", tiny(epochs=1), seed=1), store, parts, seed=1, out=tmp_path, progress=False, resume=False)
+    fit(
+        build("vcemo", tiny(epochs=1), seed=1),
+        store,
+        parts,
+        seed=1,
+        out=tmp_path,
+        progress=False,
+        resume=False,
+    )
 
 
-def test_divergence_names_step_batch_and_settings_and_keeps_the_checkpoint(store, parts, tmp_path, monkeypatch) -> None:
+def test_divergence_names_step_batch_and_settings_and_keeps_the_checkpoint(
+    store, parts, tmp_path, monkeypatch
+) -> None:
     step, calls = Learner.step, 0
 
     def burst(self, *args, **kwargs):

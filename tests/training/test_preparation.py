@@ -11,8 +11,8 @@ import torch
 from tiny_training import NO_DROPOUT, N, same_weights, tiny, train
 
 from vcemo_lib import augmentation
-from vcemo_lib.errors import VcemoError
 from vcemo_lib.array_cache import ArrayCache
+from vcemo_lib.errors import VcemoError
 from vcemo_lib.features import FeatureStore
 from vcemo_lib.loading import AugmentedDataset, Scaler, augmented, gather
 from vcemo_lib.models import build
@@ -51,7 +51,10 @@ def test_averaging_frames_once_changes_nothing(store, parts, acoustic: str) -> N
     assert train.pooled and train.sequences["mel"].rows.shape[1] == 40 and len(val) == len(parts["val"])
     index = np.arange(0, 32, 3)
     for training_mode in (True, False):
-        there, here = (m.train(training_mode)(part.batch(index)) for m, part in ((model, features["train"]), (twin, train)))
+        there, here = (
+            m.train(training_mode)(part.batch(index))
+            for m, part in ((model, features["train"]), (twin, train))
+        )
         torch.testing.assert_close(here.logits, there.logits)
     a, b = Learner(model, model.settings), Learner(twin, model.settings)
     for learner, part in ((a, features["train"]), (b, train)):
@@ -62,14 +65,20 @@ def test_averaging_frames_once_changes_nothing(store, parts, acoustic: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # a compiler at work: minutes on a busy machine
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler here")
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler here"
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
 def test_compiled_layers_learn_the_same(store, parts) -> None:
     still = tiny(dropout=0.0, text_dropout=0.0, modality_dropout=0.0, epochs=2)
-    plain, compiled = (fit(build("vcemo", still, seed=0), store, parts, progress=False, compile=way) for way in (False, True))
+    plain, compiled = (
+        fit(build("vcemo", still, seed=0), store, parts, progress=False, compile=way) for way in (False, True)
+    )
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"]  # something was compiled indeed
     np.testing.assert_allclose(compiled.history.loss, plain.history.loss, rtol=1e-4)
-    np.testing.assert_allclose(compiled.predict(parts["test"]).probabilities, plain.predict(parts["test"]).probabilities, atol=1e-3)
+    np.testing.assert_allclose(
+        compiled.predict(parts["test"]).probabilities, plain.predict(parts["test"]).probabilities, atol=1e-3
+    )
 
 
 def test_batches_are_of_like_length_and_complete(store, parts) -> None:
@@ -78,8 +87,12 @@ def test_batches_are_of_like_length_and_complete(store, parts) -> None:
         plan = list(features.plan(5, rng))
         assert sorted(np.concatenate(plan)) == list(range(len(features)))
         assert {len(b) for b in plan} <= {4, 5}
+
     def padding(plan):
-        return sum(features.lengths["mel"][b].max() * len(b) for b in plan) / features.lengths["mel"].sum() - 1
+        return (
+            sum(features.lengths["mel"][b].max() * len(b) for b in plan) / features.lengths["mel"].sum() - 1
+        )
+
     shuffled = np.array_split(np.random.default_rng(0).permutation(len(features)), 7)
     assert padding(features.plan(5, np.random.default_rng(0))) < 0.7 * padding(shuffled)
 
@@ -90,7 +103,9 @@ def test_gathered_batches_are_the_stores(store, parts) -> None:
     ours, theirs = features.batch(index), store.batch([parts["val"].ids[i] for i in index], ["mel", "words"])
     assert ours.ids == theirs.ids and ours.labels.tolist() == parts["val"].y()[index].tolist()
     for kind in ("mel", "words"):
-        torch.testing.assert_close(getattr(ours, kind), getattr(theirs, kind), rtol=1e-3, atol=1e-3)  # float16
+        torch.testing.assert_close(
+            getattr(ours, kind), getattr(theirs, kind), rtol=1e-3, atol=1e-3
+        )  # float16
         assert getattr(ours, f"{kind}_len").equal(getattr(theirs, f"{kind}_len"))
 
 
@@ -108,7 +123,9 @@ def test_scaling_is_per_speaker_for_audio_and_of_the_training_part_for_the_rest(
         torch.testing.assert_close(rows.std(0), torch.ones(80), rtol=0, atol=1e-2)
     words = scaled["train"].sequences["words"].rows[:-1].float()
     torch.testing.assert_close(words.mean(0), torch.zeros(300), rtol=0, atol=2e-3)
-    assert scaled["val"].sequences["words"].rows.float().mean(0).abs().max() > 0.05  # its own statistics were not used
+    assert (
+        scaled["val"].sequences["words"].rows.float().mean(0).abs().max() > 0.05
+    )  # its own statistics were not used
 
 
 @pytest.fixture
@@ -117,15 +134,22 @@ def spoken(tmp_path, monkeypatch) -> dict:
     from vcemo_lib.corpora import load_corpus, splits
 
     monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "cache"))
-    return {name: part.subset(part.ids[:n], name) for (name, part), n in zip(splits.given(load_corpus("sim")).items(), (8, 3, 3), strict=True)}
+    return {
+        name: part.subset(part.ids[:n], name)
+        for (name, part), n in zip(splits.given(load_corpus("sim")).items(), (8, 3, 3), strict=True)
+    }
 
 
-def test_augmentation_draws_versions_of_training_clips_and_of_no_others(spoken, tmp_path, monkeypatch) -> None:
+def test_augmentation_draws_versions_of_training_clips_and_of_no_others(
+    spoken, tmp_path, monkeypatch
+) -> None:
     from vcemo_lib import features
 
     heard = []
     augment = augmentation.augment
-    monkeypatch.setattr(augmentation, "augment", lambda wave, rng: heard.append(len(wave)) or augment(wave, rng))
+    monkeypatch.setattr(
+        augmentation, "augment", lambda wave, rng: heard.append(len(wave)) or augment(wave, rng)
+    )
     stores = {name: features.compute(part, ("mel",), progress=False) for name, part in spoken.items()}
 
     class Both:
@@ -163,14 +187,19 @@ def test_versions_are_drawn_evenly_and_padded_as_they_are(spoken) -> None:
         batch = drawn.batch(np.arange(len(part)))
         for i in range(len(part)):
             clips = [one.batch(np.array([i])).mel[0] for one in each]
-            (which,) = [k for k, clip in enumerate(clips) if len(clip) == batch.mel_len[i] and clip.equal(batch.mel[i, : len(clip)])]
+            (which,) = [
+                k
+                for k, clip in enumerate(clips)
+                if len(clip) == batch.mel_len[i] and clip.equal(batch.mel[i, : len(clip)])
+            ]
             seen.add((i, which))
             assert not batch.mel[i, len(clips[which]) :].any()
     assert len(seen) > 0.8 * 3 * len(part)
-    assert not any(each[0].batch(np.array([i])).mel.equal(each[1].batch(np.array([i])).mel) for i in range(len(part)))
+    assert not any(
+        each[0].batch(np.array([i])).mel.equal(each[1].batch(np.array([i])).mel) for i in range(len(part))
+    )
 
 
 def test_augmentation_refuses_what_it_would_confuse(store, parts) -> None:
     with pytest.raises(VcemoError, match="does not fit"):
         train(store, parts, augment=1, modalities=("words",))
-

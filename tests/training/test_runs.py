@@ -21,8 +21,14 @@ def test_a_run_survives_the_disk(store, parts, tmp_path, changes: dict) -> None:
     assert not changes or all(set(kinds) == {"mel", "whisper"} for kinds in run.scaler.by_speaker.values())
     run.save(tmp_path)
     back = Run.load(tmp_path, store)
-    assert back.settings == run.settings and back.best_epoch == run.best_epoch and back.history.equals(run.history)
-    np.testing.assert_array_equal(back.predict(parts["test"]).probabilities, run.predict(parts["test"]).probabilities)
+    assert (
+        back.settings == run.settings
+        and back.best_epoch == run.best_epoch
+        and back.history.equals(run.history)
+    )
+    np.testing.assert_array_equal(
+        back.predict(parts["test"]).probabilities, run.predict(parts["test"]).probabilities
+    )
 
 
 def test_a_prediction_does_not_depend_on_its_company(store, parts) -> None:
@@ -80,7 +86,11 @@ def test_weights_that_are_not_finite_are_refused(kept, tmp_path, value: float) -
 
 def test_settings_under_their_earlier_names_are_read() -> None:
     old = tiny(allow_own_keys=False).as_dict()
-    for new, name in (("allow_own_keys", "own_copies"), ("bidirectional", "both_guide"), ("lstm_bidirectional", "lstm_both_ways")):
+    for new, name in (
+        ("allow_own_keys", "own_copies"),
+        ("bidirectional", "both_guide"),
+        ("lstm_bidirectional", "lstm_both_ways"),
+    ):
         old[name] = old.pop(new)
     assert Settings.from_dict(old) == tiny(allow_own_keys=False)
 
@@ -101,5 +111,9 @@ def test_a_file_of_an_earlier_version_without_a_digest_is_read(kept, store, tmp_
     save_file(tensors, tmp_path / "old.safetensors", metadata={"vcemo": json.dumps(facts)})
     (tmp_path / "old.safetensors").replace(tmp_path / runs.RUN_FILE)
     ours = build("vcemo", Settings.from_dict(facts["settings"]), facts["widths"]).state_dict()
-    assert {name: t.shape for name, t in Run.load(tmp_path).model.state_dict().items()} == {n: t.shape for n, t in ours.items()}
-    assert all(torch.equal(t, tensors[f"model.{name}"]) for name, t in Run.load(tmp_path).model.state_dict().items())
+    assert {name: t.shape for name, t in Run.load(tmp_path).model.state_dict().items()} == {
+        n: t.shape for n, t in ours.items()
+    }
+    assert all(
+        torch.equal(t, tensors[f"model.{name}"]) for name, t in Run.load(tmp_path).model.state_dict().items()
+    )

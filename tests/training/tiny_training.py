@@ -9,7 +9,9 @@ from vcemo_lib.models import Settings, build, tutorial
 from vcemo_lib.training import Run, fit
 
 N = 64
-TINY = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=16, batch_size=8, epochs=3)
+TINY = dict(
+    width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=16, batch_size=8, epochs=3
+)
 QUEUED = dict(views=2, queue=20, momentum=0.9, allow_own_keys=False)
 NO_DROPOUT = dict(dropout=0.0, text_dropout=0.0, modality_dropout=0.0)
 

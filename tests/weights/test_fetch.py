@@ -85,7 +85,10 @@ def test_offline_the_hub_is_not_asked(asked: list[tuple], server, monkeypatch: p
 
 def test_hub_repositories_are_taken_at_a_commit(asked: list[tuple], server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server.server_port}")
-    for name, revision in (("bert-base-chinese", fetch.HUB_REVISIONS["bert-base-chinese"]), ("a/b@1234", "1234")):
+    for name, revision in (
+        ("bert-base-chinese", fetch.HUB_REVISIONS["bert-base-chinese"]),
+        ("a/b@1234", "1234"),
+    ):
         asked.clear()
         with pytest.raises(VcemoError, match="could not get"):
             weights.hub(name)

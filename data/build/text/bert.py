@@ -1,9 +1,14 @@
-"""Distil the teacher into `bert-mini-zh`, a character BERT of transformers' own format, at most 12 MB in float16.
+"""Distil the teacher into `bert-mini-zh`, a character BERT of transformers' own format, at most 12 MB in
+float16.
 
-It is a thinned copy of the teacher to begin with: as wide (384, 12 heads), but with 3 of its 12 layers, the feed-forward
-units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it learns, from the text
-alone, to say of a line read character by character what the teacher says of it: cosine to the teacher's centred vector
-(of the mean over tokens, and of [CLS]), and the same similarities between the lines of a batch at temperature 0.05.
+It is a thinned copy of the teacher to begin with: as wide (384, 12 heads), but with 3 of its 12 layers, the
+feed-forward
+units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it learns, from the
+text
+alone, to say of a line read character by character what the teacher says of it: cosine to the teacher's
+centred vector
+(of the mean over tokens, and of [CLS]), and the same similarities between the lines of a batch at temperature
+0.05.
 
 One thread, resumable; a usable checkpoint (a running average of the weights) is exported after every epoch.
 """
@@ -28,7 +33,8 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 VOCABULARY = 5_300
-LAYERS = (0, 1, 11)  # of the teacher; of seven choices the one whose untrained similarities come near the teacher's
+# of the teacher; of seven choices the one whose untrained similarities come near the teacher's
+LAYERS = (0, 1, 11)
 INNER = 864
 MAX_TOKENS, POSITIONS = 48, 128
 TOKENS_A_BATCH = 1_600
@@ -59,7 +65,8 @@ def tokenizer_of(vocab: list[str], folder: Path) -> BertTokenizerFast:
 
 
 def piece_id(teacher: Teacher, token: str) -> int | None:
-    """The teacher's id of one of our tokens: as it stands, with a word start, or in its compatibility form."""
+    """The teacher's id of one of our tokens: as it stands, with a word start, or in its compatibility form.
+    """
     token = token.removeprefix("##")
     for form in (token, SPACE + token, unicodedata.normalize("NFKC", token)):
         if form in teacher.pieces:
@@ -98,7 +105,8 @@ def thinned(teacher: Teacher, vocab: list[str]) -> BertModel:
         for name, norm in (("aln", layer.attention.output.LayerNorm), ("oln", layer.output.LayerNorm)):
             _copy(norm.weight, tensors[f"l{number}.{name}.w"])
             _copy(norm.bias, tensors[f"l{number}.{name}.b"])
-        into, out = teacher.matrix(f"l{number}.fi.w"), teacher.matrix(f"l{number}.fo.w")  # (1536, 384), (384, 1536)
+        # (1536, 384), (384, 1536)
+        into, out = teacher.matrix(f"l{number}.fi.w"), teacher.matrix(f"l{number}.fo.w")
         kept = np.sort(np.argsort(-np.linalg.norm(into, axis=1) * np.linalg.norm(out, axis=0))[:INNER])
         _copy(layer.intermediate.dense.weight, into[kept])
         _copy(layer.intermediate.dense.bias, tensors[f"l{number}.fi.b"][kept])
@@ -136,7 +144,9 @@ def means(model: BertModel, encoded: list[list[int]]) -> tuple[torch.Tensor, tor
 
 
 def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus the cross-entropy of in-batch similarities."""
+    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus the cross-entropy of in-batch
+    similarities.
+    """
     pooled, first = F.normalize(pooled, dim=-1), F.normalize(first, dim=-1)
     distance = (1 - (pooled * wanted).sum(-1)).mean() + 0.3 * (1 - (first * wanted).sum(-1)).mean()
     own = torch.eye(len(wanted), dtype=torch.bool)
@@ -147,7 +157,9 @@ def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> 
 
 
 def export(weights: dict[str, torch.Tensor], config: BertConfig, folder: Path) -> None:
-    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`, each whole or not at all."""
+    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`, each whole or not at
+    all.
+    """
     from safetensors.torch import save_file
 
     half = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}

@@ -1,7 +1,10 @@
-"""The text that the bundled encoders learn from, and the word list: one place, so that no script can read more.
+"""The text that the bundled encoders learn from, and the word list: one place, so that no script can read
+more.
 
-Lines come from CPED (television dialogue) and from the SMP2020 *virus* posts (Weibo). The *usual* evaluation posts are
-what the encoders are measured on: they are read by `evaluation_lines` only, and `check_disjoint` refuses a training line
+Lines come from CPED (television dialogue) and from the SMP2020 *virus* posts (Weibo). The *usual* evaluation
+posts are
+what the encoders are measured on: they are read by `evaluation_lines` only, and `check_disjoint` refuses a
+training line
 that occurs there. No label is read.
 """
 
@@ -39,7 +42,9 @@ def evaluation_lines(texts: Path) -> list[str]:
 
 
 def training_lines(texts: Path) -> list[str]:
-    """Every distinct training line, cut at 100 characters, with at least one Chinese character, in a fixed order."""
+    """Every distinct training line, cut at 100 characters, with at least one Chinese character, in a fixed
+    order.
+    """
     lines: list[str] = []
     for name in ("smp2020_virus_train.json", "smp2020_virus_eval.json"):
         lines += _posts(texts / name)
@@ -58,7 +63,9 @@ def check_disjoint(lines: list[str], texts: Path) -> None:
 
 
 def word_list(lines: list[str], size: int = WORDS) -> list[str]:
-    """Words of the table: every character and every recurring word of the lines, then jieba's most frequent ones."""
+    """Words of the table: every character and every recurring word of the lines, then jieba's most frequent
+    ones.
+    """
     import jieba
 
     jieba.setLogLevel(60)

@@ -1,7 +1,9 @@
 """Measure the bundled encoders: how much do they know of the feeling in a text when labels are few?
 
-Weibo posts of `smp2020_usual_eval` (six emotions), which no encoder was trained on (asserted). Ten stratified draws of
-200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with balanced classes;
+Weibo posts of `smp2020_usual_eval` (six emotions), which no encoder was trained on (asserted). Ten stratified
+draws of
+200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with balanced
+classes;
 macro-F1 on the other posts. Beside them TF-IDF of character 1- to 3-grams and the teacher
 (its vectors by teach.py). Prints the table, writes data/models/encoders.json, and
 sets the table into data/models/README.md.
@@ -30,7 +32,8 @@ from vcemo_lib import text
 
 DRAWS, LABELLED = 10, 200
 WANTED = {"bert-mini-zh": 0.46, "vectors-zh": 0.42}
-START, END = "<!-- measured by evaluate.py -->", "<!-- end -->"  # where its table stands in data/models/README.md
+# where its table stands in data/models/README.md
+START, END = "<!-- measured by evaluate.py -->", "<!-- end -->"
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
@@ -59,7 +62,9 @@ def posts_of(texts: Path) -> tuple[list[str], np.ndarray]:
 
 
 def features_of(posts: list[str]) -> dict[str, np.ndarray]:
-    """What is compared: the posts themselves (for TF-IDF) and the bundled encoders' features of them, (N, width)."""
+    """What is compared: the posts themselves (for TF-IDF) and the bundled encoders' features of them, (N,
+    width).
+    """
     bert, nlp = text.load_bert(), text.load_words()
     empty = np.zeros((1, nlp.vocab.vectors_length), np.float32)
     return {

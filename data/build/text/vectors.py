@@ -1,10 +1,16 @@
-"""Make `vectors-zh`: 300-dimensional Chinese word vectors whose plain mean over a line says what the teacher says of it.
+"""Make `vectors-zh`: 300-dimensional Chinese word vectors whose plain mean over a line says what the teacher
+says of it.
 
-Starts from the teacher's vector of each word alone (centred, PCA from 384 to 300, turned so that all coordinates vary
-alike, which int8 keeps best; longer for rare words after Arora et al. 2017, "A simple but tough-to-beat baseline for
-sentence embeddings"), then moves the words that occur in the training lines so that their mean comes near the teacher's
-vector of the line and lines keep the teacher's similarities. In a tenth of the lines every word is read as its
-characters, which is how a word without a vector is read later. Stored in int8 with one scale a row. A few minutes.
+Starts from the teacher's vector of each word alone (centred, PCA from 384 to 300, turned so that all
+coordinates vary
+alike, which int8 keeps best; longer for rare words after Arora et al. 2017, "A simple but tough-to-beat
+baseline for
+sentence embeddings"), then moves the words that occur in the training lines so that their mean comes near the
+teacher's
+vector of the line and lines keep the teacher's similarities. In a tenth of the lines every word is read as
+its
+characters, which is how a word without a vector is read later. Stored in int8 with one scale a row. A few
+minutes.
 """
 
 from __future__ import annotations
@@ -42,7 +48,9 @@ def segmented(line: str, index: dict[str, int]) -> list[int]:
 
 
 def store(table: np.ndarray, words: list[str], facts: dict, folder: Path) -> float:
-    """Write vectors.safetensors (int8 and a float16 scale a row), words.txt, meta.json; returns their size in MB."""
+    """Write vectors.safetensors (int8 and a float16 scale a row), words.txt, meta.json; returns their size in
+    MB.
+    """
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +77,8 @@ def main() -> None:
     of_words -= of_words.mean(0)  # single words share a part of their own
     of_lines -= of_lines.mean(0)
     directions = pca(np.concatenate([of_words, of_lines]), WIDTH)  # (384, 300)
-    directions @= np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)  # no coordinate above the others
+    # no coordinate above the others
+    directions @= np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
     table = F.normalize(torch.from_numpy(of_words @ directions), dim=-1)  # (V, 300)
     targets = F.normalize(torch.from_numpy(of_lines @ directions), dim=-1)  # (N, 300)
     rows = [segmented(line, index) for line in lines]

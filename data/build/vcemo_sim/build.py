@@ -1,7 +1,9 @@
 """Rebuild VCEMO-Sim with one command: `python data/build/vcemo_sim/build.py` (from the course's environment).
 
-The voice needs an older TensorFlow, so stages 1 to 4 run in an environment of their own, made here. Every stage
-goes on where it was stopped; the result depends on design.toml, sentences.tsv, ../../vcemo_sim/human/ and calibration.json alone.
+The voice needs an older TensorFlow, so stages 1 to 4 run in an environment of their own, made here. Every
+stage
+goes on where it was stopped; the result depends on design.toml, sentences.tsv, ../../vcemo_sim/human/ and
+calibration.json alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Stage 2b: move the commanded mean shifts until the finished sound has the human ones.
 
-A shift that is asked of the vocoder is not the shift that is measured: words dilute it (half-hearted and masked voices),
-limits cut it, and pitch and level act on each other. So some speakers are made, measured, and the means moved, twice.
+A shift that is asked of the vocoder is not the shift that is measured: words dilute it (half-hearted and
+masked voices),
+limits cut it, and pitch and level act on each other. So some speakers are made, measured, and the means
+moved, twice.
 The result is calibration.json; it is kept with the scripts so that a rebuild need not do this again.
 """
 
@@ -25,7 +27,9 @@ MEASURED = tuple(MEASURES.index(m) for m in MEASURES if m not in ("f0_slope_semi
 
 
 def measure(wave: np.ndarray, plain_s: float) -> np.ndarray:
-    """(5,): log2 duration over the plain sentence's, F0 median (st), log2 of its 5-95 % range (st), level (dB), 1-5 kHz over < 1 kHz (dB)."""
+    """(5,): log2 duration over the plain sentence's, F0 median (st), log2 of its 5-95 % range (st), level
+    (dB), 1-5 kHz over < 1 kHz (dB).
+    """
     frames = np.square(wave[: len(wave) // 320 * 320].reshape(-1, 320)).mean(1)
     levels = 10 * np.log10(frames + 1e-10)
     first, last = np.flatnonzero(levels > levels.max() - 35)[[0, -1]]

@@ -1,4 +1,5 @@
-"""Stage 2: who says what, and how. Speakers, sentences, emotions, voice cues, raters' votes and splits, drawn from one seed.
+"""Stage 2: who says what, and how. Speakers, sentences, emotions, voice cues, raters' votes and splits, drawn
+from one seed.
 
 Cause and effect:  speaker, main emotion, second emotion -> words' cue -> sentence
                    speaker, both emotions, voice's cue   -> prosody target -> sound
@@ -90,7 +91,9 @@ def within_correlation() -> np.ndarray:
 
 
 def human_votes() -> np.ndarray:
-    """P(a rater's vote | the majority), (6, 6), from IEMOCAP; votes for labels that we lack (frustrated, other) are left out."""
+    """P(a rater's vote | the majority), (6, 6), from IEMOCAP; votes for labels that we lack (frustrated,
+    other) are left out.
+    """
     shares = np.zeros((6, 6))
     with (HUMAN / "rater_vote_given_majority_iemocap.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -100,7 +103,8 @@ def human_votes() -> np.ndarray:
 
 
 def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
-    """120 speakers with their part; women, men and children are spread over the parts as `design.toml` says."""
+    """120 speakers with their part; women, men and children are spread over the parts as `design.toml` says.
+    """
     human, spread, own = human_shifts(), settings["spread"], settings["speaker"]
     kinds = [(kind, part) for kind in ("women", "men", "children") for part, n in zip(PARTS, settings["speakers"][kind], strict=True) for _ in range(n)]
     speakers = []
@@ -129,7 +133,8 @@ def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
 
 
 class Decks:
-    """Sentences of a part, dealt without replacement: every card of a kind is dealt before any comes twice."""
+    """Sentences of a part, dealt without replacement: every card of a kind is dealt before any comes twice.
+    """
 
     def __init__(self, rows: list[dict[str, str]], rng: np.random.Generator) -> None:
         self.rng, self.cards, self.left = rng, {}, {}
@@ -144,7 +149,9 @@ class Decks:
 
 
 def split_sentences(rows: list[dict[str, str]], shares: np.ndarray, rng: np.random.Generator) -> dict[str, list[dict[str, str]]]:
-    """Each sentence to one part, every kind of sentence in the same shares; sentences alike but for marks stay together."""
+    """Each sentence to one part, every kind of sentence in the same shares; sentences alike but for marks
+    stay together.
+    """
     parts: dict[str, list[dict[str, str]]] = {p: [] for p in PARTS}
     kinds: dict[tuple, dict[str, list]] = {}
     for row in rows:
@@ -175,9 +182,11 @@ def deal_sentence(decks: Decks, words: dict, main: str, second: str, weight: flo
 
 
 class Raters:
-    """Three raters whose votes, given their majority, follow the human table; a second emotion is what they disagree on.
+    """Three raters whose votes, given their majority, follow the human table; a second emotion is what they
+    disagree on.
 
-    With three votes and a majority, P(vote = majority) = 1 - dissent / 3, where dissent is how often one rater differs.
+    With three votes and a majority, P(vote = majority) = 1 - dissent / 3, where dissent is how often one
+    rater differs.
     """
 
     def __init__(self, human: np.ndarray, settings: dict, rng: np.random.Generator) -> None:
@@ -209,7 +218,8 @@ class Raters:
 
 
 def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speaker], list[Utterance], dict]:
-    """The whole plan, and a report of what was drawn. `calibration` moves the mean shifts (see calibrate.py)."""
+    """The whole plan, and a report of what was drawn. `calibration` moves the mean shifts (see calibrate.py).
+    """
     settings = design()
     rng = np.random.default_rng(settings["seed"])
     human, correlation = human_shifts(), within_correlation()

@@ -23,4 +23,12 @@ def said(part: vc.Corpus) -> Predictions:
     probabilities = rng.dirichlet(np.ones(6), len(part))
     probabilities[np.arange(len(part)), pred] += 1
     features = np.eye(6)[pred] + rng.normal(0, 0.1, (len(part), 6))
-    return Predictions(part.ids, part.labels, true, pred, probabilities / 2, features.astype(np.float32), part.table["speaker"].to_numpy(str))
+    return Predictions(
+        part.ids,
+        part.labels,
+        true,
+        pred,
+        probabilities / 2,
+        features.astype(np.float32),
+        part.table["speaker"].to_numpy(str),
+    )

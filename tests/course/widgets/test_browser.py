@@ -24,7 +24,9 @@ def browser(part: vc.Corpus, said: Predictions) -> Browser:
 def test_the_table_tells_truth_answer_confidence_and_votes(part: vc.Corpus, said: Predictions) -> None:
     clips = table(part, said)
     assert list(clips.index) == part.ids and (clips["emotion"] == part.table["emotion"]).all()
-    assert np.allclose(clips["confidence"], said.probabilities.max(1)) and (~clips["right"]).sum() == -(-len(part) // 3)
+    assert np.allclose(clips["confidence"], said.probabilities.max(1)) and (~clips["right"]).sum() == -(
+        -len(part) // 3
+    )
     assert votes_text({"neutral": 1, "sad": 2}) == "sad 2, neutral 1"
     with pytest.raises(VcemoError, match="not in this corpus"):
         table(part.subset(part.ids[:3]), said)
@@ -37,11 +39,19 @@ def test_filters_find_what_they_say_alone_and_together(part: vc.Corpus, said: Pr
         value = clips[column].iloc[5]
         assert find(clips, {column: value}).tolist() == np.flatnonzero(clips[column] == value).tolist()
     wrong = find(clips, {"verdict": "wrong"})
-    assert set(wrong) | set(find(clips, {"verdict": "right"})) == set(range(len(part))) and not clips["right"].iloc[wrong].any()
+    assert (
+        set(wrong) | set(find(clips, {"verdict": "right"})) == set(range(len(part)))
+        and not clips["right"].iloc[wrong].any()
+    )
     sure = find(clips, {"low": 0.6, "high": 0.9, "order": "surest first"})
-    assert clips["confidence"].iloc[sure].between(0.6, 0.9).all() and clips["confidence"].iloc[sure].is_monotonic_decreasing
+    assert (
+        clips["confidence"].iloc[sure].between(0.6, 0.9).all()
+        and clips["confidence"].iloc[sure].is_monotonic_decreasing
+    )
     word = clips["text"].iloc[0][:2]
-    assert 0 in find(clips, {"text": word}) and all(word in clips["text"].iloc[i] for i in find(clips, {"text": word}))
+    assert 0 in find(clips, {"text": word}) and all(
+        word in clips["text"].iloc[i] for i in find(clips, {"text": word})
+    )
     assert find(clips, {"text": part.ids[4].upper()}).tolist() == [4], "a clip's id is found, too"
     assert len(find(clips, {"text": "(["})) == 0, "a search is no pattern"
     both = find(clips, {"emotion": "sad", "verdict": "wrong"})
@@ -121,7 +131,9 @@ def test_the_bundled_recogniser_judges_a_part(part: vc.Corpus, recogniser: Emoti
     run, few = recogniser.run, part.subset(part.ids[:12])
     answers = judged(few, run)
     store = vc.features.compute(few, kinds_of(run.model), text="asr", progress=False)
-    assert np.allclose(answers.probabilities, run.predict(few, store).probabilities) and answers.ids == few.ids
+    assert (
+        np.allclose(answers.probabilities, run.predict(few, store).probabilities) and answers.ids == few.ids
+    )
     with pytest.raises(VcemoError, match="the model knows"):
         judged(vc.corpora.four(few), run, store)
 

@@ -1,4 +1,5 @@
-"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal."""
+"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +37,21 @@ def test_the_draw_has_every_emotion_follows_the_mix_and_repeats_no_sentence() ->
     for seed in range(30):
         ids = draw(test, 10, seed)
         rows = test.table.loc[ids]
-        assert len(set(ids)) == 10 and rows["text"].map(bare).is_unique and set(rows["emotion"]) == set(test.labels)
+        assert (
+            len(set(ids)) == 10
+            and rows["text"].map(bare).is_unique
+            and set(rows["emotion"]) == set(test.labels)
+        )
     assert draw(test, 10, 1) == draw(test, 10, 1) != draw(test, 10, 2)
     counts = Counter(test.table.loc[draw(test, 100), "emotion"])
     shares = test.table["emotion"].value_counts(normalize=True)
     assert all(counts[label] == pytest.approx(1 + 94 * shares[label], abs=1) for label in test.labels)
-    places = [draw(test, 10, seed).index(u) for seed in range(40) for u in draw(test, 10, seed) if test.table.at[u, "emotion"] == "surprise"]
+    places = [
+        draw(test, 10, seed).index(u)
+        for seed in range(40)
+        for u in draw(test, 10, seed)
+        if test.table.at[u, "emotion"] == "surprise"
+    ]
     assert len(set(places)) > 5, "a rare emotion does not always stand at the same place"
 
 
@@ -65,10 +75,16 @@ def test_kappa_and_intervals_are_those_of_the_books() -> None:
     z, p, n = 1.959964, 0.6, 10
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    assert (one.right, one.of) == (6, 10) and one.low == pytest.approx(middle - half, abs=1e-6) and one.high == pytest.approx(middle + half, abs=1e-6)
+    assert (
+        (one.right, one.of) == (6, 10)
+        and one.low == pytest.approx(middle - half, abs=1e-6)
+        and one.high == pytest.approx(middle + half, abs=1e-6)
+    )
     raters = score_of_raters(["sad", "happy"], [{"sad": 2, "neutral": 1}, {"happy": 3}])
     assert raters.right == pytest.approx(2 / 3 + 1) and raters.low is None
-    assert raters.kappa == pytest.approx(cohen_kappa(["sad"] * 3 + ["happy"] * 3, ["sad", "sad", "neutral"] + ["happy"] * 3))
+    assert raters.kappa == pytest.approx(
+        cohen_kappa(["sad"] * 3 + ["happy"] * 3, ["sad", "sad", "neutral"] + ["happy"] * 3)
+    )
 
 
 def test_all_right_beats_and_all_wrong_loses(game: Game) -> None:
@@ -76,18 +92,31 @@ def test_all_right_beats_and_all_wrong_loses(game: Game) -> None:
     you, raters, model = game.report["scores"]
     assert (you["who"], raters["who"], model["who"]) == ("you", "raters", "model")
     assert you["right"] == 10 and you["kappa"] == 1 and you["high"] == pytest.approx(1)
-    pred = {u: game.predictions.classes[i] for u, i in zip(game.predictions.ids, game.predictions.y_pred, strict=True)}
+    pred = {
+        u: game.predictions.classes[i]
+        for u, i in zip(game.predictions.ids, game.predictions.y_pred, strict=True)
+    }
     assert model["right"] == sum(pred[u] == label for u, label in zip(game.ids, truth(game), strict=True))
     assert [row["utt_id"] for row in game.report["clips"]] == game.ids and "ahead" in game.report["notes"][0]
     game.again()
-    finish(game, [next(label for label in game.predictions.classes if label != right) for right in truth(game)])
-    assert game.report["scores"][0]["right"] == 0 and game.report["scores"][0]["kappa"] <= 0 and "behind" in game.report["notes"][0]
+    finish(
+        game, [next(label for label in game.predictions.classes if label != right) for right in truth(game)]
+    )
+    assert (
+        game.report["scores"][0]["right"] == 0
+        and game.report["scores"][0]["kappa"] <= 0
+        and "behind" in game.report["notes"][0]
+    )
 
 
 def test_nothing_is_told_to_the_page_before_the_reveal(game: Game) -> None:
     game.answer("sad")
-    known = json.dumps({name: getattr(game, name) for name in ("about", "answers", "stage", "report")}, ensure_ascii=False)
-    assert game.report == {} and not any(u in known or game.corpus.table.at[u, "text"] in known for u in game.ids)
+    known = json.dumps(
+        {name: getattr(game, name) for name in ("about", "answers", "stage", "report")}, ensure_ascii=False
+    )
+    assert game.report == {} and not any(
+        u in known or game.corpus.table.at[u, "text"] in known for u in game.ids
+    )
     sent = []
     game.send = lambda content, buffers=(): sent.append((content, len(buffers)))
     game._on_message(game, {"do": "load", "clip": 2}, [])
@@ -109,10 +138,14 @@ def test_answers_can_be_taken_back_and_missing_ones_are_told(game: Game) -> None
     game._on_message(game, {"do": "reveal"}, [])
     game.answer("happy")
     game.back()
-    assert game.stage == "revealed" and game.answers == ["sad"] * 10, "after the reveal nothing can be changed"
+    assert (
+        game.stage == "revealed" and game.answers == ["sad"] * 10
+    ), "after the reveal nothing can be changed"
 
 
-def test_an_unfinished_game_leaves_no_trace_and_a_finished_one_is_saved_when_asked(game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_game_leaves_no_trace_and_a_finished_one_is_saved_when_asked(
+    game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "cache"))
     game.answer("sad")
@@ -123,7 +156,12 @@ def test_an_unfinished_game_leaves_no_trace_and_a_finished_one_is_saved_when_ask
     finish(game, truth(game))
     assert not list(tmp_path.rglob("*.json"))
     kept = json.loads(game.save(tmp_path / "mine.json").read_text(encoding="utf-8"))
-    assert kept["simulated"] is True and kept["seed"] == game.seed and len(kept["clips"]) == 10 and kept["scores"][0]["right"] == 10
+    assert (
+        kept["simulated"] is True
+        and kept["seed"] == game.seed
+        and len(kept["clips"]) == 10
+        and kept["scores"][0]["right"] == 10
+    )
 
 
 def test_without_votes_there_are_no_raters(part: vc.Corpus, said: Predictions) -> None:
@@ -140,7 +178,9 @@ def test_the_twin_is_a_game_by_itself(game: Game) -> None:
     still = bundle["text/html"]
     assert still.count("<audio") == 10 and still.count("<details") == 11 and "simulated" in still
     first = still[: still.index("<details")]
-    assert not any(label in first.split("</p>")[1] for label in game.predictions.classes), "the answer stands inside what is unfolded"
+    assert not any(
+        label in first.split("</p>")[1] for label in game.predictions.classes
+    ), "the answer stands inside what is unfolded"
     assert len(still) < 300_000
 
 

@@ -1,4 +1,6 @@
-"""The player, its still twin, and own voice: what they show is what the recogniser says, and every fault has its kind line."""
+"""The player, its still twin, and own voice: what they show is what the recogniser says, and every fault has
+its kind line.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,18 @@ def heard(recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str) -> Prep
     """A clip with words and times, as Whisper would give them, without Whisper."""
     wave, line = audio.load(corpus.path(utt_id)), corpus.text_of(utt_id, "asr")
     edges = np.linspace(0.2, len(wave) / RATE - 0.2, len(line) + 1)
-    words = tuple(asr.Word(c, float(a), float(b), 0.9) for c, a, b in zip(line, edges[:-1], edges[1:], strict=True))
+    words = tuple(
+        asr.Word(c, float(a), float(b), 0.9) for c, a, b in zip(line, edges[:-1], edges[1:], strict=True)
+    )
     return PreparedClip(recogniser, wave, line, words)
 
 
 def speech(seconds: float, loud: float = 0.3) -> np.ndarray:
     """A buzz with syllables: not speech, but neither silent nor constant."""
     t = np.arange(round(seconds * RATE)) / RATE
-    return (loud * np.sign(np.sin(2 * np.pi * 120 * t)) * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+    return (loud * np.sign(np.sin(2 * np.pi * 120 * t)) * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * t))).astype(
+        np.float32
+    )
 
 
 def show(player: Player, corpus: vc.Corpus, utt_id: str, recogniser: EmotionRecognizer, text: str) -> None:
@@ -59,10 +65,15 @@ def wav(wave: np.ndarray, rate: int = RATE, kind: str = "WAV", subtype: str | No
 # ---- player
 
 
-def test_it_shows_what_the_recogniser_says(recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str, heard: PreparedClip) -> None:
+def test_it_shows_what_the_recogniser_says(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str, heard: PreparedClip
+) -> None:
     player = Player(heard, truth="sad", votes={"sad": 2, "neutral": 1}, label=utt_id)
     expected = recogniser.predict(heard.wave, text=heard.transcript)
-    assert player.judgement["probabilities"] == expected.probabilities and player.judgement["emotion"] == expected.emotion
+    assert (
+        player.judgement["probabilities"] == expected.probabilities
+        and player.judgement["emotion"] == expected.emotion
+    )
     assert "".join(word["text"] for word in player.judgement["words"]) == heard.transcript
     assert [word["start"] for word in player.judgement["words"]] == [word.start for word in heard.words]
     back, rate = soundfile.read(io.BytesIO(player.mp3))
@@ -81,7 +92,9 @@ def test_attention_is_that_of_the_model_and_adds_up(heard: PreparedClip) -> None
     places = [heard.transcript[a:b] for a, b, _ in parts["text"]]
     assert "".join(places) == heard.transcript
     player = Player(heard)
-    assert sum(word["weight"] for word in player.judgement["words"]) == pytest.approx(sum(w for *_, w in parts["text"]), abs=1e-3)
+    assert sum(word["weight"] for word in player.judgement["words"]) == pytest.approx(
+        sum(w for *_, w in parts["text"]), abs=1e-3
+    )
 
 
 def test_the_prediction_moves_along_and_ends_at_the_whole_clip(heard: PreparedClip) -> None:
@@ -90,7 +103,9 @@ def test_the_prediction_moves_along_and_ends_at_the_whole_clip(heard: PreparedCl
     assert rows.sum(1) == pytest.approx(np.ones(8), abs=1e-5)
     assert rows[-1] == pytest.approx(list(heard.predict().probabilities.values()), abs=2e-4)
     middle = heard.recogniser.predict(heard.wave[: round(times[3] * RATE)], text=heard.until(times[3]))
-    assert rows[3] == pytest.approx(list(middle.probabilities.values()), abs=2e-4)  # in a padded batch, yet the same
+    assert rows[3] == pytest.approx(
+        list(middle.probabilities.values()), abs=2e-4
+    )  # in a padded batch, yet the same
     assert heard.until(0.1) == "" and heard.until(times[3]) == heard.transcript[: len(heard.until(times[3]))]
 
 
@@ -99,18 +114,29 @@ def test_muting_in_the_page_judges_anew(recogniser: EmotionRecognizer, heard: Pr
     whole, along = dict(player.judgement["probabilities"]), dict(player.judgement["along"])
     for mute in (["audio"], ["words", "bert"], []):
         player.set_state({"muted": mute})  # as a message from the page does
-        assert player.judgement["probabilities"] == recogniser.predict(heard.wave, text=heard.transcript, mute=mute).probabilities
+        assert (
+            player.judgement["probabilities"]
+            == recogniser.predict(heard.wave, text=heard.transcript, mute=mute).probabilities
+        )
         assert (player.judgement["probabilities"] == whole) == (mute == []) and player.judgement["took"] > 0
-        assert player.judgement["along"]["probabilities"][-1] == pytest.approx(list(player.judgement["probabilities"].values()), abs=2e-4)
+        assert player.judgement["along"]["probabilities"][-1] == pytest.approx(
+            list(player.judgement["probabilities"].values()), abs=2e-4
+        )
     assert player.judgement["along"] == along
 
 
-def test_one_player_shows_clip_after_clip(recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str) -> None:
+def test_one_player_shows_clip_after_clip(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str
+) -> None:
     player = Player()
     assert "no clip in it yet" in player.twin()
     show(player, corpus, utt_id, recogniser, corpus.text_of(utt_id))
     first = player.mp3
-    assert player.clip["truth"] == "sad" and player.clip["votes"] == corpus.table.at[utt_id, "votes"] and "simulated" in player.clip["label"]
+    assert (
+        player.clip["truth"] == "sad"
+        and player.clip["votes"] == corpus.table.at[utt_id, "votes"]
+        and "simulated" in player.clip["label"]
+    )
     player.muted = ["audio"]
     other = corpus.ids[0]
     show(player, corpus, other, recogniser, "")
@@ -119,7 +145,9 @@ def test_one_player_shows_clip_after_clip(recogniser: EmotionRecognizer, corpus:
     assert player.mp3 == first and player.judgement["probabilities"] == {} and player.clip["modalities"] == []
 
 
-def test_a_prediction_can_be_shown_and_muted(recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str) -> None:
+def test_a_prediction_can_be_shown_and_muted(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str
+) -> None:
     said = recogniser.predict(corpus.path(utt_id), text="好的")
     assert Player(said).judgement["probabilities"] == said.probabilities
     expected = recogniser.predict(corpus.path(utt_id), text="好的", mute=["bert"])
@@ -161,7 +189,9 @@ def test_words_without_times_are_spread_over_what_sounds(recogniser: EmotionReco
 
 def test_the_page_gets_the_sound_before_the_judgement(recogniser: EmotionRecognizer) -> None:
     player, changes = Player(), []
-    player.observe(lambda change: changes.append((change["name"], bool(change["new"]))), ["clip", "judgement"])
+    player.observe(
+        lambda change: changes.append((change["name"], bool(change["new"]))), ["clip", "judgement"]
+    )
     player.show(speech(1.0), recogniser, text="好的")
     assert changes == [("clip", True), ("judgement", True)]
 
@@ -177,7 +207,13 @@ def test_every_request_of_the_page_is_acknowledged(recogniser: EmotionRecognizer
 # ---- own voice
 
 
-KINDS = [("WAV", None, "a.wav"), ("FLAC", None, "a.flac"), ("MP3", None, "A.MP3"), ("OGG", "VORBIS", "a.ogg"), ("OGG", "OPUS", "a.opus")]
+KINDS = [
+    ("WAV", None, "a.wav"),
+    ("FLAC", None, "a.flac"),
+    ("MP3", None, "A.MP3"),
+    ("OGG", "VORBIS", "a.ogg"),
+    ("OGG", "OPUS", "a.opus"),
+]
 
 
 @pytest.mark.parametrize(("kind", "subtype", "name"), KINDS)
@@ -206,14 +242,20 @@ def test_silence_around_is_trimmed_and_levels_are_checked() -> None:
     assert len(core) < 1.5 * RATE and not warnings
     assert "very quiet" in prepared(speech(1.0, 0.004))[1][0]
     assert "clipped" in prepared(np.clip(speech(1.0, 3.0), -1, 1))[1][0]
-    for wave, line in ((quiet, "silent"), (np.concatenate([quiet, speech(0.1), quiet]), "lasts 0.1"), (speech(31.0), "lasts 31 s")):
+    for wave, line in (
+        (quiet, "silent"),
+        (np.concatenate([quiet, speech(0.1), quiet]), "lasts 0.1"),
+        (speech(31.0), "lasts 31 s"),
+    ):
         with pytest.raises(VcemoError, match=line):
             prepared(wave)
 
 
 def test_a_recording_that_cannot_be_judged_leaves_one_line(recogniser: EmotionRecognizer) -> None:
     voice = Voice(recogniser)
-    voice._on_message(voice, {"kind": "samples", "name": "own recording"}, [memoryview(np.zeros(RATE, np.float32))])
+    voice._on_message(
+        voice, {"kind": "samples", "name": "own recording"}, [memoryview(np.zeros(RATE, np.float32))]
+    )
     assert "silent" in voice.problem and "\n" not in voice.problem and not voice.busy and not voice.takes
     voice._on_message(voice, {"kind": "file", "name": "notes.txt"}, [b"hello"])
     assert "notes.txt" in voice.problem and not voice.rows
@@ -221,7 +263,9 @@ def test_a_recording_that_cannot_be_judged_leaves_one_line(recogniser: EmotionRe
 
 
 @pytest.mark.weights
-def test_own_voice_is_heard_judged_shown_and_not_kept(recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str, tmp_path, monkeypatch) -> None:
+def test_own_voice_is_heard_judged_shown_and_not_kept(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus, utt_id: str, tmp_path, monkeypatch
+) -> None:
     voice = Voice(recogniser, examples={"one": (corpus, utt_id)})
     asr.load_model()  # found in the real cache
     monkeypatch.setattr(asr, "cache_dir", lambda: tmp_path)
@@ -229,11 +273,21 @@ def test_own_voice_is_heard_judged_shown_and_not_kept(recogniser: EmotionRecogni
     voice.observe(lambda change: states.append(change["new"]), "status")
     own = audio.load(corpus.path(utt_id))
     voice._on_message(voice, {"kind": "samples", "name": "own recording"}, [own.astype(np.float32).tobytes()])
-    assert not voice.problem and len(voice.takes) == 1 and voice.player.judgement["probabilities"] and not voice.busy
+    assert (
+        not voice.problem
+        and len(voice.takes) == 1
+        and voice.player.judgement["probabilities"]
+        and not voice.busy
+    )
     assert [s.split()[0] for s in states] == ["Reading", "Whisper", "The", "Done:"]
-    assert not list(tmp_path.rglob("*.jsonl")) or not any(f.read_text(encoding="utf-8").strip() for f in tmp_path.rglob("*.jsonl"))
+    assert not list(tmp_path.rglob("*.jsonl")) or not any(
+        f.read_text(encoding="utf-8").strip() for f in tmp_path.rglob("*.jsonl")
+    )
     voice._on_message(voice, {"kind": "example", "name": "one"}, [])
-    assert voice.player.clip["truth"] == "sad" and [row["emotion"] for row in voice.rows] == voice.table()["emotion"].tolist()
+    assert (
+        voice.player.clip["truth"] == "sad"
+        and [row["emotion"] for row in voice.rows] == voice.table()["emotion"].tolist()
+    )
     voice._on_message(voice, {"kind": "take", "number": 0}, [])
     assert voice.player.clip["truth"] == "" and voice.player.clip["label"].startswith("1.")
 

@@ -21,7 +21,7 @@ import traitlets
 from vcemo_lib import audio
 from vcemo_lib.course.widgets.base import View, html_table, render, script
 from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
-from vcemo_lib.predict import Heard as PreparedClip
+from vcemo_lib.predict import PreparedClip as PreparedClip
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
