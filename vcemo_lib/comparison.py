@@ -185,7 +185,7 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.Data
 
 
 def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.ndarray], bool]:
-    """Counts (S, G, C, C) of each config for their common seeds and True; without such, for all, and False."""
+    """Counts (S, G, C, C) of each config for their common seeds, True; without such for all, False."""
     if unknown := [name for name in names if name not in set(table.config)]:
         known = ", ".join(table.config.unique())
         raise VcemoError(f"no config is called {unknown[0]!r}", do=f"choose among {known}")

@@ -110,8 +110,8 @@ def section(draws: int = 1000) -> str:
     warnings.simplefilter("ignore")
     tables = stored()
     lines = [
-        f"*{len(tables)} stored configurations of five seeds, each against itself with other seeds: how often",
-        "the test says that they differ (it should in 5 % and in 1 %).*",
+        f"*{len(tables)} stored configurations of five seeds, each against itself with other seeds: how",
+        "often the test says that they differ (it should in 5 % and in 1 %).*",
         "",
         "| seeds | pairings | chance | WA, p < .05 | UA, p < .05 | WA, p < .01 | UA, p < .01 |",
         "|---|--:|---|--:|--:|--:|--:|",
