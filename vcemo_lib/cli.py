@@ -182,8 +182,7 @@ def course_run(chosen: Chosen) -> int:
 
 def course_list(chosen: Chosen) -> None:
     """List the notebooks: a reader's minutes, and what a run takes in each lane on two cores."""
-    notebooks = vc.course.Course().notebooks
-    for notebook in notebooks:
+    for notebook in (notebooks := vc.course.Course().notebooks):
         runs = ", ".join(f"{lane} {seconds:g} s" for lane, seconds in notebook.seconds.items())
         print(f"{notebook.number}  {notebook.minutes:>4g} min  {notebook.title}" + f"  ({runs})" * bool(runs))
     print(f"    {sum(notebook.minutes for notebook in notebooks):>4g} min to read and try it all")
@@ -206,8 +205,8 @@ def _writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        do = "choose another one with --out"
-        raise VcemoError(f"cannot write to this folder: {error.strerror}", where=folder, do=do) from error
+        what = f"cannot write to this folder: {error.strerror}"
+        raise VcemoError(what, where=folder, do="choose another one with --out") from error
 
 
 def _data(chosen: Chosen, seed: int = 0) -> tuple[Corpus, dict[str, Corpus]]:
@@ -280,7 +279,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes; a command
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--lane": {"default": "cpu", "help": "smoke, cpu or gpu"},
     "--lr": {"type": RATE},
-    "--modalities": {"nargs": "+", "choices": ("audio", "words", "bert"), "metavar": "MODALITY"},
+    "--modalities": {"nargs": "+", "choices": ("audio", "words", "bert"), "help": "all by default"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
     "prepare --model": {"default": "base", "help": "the Whisper to fetch and use"},
     "--models": {"nargs": "+", "metavar": "NAME", "help": "rows of the tables, such as 'Xu 2019'"},
@@ -308,12 +307,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes; a command
 }  # fmt: skip
 TRAIN = "corpus --root --split --text --size --epochs --out"
 SWEEP = f"{TRAIN} --seeds --workers --dask"
+SETTINGS = "--modalities --batch-size --lr --alpha --acoustic --speaker-norm"
 COMMANDS: dict[str, tuple[Callable[[Chosen], int | None], str]] = {  # name -> what it calls, its arguments
     "doctor": (doctor, ""),
     "corpora": (corpora, "corpus --root --split"),
     "prepare": (prepare, "corpus --root --model --out"),
     "features": (features, "corpus --root --text --kinds --cache"),
-    "train": (train, f"{TRAIN} --model --modalities --batch-size --lr --alpha --acoustic --speaker-norm --seed"),
+    "train": (train, f"{TRAIN} {SETTINGS} --model --seed"),
     "evaluate": (evaluate, "run corpus --root --split --text --part --out"),
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
