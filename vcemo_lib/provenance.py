@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,8 +26,7 @@ def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
 
     Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
     """
-    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware()}
-    made["weights"] = weights()
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": weights()}
     if corpus is not None:
         made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
     return made if store is None else made | {"features": features(store)}
@@ -40,18 +41,15 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide a number."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor()}
-    found["cores"] = cores
+    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores}
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
@@ -80,8 +78,6 @@ def _without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
 def _processor() -> str:
     """The processor's name, as exact as the system tells it."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    named = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.M)
+    return named[1] if named else platform.processor() or platform.machine()
