@@ -34,13 +34,13 @@ def row(file: Path | str) -> dict[str, Any]:
     """One run's file as a row of the table. Raises VcemoError where it is not the whole result of a run."""
     try:
         run = facts(file)
-        plain = {key: run[key] for key in ("best_epoch", "epochs", "seconds", "parameters")}
         val = {f"val_{metric}": value for metric, value in run["val"].items()}
-        known = {key: run[key] for key in ("config", "model", "seed")}
+        first, last = ("config", "model", "seed"), ("best_epoch", "epochs", "seconds", "parameters")
+        known, plain = ({key: run[key] for key in keys} for keys in (first, last))
         return {**known, **run["scores"], **val, **plain, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = "this is not the whole result of a run"
-        raise VcemoError(what, where=file, do="delete it and run again") from error
+        do = "delete it and run again"
+        raise VcemoError("this is not the whole result of a run", where=file, do=do) from error
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -65,13 +65,11 @@ def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weigh
 
     rows = {}
     for config, runs in table.groupby("config", sort=False):
-        found = intervals(**_end_to_end(runs))
-        cells: dict[tuple[str, str], float] = {}
-        for m in metrics:
-            cells |= {(m, "mean"): runs[m].mean(), (m, "low"): found.low[m], (m, "high"): found.high[m]}
-            cells[m, "sd"] = runs[m].std()
-        cells |= {("runs", "seeds"): len(runs), ("runs", "parameters"): runs.parameters.iloc[0]}
-        rows[config] = cells | {("runs", "seconds"): runs.seconds.mean()}
+        scores, columns = runs[list(metrics)], ("mean", "low", "high", "sd")
+        found = intervals(**_end_to_end(runs)).assign(mean=scores.mean(), sd=scores.std())
+        cells = {(m, column): found.loc[m, column] for m in metrics for column in columns}
+        about = {"seeds": len(runs), "parameters": runs.parameters.iloc[0], "seconds": runs.seconds.mean()}
+        rows[config] = cells | {("runs", name): value for name, value in about.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("config")
 
 
@@ -114,11 +112,10 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
 def agreement(
     live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")
 ) -> pd.DataFrame:
-    """Do runs made here agree with stored runs of the same configs?
+    """Do runs made here agree with stored runs of the same configs (columns config, seed and the metrics)?
 
-    Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same
-    seed's); low and high, Student's 95 % prediction interval for one further run, if seeds scatter as the
-    stored ones do (wide for few seeds); inside, whether the live one lies in it.
+    One row a live run and metric: live, stored (the same seed's); low and high, Student's 95 % prediction
+    interval for one further run, if seeds scatter as the stored ones do; inside, whether it lies there.
     """
     import pandas as pd
     from scipy.stats import t
@@ -148,11 +145,10 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for config, seed, file in zip(table.config, table.seed, table.file, strict=True):
         found = predictions(file)
+        clips = {"config": config, "seed": seed, "utt_id": found["ids"], "speaker": found["speakers"]}
         name = np.asarray(found["classes"])
-        y_true, y_pred = name[found["y_true"]], name[found["y_pred"]]
-        of_clips = {"utt_id": found["ids"], "speaker": found["speakers"]}
-        part = pd.DataFrame({"config": config, "seed": seed, **of_clips})
-        parts.append(part.assign(emotion=y_true, predicted=y_pred))
+        named = {"emotion": name[found["y_true"]], "predicted": name[found["y_pred"]]}
+        parts.append(pd.DataFrame(clips | named))
     whole = pd.concat(parts, ignore_index=True)
     return whole.assign(right=whole.emotion == whole.predicted)
 

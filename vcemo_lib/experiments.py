@@ -75,8 +75,7 @@ def run(
     workers      1: one after the other, each with all cores. More: that many processes with one thread each,
                  faster for small models. None: whatever `joblib.parallel_config` says
     keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), resume within a run
-    dask         the address of a Dask scheduler, "tcp://host:8786": its workers train one run each at a time;
-                 if one dies, its run is done again. Cache and `out` must be on a disk that all of them see
+    dask         the address of a Dask scheduler, "tcp://host:8786"; see docs/cluster.md
 
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,
     epochs, seconds, parameters, file. With another model, setting, seed, datum or feature it is another run.
@@ -135,8 +134,7 @@ def baselines(
 
     store    with the kinds "mel", "words", "bert" and "word_spans"
     size     "tutorial": all small and trained alike, only architectures differ; "paper": as published
-    names    some of `BASELINES`; all by default
-    changes  settings that all get, epochs for one
+    names    some of `BASELINES`; changes: settings that all get, epochs for one
     """
     configs = baseline_configs(store, len(parts["train"].labels), size, names, **changes)
     return run(configs, store, parts, out, seeds, workers, progress=progress, dask=dask)
@@ -194,12 +192,9 @@ def train_one(
     test, best = result.predict(parts["test"]), result.history.loc[result.best_epoch]
     versions = {name.replace("-", "_"): version for name, version in provenance.versions().items()}
     return path, job | {
-        "scores": test.scores(),
-        "val": {m: float(best[f"val_{m}"]) for m in METRICS},
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
-        "seconds": result.seconds,
-        "parameters": parameters(model),
+        "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
+        "best_epoch": result.best_epoch, "epochs": len(result.history),
+        "seconds": result.seconds, "parameters": parameters(model),
         "machine": {"device": str(device()), **provenance.hardware(), **versions, "date": provenance.now()},
         "predictions": {
             "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
@@ -238,8 +233,7 @@ def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
     try:
         client = Client(dask, timeout=30, set_as_default=False)
     except (OSError, ValueError) as error:
-        do = "start one, or correct the address"
-        raise VcemoError(f"no Dask scheduler answers: {error}", where=dask, do=do) from error
+        raise VcemoError(f"no Dask scheduler answers: {error}", dask, "correct the address") from error
     with client:
         if crowded := {threads for threads in client.nthreads().values() if threads > 1}:
             # Runs in threads of one process would share torch's random numbers: no result could be had again.

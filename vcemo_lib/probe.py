@@ -73,10 +73,11 @@ def linear(
 
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in strengths]
     classes, test = tuple(parts["train"].labels), parts["test"]
-    on_val = [scores(y["val"], m.fit(x["train"], y["train"]).predict(x["val"]), classes)["ua"] for m in models]
+    on_val = []
+    for model in models:
+        model.fit(x["train"], y["train"])
+        on_val.append(scores(y["val"], model.predict(x["val"]), classes)["ua"])
     best = models[int(np.argmax(on_val))]
     shares = np.zeros((len(test), len(classes)), np.float32)
     shares[:, best.classes_] = best.predict_proba(x["test"])
-    return Predictions(
-        test.ids, classes, y["test"], shares.argmax(1), shares, x["test"], speakers["test"]
-    )
+    return Predictions(test.ids, classes, y["test"], shares.argmax(1), shares, x["test"], speakers["test"])

@@ -26,7 +26,8 @@ def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
 
     Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
     """
-    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": weights()}
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware()}
+    made["weights"] = weights()
     if corpus is not None:
         made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
     return made if store is None else made | {"features": features(store)}
@@ -49,7 +50,8 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores}
+    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor()}
+    found["cores"] = cores
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
