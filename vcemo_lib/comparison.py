@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.evaluation import bootstrap, from_counts, interval, paired_bootstrap
+from vcemo_lib.evaluation import contrast, counts_by_speaker, difference, intervals, paired_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +34,13 @@ def row(file: Path | str) -> dict[str, Any]:
     """One run's file as a row of the table. Raises VcemoError where it is not the whole result of a run."""
     try:
         run = facts(file)
-        plain = {key: run[key] for key in ("best_epoch", "epochs", "seconds", "parameters")}
         val = {f"val_{metric}": value for metric, value in run["val"].items()}
-        known = {key: run[key] for key in ("config", "model", "seed")}
+        first, last = ("config", "model", "seed"), ("best_epoch", "epochs", "seconds", "parameters")
+        known, plain = ({key: run[key] for key in keys} for keys in (first, last))
         return {**known, **run["scores"], **val, **plain, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = "this is not the whole result of a run"
-        raise VcemoError(what, where=file, do="delete it and run again") from error
+        do = "delete it and run again"
+        raise VcemoError("this is not the whole result of a run", where=file, do=do) from error
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -55,60 +55,45 @@ def read(folder: Path | str) -> pd.DataFrame:
 # ---- scores and tests ----------------------------------------------------------------------------------
 
 
-def summary(
-    table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted"), n: int = 2000
-) -> pd.DataFrame:
+def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted")) -> pd.DataFrame:
     """One row a config, in the table's order: for each metric the mean over seeds and a 95 % interval.
 
-    The interval is of resampled test speakers, all seeds of a speaker together: what another test set of as
-    many speakers would give. `sd` is the spread between seeds, what another start of training would give.
+    The interval takes the chance of speakers and of seeds together; `sd` is the spread between seeds.
     Columns: (metric, mean | low | high | sd), seeds, parameters, seconds (mean of a run).
     """
     import pandas as pd
 
     rows = {}
     for config, runs in table.groupby("config", sort=False):
-        y_true, y_pred, speakers, classes = _pooled(runs)
-        found = bootstrap(y_true, y_pred, speakers, n, classes=classes)
-        cells: dict[tuple[str, str], float] = {}
-        for m in metrics:
-            cells |= {(m, "mean"): runs[m].mean(), (m, "low"): found.low[m], (m, "high"): found.high[m]}
-            cells[m, "sd"] = runs[m].std()
-        cells |= {("runs", "seeds"): len(runs), ("runs", "parameters"): runs.parameters.iloc[0]}
-        rows[config] = cells | {("runs", "seconds"): runs.seconds.mean()}
+        scores, columns = runs[list(metrics)], ("mean", "low", "high", "sd")
+        found = intervals(**_end_to_end(runs)).assign(mean=scores.mean(), sd=scores.std())
+        cells = {(m, column): found.loc[m, column] for m in metrics for column in columns}
+        about = {"seeds": len(runs), "parameters": runs.parameters.iloc[0], "seconds": runs.seconds.mean()}
+        rows[config] = cells | {("runs", name): value for name, value in about.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("config")
 
 
-def compare(table: pd.DataFrame, a: str, b: str, n: int = 2000) -> pd.DataFrame:
-    """Is config a better than config b? Paired bootstrap over speakers, their common seeds pooled.
+def compare(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """Is config a better than config b? Paired by speaker, and by seed where they have seeds in common.
 
-    Rows: metrics; columns: a, b, difference, low, high, p (see `evaluation.paired_bootstrap`).
+    Rows: metrics; columns: a, b, difference, low, high, p, speakers, seeds (see `evaluation.paired_test`).
     """
-    y_true, (of_a, of_b), speakers, classes = _side_by_side(table, (a, b))
-    return paired_bootstrap(y_true, of_a, of_b, speakers, n, classes=classes)
+    tables, same_seeds = _side_by_side(table, (a, b))
+    return difference(*tables, same_seeds)
 
 
 def compare_gains(
-    table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua", n: int = 1000
+    table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua"
 ) -> dict[str, float]:
     """Is the gain of one pair of configs (a over b) larger than that of another pair?
 
-    {"value", "low", "high"} of gain minus gain, all on the same resampled speakers, common seeds pooled.
+    {"value", "low", "high", "p"} of gain minus gain, over speakers and seeds.
     """
-    y_true, predicted, speakers, classes = _side_by_side(table, (*first, *second))
-    cells = [y_true * classes + y_pred for y_pred in predicted]  # (N,) each: cell of the confusion matrix
-
-    def score(cell: np.ndarray) -> float:
-        return float(from_counts(np.bincount(cell, minlength=classes**2).reshape(classes, classes))[metric])
-
-    def gain_over_gain(rows: np.ndarray) -> float:
-        a, b, c, d = (score(cell[rows]) for cell in cells)
-        return (a - b) - (c - d)
-
-    return interval(gain_over_gain, speakers, n)
+    tables, same_seeds = _side_by_side(table, (*first, *second))
+    return contrast(tables, (1, -1, -1, 1), same_seeds).loc[metric, ["value", "low", "high", "p"]].to_dict()
 
 
-def all_pairs(table: pd.DataFrame, metric: str = "ua", n: int = 2000) -> pd.DataFrame:
+def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
     """Every config against every other by `compare`, best first: a, b, difference, low, high, p and p_holm.
 
     Of many tests some come out small by chance: `p_holm` (Holm 1979) is p with all tests taken into account.
@@ -117,7 +102,7 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua", n: int = 2000) -> pd.Data
 
     order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
     pairs = list(combinations(order, 2))
-    rows = [compare(table, a, b, n).loc[metric, ["difference", "low", "high", "p"]] for a, b in pairs]
+    rows = [compare(table, a, b).loc[metric, ["difference", "low", "high", "p"]] for a, b in pairs]
     found = pd.DataFrame(pairs, columns=["a", "b"]).join(pd.DataFrame(rows).reset_index(drop=True))
     by_p = found.p.sort_values(kind="stable")
     # The smallest p times the number of tests, the next times one less; none falls below the one before.
@@ -127,11 +112,10 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua", n: int = 2000) -> pd.Data
 def agreement(
     live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")
 ) -> pd.DataFrame:
-    """Do runs made here agree with stored runs of the same configs?
+    """Do runs made here agree with stored runs of the same configs (columns config, seed and the metrics)?
 
-    Both have columns config, seed and the metrics. One row a live run and metric: live, stored (the same
-    seed's); low and high, Student's 95 % prediction interval for one further run, if seeds scatter as the
-    stored ones do (wide for few seeds); inside, whether the live one lies in it.
+    One row a live run and metric: live, stored (the same seed's); low and high, Student's 95 % prediction
+    interval for one further run, if seeds scatter as the stored ones do; inside, whether it lies there.
     """
     import pandas as pd
     from scipy.stats import t
@@ -161,11 +145,10 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for config, seed, file in zip(table.config, table.seed, table.file, strict=True):
         found = predictions(file)
+        clips = {"config": config, "seed": seed, "utt_id": found["ids"], "speaker": found["speakers"]}
         name = np.asarray(found["classes"])
-        y_true, y_pred = name[found["y_true"]], name[found["y_pred"]]
-        of_clips = {"utt_id": found["ids"], "speaker": found["speakers"]}
-        part = pd.DataFrame({"config": config, "seed": seed, **of_clips})
-        parts.append(part.assign(emotion=y_true, predicted=y_pred))
+        named = {"emotion": name[found["y_true"]], "predicted": name[found["y_pred"]]}
+        parts.append(pd.DataFrame(clips | named))
     whole = pd.concat(parts, ignore_index=True)
     return whole.assign(right=whole.emotion == whole.predicted)
 
@@ -178,12 +161,12 @@ def paired(answered: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     return both.assign(difference=both.a.astype(float) - both.b).reset_index()
 
 
-def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1000) -> pd.DataFrame:
+def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.DataFrame:
     """Where is config a better than b? The share of right answers of both on each kind of utterance.
 
-    answered  what `answers` gives; seeds that both have are pooled
+    answered  what `answers` gives; the seeds that both have are taken
     kinds     utt_id -> kind; utterances without one are left out
-    One row a kind: utterances, a, b, difference, and its 95 % interval low, high from resampled speakers.
+    One row a kind: utterances, a, b, difference, and its 95 % interval low, high over speakers and seeds.
     """
     import pandas as pd
 
@@ -191,34 +174,31 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series, n: int = 1
     both = both.assign(kind=both.utt_id.map(kinds)).dropna(subset="kind")
     rows = {}
     for kind, part in both.groupby("kind"):
-        difference = part.difference.to_numpy()
-        found = interval(lambda rows, d=difference: d[rows].mean(), part.speaker, n)
-        rows[kind] = {"utterances": part.utt_id.nunique(), "a": part.a.mean(), "b": part.b.mean(),
-                      "difference": found["value"], "low": found["low"], "high": found["high"]}  # fmt: skip
+        wrong = [(~part[of].astype(bool)).astype(int) for of in ("a", "b")]  # as classes: 0 is right, 1 wrong
+        found = paired_test(np.zeros(len(part), int), *wrong, part.speaker, part.seed, classes=2).loc["wa"]
+        rows[kind] = {"utterances": part.utt_id.nunique(), **found[["a", "b", "difference", "low", "high"]]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
 
 
-def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[Any, list[np.ndarray], Any, int]:
-    """For the seeds that all configs have: labels (N,), each one's predictions, speakers; classes."""
-    for name in names:
-        if name not in set(table.config):
-            known = ", ".join(table.config.unique())
-            raise VcemoError(f"no config is called {name!r}", do=f"choose among {known}")
-    common = set.intersection(*(set(table.seed[table.config == name]) for name in names))
-    listed = " and ".join(map(repr, names))
-    if not common:
-        raise VcemoError(f"{listed} have no seed in common", do="run all with the same seeds")
-    chosen = table[table.seed.isin(common)].sort_values("seed")
-    pooled = [_pooled(chosen[chosen.config == name]) for name in names]
-    y_true, _, speakers, classes = pooled[0]
-    if any(not np.array_equal(y_true, other) for other, *_ in pooled):
-        raise VcemoError(f"{listed} were scored on different utterances", do="run all on the same parts")
-    return y_true, [y_pred for _, y_pred, _, _ in pooled], speakers, classes
+def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.ndarray], bool]:
+    """Counts (S, G, C, C) of each config for their common seeds, True; without such for all, False."""
+    if unknown := [name for name in names if name not in set(table.config)]:
+        known = ", ".join(table.config.unique())
+        raise VcemoError(f"no config is called {unknown[0]!r}", do=f"choose among {known}")
+    runs = [table[table.config == name].sort_values("seed") for name in names]
+    common = set.intersection(*(set(of_one.seed) for of_one in runs))
+    found = [_end_to_end(of_one[of_one.seed.isin(common)] if common else of_one) for of_one in runs]
+    tables = [counts_by_speaker(**f) for f in found]
+    truth = [(sorted(set(f["speakers"])), t[0].sum(-1).tolist()) for f, t in zip(found, tables, strict=True)]
+    if any(other != truth[0] for other in truth):
+        what = f"{' and '.join(map(repr, names))} were scored on different utterances"
+        raise VcemoError(what, do="run all on the same parts")
+    return tables, bool(common)
 
 
-def _pooled(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Labels, predictions and speakers of several runs, end to end, and the number of classes."""
+def _end_to_end(runs: pd.DataFrame) -> dict[str, Any]:
+    """The answers of several runs end to end, as `counts_by_speaker` takes them."""
     found = [predictions(file) for file in runs.file]
-    keys = ("y_true", "y_pred", "speakers")
-    y_true, y_pred, speakers = (np.concatenate([f[key] for f in found]) for key in keys)
-    return y_true, y_pred, speakers, len(found[0]["classes"])
+    whole = {key: np.concatenate([f[key] for f in found]) for key in ("y_true", "y_pred", "speakers")}
+    seeds = np.repeat(runs.seed.to_numpy(), [len(f["ids"]) for f in found])
+    return {**whole, "seeds": seeds, "classes": found[0]["classes"]}

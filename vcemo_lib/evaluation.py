@@ -1,4 +1,4 @@
-"""Scores, confusion, intervals, and paired tests.
+"""Scores, confusion, and intervals and tests that take the chance of speakers and of seeds together.
 
 WA is the share of utterances that are right (accuracy). UA is the mean of the classes' recalls, so every
 emotion counts the same. The literature sometimes swaps the two names; here they mean this (section 4.2).
@@ -6,6 +6,7 @@ emotion counts the same. The literature sometimes swaps the two names; here they
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,33 @@ Classes = int | Sequence[str] | None  # how many there are, or their names; by d
 
 def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
     """Class indices (N,), (N,) -> confusion counts (C, C), true classes in rows."""
-    y_true, y_pred = _indices(y_true, classes), _indices(y_pred, classes)
-    if len(y_true) != len(y_pred):
-        what = f"{len(y_true)} labels and {len(y_pred)} predictions"
-        raise VcemoError(what, do="give one prediction a label")
-    return np.bincount(y_true * classes + y_pred, minlength=classes**2).reshape(classes, classes)
+    return counts_by_speaker(y_true, y_pred, np.zeros(len(y_true)), classes=classes).sum((0, 1))
+
+
+def counts_by_speaker(
+    y_true: np.ndarray, y_pred: np.ndarray, speakers: Sequence | None = None, seeds: Sequence | None = None,
+    classes: Classes = None,
+) -> np.ndarray:
+    """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
+
+    All arguments are (N,), the runs end to end. Without `seeds` all is one run; without `speakers` each
+    utterance stands for itself.
+    """
+    if speakers is None and seeds is not None:
+        raise VcemoError("seeds without speakers", do="say whose utterances they are, or give their ids")
+    size = _number(classes, y_true, y_pred)
+    speakers = np.arange(len(y_true)) if speakers is None else speakers
+    seeds = np.zeros(len(y_true)) if seeds is None else seeds
+    if len({len(y_true), len(y_pred), len(speakers), len(seeds)}) > 1:
+        what = f"{len(y_true)} labels and {len(y_pred)} predictions, {len(speakers)} speakers"
+        raise VcemoError(f"{what}, {len(seeds)} seeds", do="give one of each an utterance")
+    cells = _indices(y_true, size) * size + _indices(y_pred, size)  # (N,)
+    (seed_names, seed), (names, speaker) = (
+        np.unique(np.asarray(given), return_inverse=True) for given in (seeds, speakers)
+    )
+    shape = (len(seed_names), len(names), size, size)
+    places = (seed * len(names) + speaker) * size**2 + cells
+    return np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
 
 
 def from_counts(table: np.ndarray) -> dict[str, np.ndarray]:
@@ -75,68 +98,142 @@ def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -
     return scores(y_test, np.full(len(y_test), np.bincount(y_train).argmax()), classes)
 
 
-def bootstrap(
-    y_true: np.ndarray, y_pred: np.ndarray, groups: Sequence | None = None, n: int = 2000, seed: int = 0,
+# ---- the chance of speakers and of seeds (docs/statistics.md) -------------------------------------------
+
+
+def intervals(
+    y_true: np.ndarray, y_pred: np.ndarray, speakers: Sequence | None = None, seeds: Sequence | None = None,
     level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
-    """Every metric with its percentile interval, from `n` resamples of the test part.
+    """Every metric with its interval, a row each: value, low, high, and how many speakers and seeds made it.
 
-    With `groups` (speakers, say) whole groups are drawn, as the clips of one voice are right or wrong
-    together; without, single utterances. Columns: value, low, high; one row a metric.
+    Arguments as in `counts_by_speaker`. Of one seed the interval lacks the chance of training, of one speaker
+    there is none (NaN); both are told by a warning.
     """
-    import pandas as pd
-
-    size = _number(classes, y_true, y_pred)
-    clusters = _by_group(y_true, y_pred, groups, size)  # (G, C, C)
-    draws = from_counts(_resample(clusters, _weights(len(clusters), n, seed)))  # metric -> (n,)
-    value = from_counts(clusters.sum(0))
-    rows = {m: [float(value[m]), *_percentiles(draws[m], level)] for m in METRICS}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+    table = counts_by_speaker(y_true, y_pred, speakers, seeds, classes)
+    found = contrast([table], [1.0], level=level).drop(columns="p")
+    return found.assign(low=found.low.clip(lower=0), high=found.high.clip(upper=1))
 
 
-def paired_bootstrap(
-    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, groups: Sequence | None = None, n: int = 2000,
-    seed: int = 0, level: float = 0.95, classes: Classes = None,
+def paired_test(
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Sequence | None = None,
+    seeds: Sequence | None = None, level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
-    """Is model a better than model b on the same utterances? Both are scored on the same resamples.
+    """Is model a better than model b on the same utterances, trained with the same seeds?
 
-    Columns: a, b, difference (a - b), its percentile interval low, high, and p: twice the smaller share of
-    resamples on either side of zero. Several seeds are pooled by laying their predictions end to end and
-    repeating the groups: a resampled speaker then takes all of its runs along.
+    Arguments as in `counts_by_speaker`. One row a metric; columns: a, b, difference (a - b), its interval
+    low, high, its two-sided p, and how many speakers and seeds.
+    """
+    size = _number(classes, y_true, a, b)
+    tables = [counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b)]
+    return difference(*tables, level=level)
+
+
+def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True, level: float = 0.95) -> pd.DataFrame:
+    """`paired_test` from the two models' counts (S, G, C, C); their seeds may differ."""
+    found = contrast([a, b], [1.0, -1.0], same_seeds, level).rename(columns={"value": "difference"})
+    for place, (name, table) in enumerate({"a": a, "b": b}.items()):
+        found.insert(place, name, _jackknife(table)[0].mean(1))
+    return found
+
+
+def contrast(
+    tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True, level: float = 0.95
+) -> pd.DataFrame:
+    """A weighted sum of models' scores: value, low, high, p (two-sided, against zero), speakers, seeds.
+
+    tables      counts (S, G, C, C) of each model, all of the same speakers (see `counts_by_speaker`)
+    weights     1 and -1 for a difference; 1, -1, -1, 1 for a gain over another gain
+    same_seeds  the models' seeds go in pairs; otherwise each model was trained with seeds of its own
     """
     import pandas as pd
+    from scipy.stats import t
 
-    size = _number(classes, y_true, a, b)
-    groups = np.arange(len(y_true)) if groups is None else groups
-    clusters = [_by_group(y_true, y_pred, groups, size) for y_pred in (a, b)]  # (G, C, C) each
-    weights = _weights(len(clusters[0]), n, seed)  # (n, G), the same for both
-    draws_a, draws_b = (from_counts(_resample(counted, weights)) for counted in clusters)
-    value_a, value_b = (from_counts(counted.sum(0)) for counted in clusters)
-    rows = {}
-    for m in METRICS:
-        difference = draws_a[m] - draws_b[m]  # (n,)
-        p = min(1.0, 2 * (1 + min((difference <= 0).sum(), (difference >= 0).sum())) / (1 + n))
-        of_a, of_b = float(value_a[m]), float(value_b[m])
-        rows[m] = [of_a, of_b, of_a - of_b, *_percentiles(difference, level), p]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["a", "b", "difference", "low", "high", "p"])
+    found = [_jackknife(table) for table in tables]
+    scores = [weight * score for weight, (score, _) in zip(weights, found, strict=True)]  # (M, S) each
+    shares = [weight * share for weight, (_, share) in zip(weights, found, strict=True)]  # (M, S, G) each
+    if same_seeds:
+        scores, shares = [np.sum(scores, axis=0)], [np.sum(shares, axis=0)]
+    value = np.sum([score.mean(1) for score in scores], axis=0).round(12)  # a model less itself is 0
+    error, freedom = _standard_error(scores, shares)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where((value == 0) & (error == 0), 0.0, np.abs(value) / error)
+    half = t.ppf((1 + level) / 2, freedom) * error
+    columns = {"value": value, "low": value - half, "high": value + half, "p": 2 * t.sf(ratio, freedom)}
+    about = {"speakers": tables[0].shape[1], "seeds": min(map(len, tables))}
+    _warn(*about.values())
+    return pd.DataFrame(columns | about, index=list(METRICS))
 
 
 def interval(
     statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, float]:
-    """Any number that is computed from rows, with its percentile interval: {"value", "low", "high"}.
+    """Any number that is computed from rows, with its bootstrap interval: {"value", "low", "high"}.
 
     `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole
-    groups are drawn with replacement. A resample whose number does not exist (NaN) is left out.
+    groups are drawn with replacement. A resample whose number does not exist (NaN) is left out. One group
+    gives no interval (NaN). The chance of training is not in it.
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
-    rows = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
-    rng = np.random.default_rng(seed)
-    chosen = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
-    draws = [statistic(np.concatenate([rows[g] for g in drawn])) for drawn in chosen]
-    low, high = _percentiles(draws, level)
-    return {"value": float(statistic(np.arange(len(group)))), "low": low, "high": high}
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    rows = [np.flatnonzero(group == g) for g in range(len(names))]
+    value, low, high = float(statistic(np.arange(len(group)))), float("nan"), float("nan")
+    _warn(len(names))
+    if len(names) > 1:
+        rng = np.random.default_rng(seed)
+        chosen = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
+        draws = [statistic(np.concatenate([rows[g] for g in drawn])) for drawn in chosen]
+        low, high = map(float, np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+    return {"value": value, "low": low, "high": high}
+
+
+def _jackknife(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (S, G, C, C) -> each metric's scores (M, S), and each speaker's influence on them (M, S, G).
+
+    An influence is (G - 1) / G of how much the score falls, more than on average, without this speaker.
+    """
+    whole, groups = table.sum(1, keepdims=True), table.shape[1]
+    scores, without = (np.stack(list(from_counts(c).values())) for c in (whole[:, 0], whole - table))
+    return scores, (groups - 1) / groups * (without.mean(-1, keepdims=True) - without)
+
+
+def _standard_error(
+    scores: Sequence[np.ndarray], influences: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two-way clustered standard error (M,) of a sum of mean scores, and its degrees of freedom (M,).
+
+    Scores (M, S) and influences (M, S, G): an entry for each set of seeds, drawn independently of the others.
+    Sources: Cameron, Gelbach & Miller (2011), section 2.1; degrees of freedom by Satterthwaite (1946).
+    """
+    groups = influences[0].shape[-1]
+    if groups == 1:
+        return np.full(len(METRICS), np.nan), np.ones(len(METRICS))
+    scale = groups / (groups - 1)
+    speakers = scale * np.square(sum(u.mean(1) for u in influences)).sum(-1)  # variance (M,), as below
+    seeds = both = np.zeros(len(METRICS))  # `both`: what speakers and seeds both count
+    spread = speakers**2 / (groups - 1)
+    for score, u in zip(scores, influences, strict=True):
+        if (n := score.shape[1]) > 1:
+            seeds = seeds + (own := score.var(1, ddof=1) / n)
+            spread = spread + own**2 / (n - 1)
+            rest = np.square(u - u.mean(1, keepdims=True)).sum((1, 2))
+            both = both + scale * rest / (n * (n - 1))
+    error = np.sqrt(np.max([speakers + seeds - both, speakers, seeds], axis=0)).round(12)
+    freedom = np.divide((speakers + seeds) ** 2, spread, out=np.ones(len(METRICS)), where=error > 0)
+    return error, freedom
+
+
+def _warn(speakers: int, seeds: int | None = None) -> None:
+    """Say which chance an interval or test cannot know of."""
+    if speakers == 1:
+        warnings.warn("one speaker: nothing tells how others differ, low, high and p are NaN", stacklevel=4)
+    elif speakers < 10:
+        warnings.warn(f"only {speakers} speakers: below ten, intervals and tests are rough", stacklevel=4)
+    if seeds == 1:
+        warnings.warn("one seed: the chance of training is not in the interval", stacklevel=4)
+
+
+# ---- raters and single utterances ----------------------------------------------------------------------
 
 
 def fleiss_kappa(votes: np.ndarray) -> float:
@@ -178,29 +275,3 @@ def _number(classes: Classes, *y: np.ndarray) -> int:
     if classes is None:
         return int(max(np.max(v) for v in y)) + 1
     return classes if isinstance(classes, int) else len(classes)
-
-
-def _by_group(y_true: np.ndarray, y_pred: np.ndarray, groups: Sequence | None, classes: int) -> np.ndarray:
-    """Confusion counts of each group (G, C, C); without groups each utterance is one."""
-    cells = _indices(y_true, classes) * classes + _indices(y_pred, classes)  # (N,)
-    group = np.arange(len(cells)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    table = np.zeros((group.max() + 1, classes**2))
-    np.add.at(table, (group, cells), 1)
-    return table.reshape(-1, classes, classes)
-
-
-def _percentiles(draws: Sequence[float] | np.ndarray, level: float) -> tuple[float, float]:
-    """The middle `level` of the draws (n,), NaN left out: its ends."""
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _weights(groups: int, n: int, seed: int) -> np.ndarray:
-    """How often each group is drawn in each of n resamples (n, G)."""
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=n)
-
-
-def _resample(clusters: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(G, C, C) counts, (n, G) weights -> (n, C, C): a whole bootstrap is one matrix product."""
-    size = clusters.shape[-1]
-    return (weights.astype(float) @ clusters.reshape(len(clusters), -1)).reshape(-1, size, size)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ STORED_AS = {"bidirectional": "both_guide", "allow_own_keys": "own_copies"}
 
 def run(
     configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2), workers: int | None = 1, keep_models: bool = False,
+    seeds: Sequence[int] = (0, 1, 2), workers: int | None = 1, keep_models: bool = False,
     progress: bool = True, dask: str | None = None,
 ) -> pd.DataFrame:
     """Train every config with every seed and score it on the test part, or read what `out` holds.
@@ -75,8 +75,7 @@ def run(
     workers      1: one after the other, each with all cores. More: that many processes with one thread each,
                  faster for small models. None: whatever `joblib.parallel_config` says
     keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), resume within a run
-    dask         the address of a Dask scheduler, "tcp://host:8786": its workers train one run each at a time;
-                 if one dies, its run is done again. Cache and `out` must be on a disk that all of them see
+    dask         the address of a Dask scheduler, "tcp://host:8786"; see docs/cluster.md
 
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,
     epochs, seconds, parameters, file. With another model, setting, seed, datum or feature it is another run.
@@ -86,50 +85,48 @@ def run(
     from tqdm.auto import tqdm
 
     if "test" not in parts:
-        do = "give parts with 'train', 'val' and 'test'"
-        raise VcemoError("no test part to score on", where="experiments.run", do=do)
+        raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
     if workers is not None and workers < 1:
         raise VcemoError(f"{workers} workers", do="let one work at least")
     fingerprints = {name: part.fingerprint() for name, part in parts.items()}
     data = {"parts": fingerprints, "features": provenance.features(store)}
-    jobs = []
+    jobs = {}  # the file that a run's result goes to -> what decides it
     for config, given in configs.items():
         model, settings = given if isinstance(given, tuple) else ("vcemo", given)
-        for seed in seeds:
-            known = {"config": config, "model": model, "seed": int(seed), "settings": settings.as_dict()}
-            job = known | data
-            jobs.append((job, Path(out) / f"{file_name(job)}.json"))
-    waiting = [(job, path) for job, path in jobs if not path.exists()]
+        for seed in map(int, seeds):
+            job = {"config": config, "model": model, "seed": seed, "settings": settings.as_dict(), **data}
+            jobs[Path(out) / f"{file_name(job)}.json"] = job
     apart = bool(dask) or workers != 1
+    missing = {path: job for path, job in jobs.items() if not path.exists()}
     shared = (store, parts, keep_models, apart)
-    tasks = [delayed(train_one)(job, path.absolute(), *shared) for job, path in waiting]
+    tasks = [delayed(train_one)(job, path.absolute(), *shared) for path, job in missing.items()]
     with _pool(workers, dask) if tasks else nullcontext():
         if apart and tasks:
             done: Iterable = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
         else:
             done = (function(*args) for function, args, _ in tasks)
-        bar = {"initial": len(jobs) - len(waiting), "leave": False, "disable": not progress}
+        bar = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
         for path, result in tqdm(done, "runs", len(jobs), **bar):
             write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
-    return pd.DataFrame([comparison.row(path) for _, path in jobs])
+    return pd.DataFrame([comparison.row(path) for path in jobs])
 
 
 def ablate(
-    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Iterable[int] = (0, 1, 2),
-    settings: Settings | None = None, workers: int | None = 1, **options: Any,
+    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Sequence[int] = (0, 1, 2),
+    settings: Settings | None = None, **options: Any,
 ) -> pd.DataFrame:
     """Re-run the paper's Table 3: seven choices of modalities, without SupCon as there (section 4.4).
 
-    options  progress, keep_models and dask, as `run` takes them
+    options  workers, progress, keep_models and dask, as `run` takes them
     """
     if settings is None:
         settings = tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
     configs = {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
-    return run(configs, store, parts, out, seeds, workers, **options)
+    return run(configs, store, parts, out, seeds, **options)
 
 
 def baselines(
-    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Iterable[int] = (0, 1, 2),
+    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Sequence[int] = (0, 1, 2),
     workers: int | None = 1, size: str = "tutorial", names: Iterable[str] | None = None,
     progress: bool = True, dask: str | None = None, **changes: Any,
 ) -> pd.DataFrame:
@@ -137,8 +134,7 @@ def baselines(
 
     store    with the kinds "mel", "words", "bert" and "word_spans"
     size     "tutorial": all small and trained alike, only architectures differ; "paper": as published
-    names    some of `BASELINES`; all by default
-    changes  settings that all get, epochs for one
+    names    some of `BASELINES`; changes: settings that all get, epochs for one
     """
     configs = baseline_configs(store, len(parts["train"].labels), size, names, **changes)
     return run(configs, store, parts, out, seeds, workers, progress=progress, dask=dask)
@@ -155,17 +151,13 @@ def baseline_configs(
         raise VcemoError(f"no baseline is called {', '.join(sorted(unknown))}", do=do)
     # Log-mel is the paper's input, and the one that all can read.
     common = {"bert_width": store.width("bert"), "acoustic": "mel"} | changes
-    configs: dict[str, Config] = {}
-    for name in names or BASELINES:
-        model, own = BASELINES[name]
-        configs[name] = model, settings_for(model, size, classes, **own | common)
-    return configs
+    chosen = [(name, *BASELINES[name]) for name in names or BASELINES]
+    return {name: (model, settings_for(model, size, classes, **own | common)) for name, model, own in chosen}
 
 
 def over_dials(
     store: Any, dials: Mapping[str, Mapping[str, Any]], out: Path | str,
-    seeds: Iterable[int] = (0, 1, 2), settings: Settings | None = None, workers: int | None = 1,
-    **options: Any,
+    seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = None, **options: Any,
 ) -> pd.DataFrame:
     """Train without and with SupCon on each setting of `corpora.sim.dials`: configs "setting, alpha".
 
@@ -176,11 +168,10 @@ def over_dials(
     if settings is None:
         settings = tutorial(bert_width=store.width("bert"))
         settings = settings.but(epochs=2 * settings.epochs, patience=2 * settings.patience)
-    seeds = tuple(seeds)
     tables = []
     for name, parts in dials.items():
         configs = {f"{name}, {alpha}": settings.but(**SUPCON[alpha]) for alpha in DIALLED}
-        tables.append(run(configs, store, parts, out, seeds, workers, **options))
+        tables.append(run(configs, store, parts, out, seeds, **options))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -201,12 +192,9 @@ def train_one(
     test, best = result.predict(parts["test"]), result.history.loc[result.best_epoch]
     versions = {name.replace("-", "_"): version for name, version in provenance.versions().items()}
     return path, job | {
-        "scores": test.scores(),
-        "val": {m: float(best[f"val_{m}"]) for m in METRICS},
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
-        "seconds": result.seconds,
-        "parameters": parameters(model),
+        "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
+        "best_epoch": result.best_epoch, "epochs": len(result.history),
+        "seconds": result.seconds, "parameters": parameters(model),
         "machine": {"device": str(device()), **provenance.hardware(), **versions, "date": provenance.now()},
         "predictions": {
             "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
@@ -245,8 +233,7 @@ def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
     try:
         client = Client(dask, timeout=30, set_as_default=False)
     except (OSError, ValueError) as error:
-        do = "start one, or correct the address"
-        raise VcemoError(f"no Dask scheduler answers: {error}", where=dask, do=do) from error
+        raise VcemoError(f"no Dask scheduler answers: {error}", dask, "correct the address") from error
     with client:
         if crowded := {threads for threads in client.nthreads().values() if threads > 1}:
             # Runs in threads of one process would share torch's random numbers: no result could be had again.

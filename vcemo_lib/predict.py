@@ -39,9 +39,8 @@ class Piece(NamedTuple):
 class Prediction:
     """The recogniser's answer to one clip.
 
-    `attention` is what each token weighs in the pooling, 1 in all. "time": of equal stretches of the clip;
-    "text": (first character, one past the last, weight) of each BERT token that stands in the transcript;
-    "rest": of all others.
+    `attention` is what each token weighs in the pooling, 1 in all: "time", of equal stretches of the clip;
+    "text", (first character, one past the last, weight) of BERT's tokens in the transcript; "rest".
     """
 
     emotion: str
@@ -71,8 +70,7 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without attention and sound."""
         plain = asdict(replace(self, wave=None))
-        del plain["attention"], plain["wave"]
-        return plain
+        return {key: value for key, value in plain.items() if key not in ("attention", "wave")}
 
 
 def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str, ...]]:
@@ -102,8 +100,7 @@ class EmotionRecognizer:
         if not all(tensor.isfinite().all() for tensor in run.model.state_dict().values()):
             do = "train it again, or restore its file"
             raise VcemoError("the model's weights are not all finite", do=do)
-        self.run, self.whisper = run, whisper
-        self.classes = run.classes
+        self.run, self.whisper, self.classes = run, whisper, run.classes
         self.modalities = run.settings.modalities
 
     @classmethod
@@ -113,9 +110,9 @@ class EmotionRecognizer:
         from vcemo_lib.training.runs import Run
 
         if source is None:
-            return cls(Run.load(weights.bundled(BUNDLED)), whisper)
-        if not Path(source).exists() and str(source).count("/") == 1 and not str(source).startswith("."):
-            return cls(Run.load(weights.hub(str(source), "run.safetensors")), whisper)
+            source = weights.bundled(BUNDLED)
+        elif not Path(source).exists() and str(source).count("/") == 1 and not str(source).startswith("."):
+            source = weights.hub(str(source), "run.safetensors")
         return cls(Run.load(source), whisper)
 
     def save(self, folder: Path | str) -> Path:
@@ -147,7 +144,6 @@ class EmotionRecognizer:
         """
         if isinstance(clips, str | Path | np.ndarray):
             return self.predict([clips], None if text is None else [str(text)], mute, same_speaker)[0]
-        self._check_muted(mute)
         prepared = self._prepare(clips, text)
         arrays = self.arrays([clip.wave for clip in prepared], [clip.transcript for clip in prepared])
         part = self.scaled(arrays, mute, same_speaker)
@@ -169,17 +165,11 @@ class EmotionRecognizer:
         waves, warnings = zip(*map(checked, clips), strict=True) if len(clips) else ((), ())
         texts, words = text or [""] * len(waves), [()] * len(waves)
         if text is None and {"words", "bert"} & set(self.modalities):
-            from vcemo_lib import asr
+            from vcemo_lib.asr import transcribe
 
-            options = {"word_times": True, "progress": False, "cache": keep}
-            transcripts = asr.transcribe(list(waves), self.whisper, **options)
-            texts, words = [t.text for t in transcripts], [t.words or () for t in transcripts]
+            heard = transcribe(list(waves), self.whisper, word_times=True, progress=False, cache=keep)
+            texts, words = [t.text for t in heard], [t.words or () for t in heard]
         return [PreparedClip(self, *each) for each in zip(waves, texts, words, warnings, strict=True)]
-
-    def _check_muted(self, mute: Sequence[str]) -> None:
-        if unknown := set(mute) - set(self.modalities):
-            what = f"there is no modality {', '.join(sorted(unknown))} to mute"
-            raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
 
     def arrays(self, waves: Sequence[np.ndarray], texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
         """The features of clips and their words, unscaled: kind -> one (rows, width) a clip."""
@@ -195,15 +185,15 @@ class EmotionRecognizer:
 
         from vcemo_lib.loading import InMemoryDataset, Ragged
 
-        self._check_muted(mute)
-        kinds, count = {}, 0
-        muted = {kind for modality in mute for kind in self.run.settings.kinds[modality]}
+        if unknown := set(mute) - set(self.modalities):
+            what = f"there is no modality {', '.join(sorted(unknown))} to mute"
+            raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
+        kinds, muted = {}, {kind for modality in mute for kind in self.run.settings.kinds[modality]}
         for kind, made in arrays.items():
-            count = len(made)
-            nothing = np.zeros((0, self.run.model.widths[kind]), np.float32)
-            kept = [nothing if kind in muted else array for array in made]
+            kept = [array[:0] if kind in muted else array for array in made]
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
             kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
+        count = len(next(iter(arrays.values())))
         ids, labels = [f"clip{i}" for i in range(count)], torch.zeros(count, dtype=torch.int64)
         steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
         part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds, steps)
@@ -269,8 +259,7 @@ class PreparedClip:
     def leave_out(self) -> list[tuple[str, float, float]]:
         """Each word, how much less probable the answer is without it (the voice stays), and its attention."""
         whole = self.predict()
-        pieces = whole.pieces()
-        if not pieces:
+        if not (pieces := whole.pieces()):
             return []
         texts = [self.transcript[: piece.first] + self.transcript[piece.last :] for piece in pieces]
         made = self.recogniser.arrays([], texts)  # no rows for a kind of the voice
@@ -290,29 +279,22 @@ class PreparedClip:
     def to_prediction(self, probabilities: np.ndarray, output: Output) -> Prediction:
         """The model's answer to this clip alone, probabilities (1, C), as a Prediction."""
         classes, row = self.recogniser.classes, probabilities[0]
+        rounded = {label: round(float(p), 4) for label, p in zip(classes, row, strict=True)}
         return Prediction(
-            emotion=classes[int(row.argmax())],
-            probabilities={label: round(float(p), 4) for label, p in zip(classes, row, strict=True)},
-            transcript=self.transcript,
-            words=self.words,
-            seconds=round(self.seconds, 3),
-            warnings=self.warnings,
-            attention=self._attention(output),
-            wave=self.wave,
-        )
+            classes[int(row.argmax())], rounded, self.transcript, self.words, round(self.seconds, 3),
+            self.warnings, self._attention(output), self.wave,
+        )  # fmt: skip
 
     def _attention(self, output: Output) -> dict[str, Any]:
         """The pooling weights by what their tokens stand for (see `Prediction`)."""
         if self.recogniser.run.model.name != "vcemo":  # the baselines pool otherwise
             return {}
-        settings = self.recogniser.run.settings
+        settings, text = self.recogniser.run.settings, []
         pool = output.attention["pool"][0].float().cpu().numpy()
         steps = settings.length if {"audio", "words"} & set(settings.modalities) else 0
         if steps and settings.guides[1] == "bert":  # BERT's tokens come first
-            bert, time = np.split(pool, [len(pool) - steps])
-        else:
-            time, bert = np.split(pool, [steps])
-        text = []
+            pool = np.roll(pool, steps)
+        time, bert = np.split(pool, [steps])
         if "bert" in settings.modalities and settings.bert == "tokens" and len(bert) > 1:
             from vcemo_lib.text import load_bert
 

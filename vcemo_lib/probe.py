@@ -59,27 +59,25 @@ def linear(
     from vcemo_lib.evaluation import scores
     from vcemo_lib.training.runs import Predictions
 
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    ids = {name: part.ids for name, part in parts.items()}
-    speakers = np.concatenate([part.table["speaker"].to_numpy(str) for part in parts.values()])
+    speakers = {name: part.table["speaker"].to_numpy(str) for name, part in parts.items()}
+    everyone = np.concatenate(list(speakers.values()))
     columns = []
-    for kind in kinds:
-        x = pooled(store, kind, [utt_id for name in ids for utt_id in ids[name]])  # all parts, (N, width)
-        columns.append(standardise(x, speakers) if by_speaker and kind in ACOUSTIC else x)
-    cuts = np.cumsum([len(found) for found in ids.values()])[:-1]
-    x = dict(zip(ids, np.split(np.concatenate(columns, axis=1), cuts), strict=True))
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        x = pooled(store, kind, [utt_id for part in parts.values() for utt_id in part.ids])  # (N, width)
+        columns.append(standardise(x, everyone) if by_speaker and kind in ACOUSTIC else x)
+    cuts = np.cumsum([len(part) for part in parts.values()])[:-1]
+    x = dict(zip(parts, np.split(np.concatenate(columns, axis=1), cuts), strict=True))
     y = {name: part.y() for name, part in parts.items()}
     scaler = StandardScaler().fit(x["train"])
     x = {name: scaler.transform(values) for name, values in x.items()}
 
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in strengths]
-    fitted = [model.fit(x["train"], y["train"]) for model in models]
-    classes = tuple(parts["train"].labels)
-    on_val = [scores(y["val"], model.predict(x["val"]), classes)["ua"] for model in fitted]
-    best = fitted[int(np.argmax(on_val))]
-    probabilities = np.zeros((len(y["test"]), len(classes)), np.float32)
-    probabilities[:, best.classes_] = best.predict_proba(x["test"])
-    return Predictions(
-        ids["test"], classes, y["test"], probabilities.argmax(1), probabilities, x["test"],
-        parts["test"].table["speaker"].to_numpy(str),
-    )  # fmt: skip
+    classes, test = tuple(parts["train"].labels), parts["test"]
+    on_val = []
+    for model in models:
+        model.fit(x["train"], y["train"])
+        on_val.append(scores(y["val"], model.predict(x["val"]), classes)["ua"])
+    best = models[int(np.argmax(on_val))]
+    shares = np.zeros((len(test), len(classes)), np.float32)
+    shares[:, best.classes_] = best.predict_proba(x["test"])
+    return Predictions(test.ids, classes, y["test"], shares.argmax(1), shares, x["test"], speakers["test"])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,10 +42,8 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide a number."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -80,8 +80,6 @@ def _without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
 def _processor() -> str:
     """The processor's name, as exact as the system tells it."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    named = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.M)
+    return named[1] if named else platform.processor() or platform.machine()

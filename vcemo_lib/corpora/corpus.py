@@ -58,26 +58,17 @@ class Corpus:
         return self.table["emotion"].map({label: i for i, label in enumerate(self.labels)}).to_numpy("int64")
 
     def text_of(self, utt_id: str, source: str = "gold") -> str:
-        """The transcript: the manifest's own words (`gold`), or Whisper's (`asr`).
-
-        Raises VcemoError where the corpus carries no transcripts of an ASR.
-        """
-        if source == "gold":
-            return self.table.at[utt_id, "text"]
-        if source != "asr":
+        """The transcript: the manifest's own words (`gold`), or Whisper's (`asr`), where there are such."""
+        if source not in ("gold", "asr"):
             raise VcemoError(f"unknown text source {source!r}", do="use 'gold' or 'asr'")
-        if "asr" not in self.table:
+        if source == "asr" and "asr" not in self.table:
             do = "run vcemo_lib.asr.transcribe(corpus) and attach the result"
             raise VcemoError("this corpus carries no ASR transcripts", where=self.name, do=do)
-        return self.table.at[utt_id, "asr"]
+        return self.table.at[utt_id, "asr" if source == "asr" else "text"]
 
     def subset(self, which: Iterable[str] | Sequence[bool], name: str | None = None) -> Corpus:
         """The utterances with these ids, or where a boolean mask is true, in that order."""
         return replace(self, name=name or self.name, table=self.table.loc[list(which)])
-
-    def with_labels(self, labels: Sequence[str]) -> Corpus:
-        """Only the utterances with one of these labels, which become the classes."""
-        return replace(self, table=self.table[self.table["emotion"].isin(labels)], labels=tuple(labels))
 
     def with_column(self, name: str, values: Any) -> Corpus:
         """The same corpus with a column set (say `asr`), aligned by utt_id where `values` is a Series."""
@@ -98,7 +89,7 @@ class Corpus:
 
 def four(corpus: Corpus) -> Corpus:
     """The utterances labelled angry, happy, neutral or sad, as a corpus of four classes (section 4.2)."""
-    return corpus.with_labels(FOUR)
+    return replace(corpus, table=corpus.table[corpus.table["emotion"].isin(FOUR)], labels=FOUR)
 
 
 def from_table(

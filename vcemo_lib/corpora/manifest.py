@@ -8,7 +8,6 @@ import re
 import stat
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("utt_id", "audio", "text", "emotion", "speaker")
-OPTIONAL = ("group", "start", "end", "votes", "split", "language")
 SPLITS = ("train", "val", "test")
 MOST_ROWS_TOLD = 20  # a manifest with ten thousand bad rows should still fit on a screen
 SECONDS = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
@@ -68,78 +66,47 @@ def parse_votes(text: str) -> dict[str, int]:
     return {label: int(float(count)) for label, count in pairs}
 
 
-# ---- checks of one cell: its text -> what is wrong with it, or None ------------------------------------
+def checks(labels: Sequence[str], root: Path, files: bool) -> dict[str, Callable[[str], str | None]]:
+    """Column -> check of one cell: its text -> what is wrong with it, or None."""
 
+    def votes(text: str) -> str | None:
+        try:
+            strange = sorted(set(parse_votes(text)) - {*labels, "other"})
+        except ValueError:
+            return f"votes {text[:60]!r} are not of the form 'angry:2 sad:1'"
+        return f"votes for unknown label(s) {', '.join(strange)}" if strange else None
 
-@dataclass(frozen=True)
-class Rules:
-    """What the cells of a manifest are checked against."""
+    def audio(text: str) -> str | None:
+        """A relative path inside the root and, with `files`, a file that is not empty; it is not decoded."""
+        if not text:
+            return "empty audio path"
+        if text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in PurePosixPath(text).parts:
+            return f"audio path {text!r} leads out of the corpus; give it relative to {root}"
+        if not files:
+            return None
+        try:
+            found = os.stat(os.path.join(root, text))  # for a million clips faster than pathlib
+        except (OSError, ValueError):  # ValueError: a NUL in the name
+            return f"no audio file {text!r}"
+        if not stat.S_ISREG(found.st_mode):
+            return f"no audio file {text!r}"
+        return None if found.st_size else f"audio file {text!r} is empty"
 
-    labels: Sequence[str]
-    root: Path
-    files: bool = True  # whether the clips must be there
+    def seconds(text: str) -> str | None:
+        known = not text or SECONDS.fullmatch(text)
+        return None if known else f"start or end {text!r} is not a number of seconds"
 
+    def among(what: str, *known: str) -> Callable[[str], str | None]:
+        listed = ", ".join(filter(None, known))
+        return lambda text: None if text in known else f"unknown {what} {text!r}; known are {listed}"
 
-def _utt_id(text: str, rules: Rules) -> str | None:
-    return None if text.strip() else "empty utt_id"
-
-
-def _emotion(text: str, rules: Rules) -> str | None:
-    return None if text in rules.labels else f"unknown emotion {text!r}; known are {', '.join(rules.labels)}"
-
-
-def _speaker(text: str, rules: Rules) -> str | None:
-    return None if text.strip() else "empty speaker"
-
-
-def _split(text: str, rules: Rules) -> str | None:
-    return None if text in ("", *SPLITS) else f"unknown split {text!r}; known are {', '.join(SPLITS)}"
-
-
-def _votes(text: str, rules: Rules) -> str | None:
-    try:
-        strange = sorted(set(parse_votes(text)) - {*rules.labels, "other"})
-    except ValueError:
-        shown = text if len(text) < 60 else f"{text[:60]}…"
-        return f"votes {shown!r} are not of the form 'angry:2 sad:1'"
-    return f"votes for unknown label(s) {', '.join(strange)}" if strange else None
-
-
-def _seconds(text: str, rules: Rules) -> str | None:
-    good = not text or SECONDS.fullmatch(text)
-    return None if good else f"start or end {text!r} is not a number of seconds"
-
-
-def _audio(text: str, rules: Rules) -> str | None:
-    """A relative path inside the root and, with `files`, a file that is not empty; it is not decoded here."""
-    if not text:
-        return "empty audio path"
-    if text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in PurePosixPath(text).parts:
-        return f"audio path {text!r} leads out of the corpus; give it relative to {rules.root}"
-    if not rules.files:
-        return None
-    try:
-        found = os.stat(os.path.join(rules.root, text))  # for a million clips faster than pathlib
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return f"no audio file {text!r}"
-    if not stat.S_ISREG(found.st_mode):
-        return f"no audio file {text!r}"
-    return None if found.st_size else f"audio file {text!r} is empty"
-
-
-CHECKS: dict[str, Callable[[str, Rules], str | None]] = {
-    "utt_id": _utt_id,
-    "emotion": _emotion,
-    "speaker": _speaker,
-    "split": _split,
-    "votes": _votes,
-    "start": _seconds,
-    "end": _seconds,
-    "audio": _audio,
-}
-
-
-# ---- checks of the whole table -------------------------------------------------------------------------
+    return {
+        "utt_id": lambda text: None if text.strip() else "empty utt_id",
+        "speaker": lambda text: None if text.strip() else "empty speaker",
+        "emotion": among("emotion", *labels),
+        "split": among("split", "", *SPLITS),
+        **{"votes": votes, "start": seconds, "end": seconds, "audio": audio},
+    }
 
 
 def check(
@@ -150,27 +117,23 @@ def check(
 
     if not len(table):
         raise VcemoError("the manifest has no rows", where=manifest, do="add one row an utterance")
-    rules, rows, faults = Rules(tuple(labels), root, files), table.reset_index(drop=True), []
-    for column in [column for column in CHECKS if column in rows]:
-        reasons = {text: CHECKS[column](text, rules) for text in rows[column].unique()}  # each text once
-        if wrong := {text: reason for text, reason in reasons.items() if reason}:
-            faults.append(rows[column].map(wrong).dropna())
-    faults += [_repeated_ids(rows, table), _reversed_segments(rows)]
-    if faults := [fault for fault in faults if len(fault)]:
-        found = pd.concat(faults).sort_index(kind="stable")
-        lines = _lines(table)
-        told = [f"line {lines[row]}: {reason}" for row, reason in found[:MOST_ROWS_TOLD].items()]
-        told += [f"and {len(found) - MOST_ROWS_TOLD} more"] if len(found) > MOST_ROWS_TOLD else []
-        listed = "\n  ".join(told)
-        raise VcemoError(f"{len(found)} bad row(s) in {manifest}:\n  {listed}\nmend or remove them")
+    rows, faults, lines = table.reset_index(drop=True), [], _lines(table)
+    for column, wrong in checks(labels, root, files).items():
+        if column in rows:
+            reasons = {text: wrong(text) for text in rows[column].unique()}  # each text once
+            faults.append(rows[column].map(reasons).dropna())
+    found = pd.concat([*faults, _repeated_ids(rows, lines), _reversed_segments(rows)])
+    if len(found):
+        told = [f"line {lines[row]}: {reason}" for row, reason in found.sort_index(kind="stable").items()]
+        more = [f"and {len(told) - MOST_ROWS_TOLD} more"] if len(told) > MOST_ROWS_TOLD else []
+        listed = "\n  ".join([f"{len(told)} bad row(s) in {manifest}:", *told[:MOST_ROWS_TOLD], *more])
+        raise VcemoError(f"{listed}\nmend or remove them")
 
 
-def _repeated_ids(rows: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+def _repeated_ids(rows: pd.DataFrame, lines: np.ndarray) -> pd.Series:
     ids = rows["utt_id"].str.strip()
+    first = dict(zip(ids[::-1], lines[::-1], strict=True))
     again = ids[ids.duplicated() & (ids != "")]
-    if not len(again):
-        return again
-    first = dict(zip(ids[::-1], _lines(table)[::-1], strict=True))
     return again.map(lambda utt_id: f"duplicate utt_id {utt_id!r}, first on line {first[utt_id]}")
 
 
@@ -181,9 +144,9 @@ def _reversed_segments(rows: pd.DataFrame) -> pd.Series:
         return pd.Series(dtype=object)
     end = pd.to_numeric(rows["end"], errors="coerce")
     start = pd.to_numeric(rows["start"], errors="coerce").fillna(0) if "start" in rows else 0
-    wrong = rows[start >= end]  # a blank end is NaN, which nothing passes
+    wrong = rows[start >= end].to_dict("index")  # a blank end is NaN, which nothing passes
     told = "start {} s is not before end {} s".format
-    return wrong.apply(lambda row: told(row.get("start") or 0, row["end"]), axis=1)
+    return pd.Series({at: told(row.get("start") or 0, row["end"]) for at, row in wrong.items()}, dtype=object)
 
 
 def _lines(table: pd.DataFrame) -> np.ndarray:

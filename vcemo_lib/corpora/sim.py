@@ -33,8 +33,8 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        what, where = "the description of VCEMO-Sim is damaged", folder / "about.json"
-        raise VcemoError(what, where=where, do="restore it with git checkout") from error
+        do = "restore about.json with git checkout"
+        raise VcemoError("the description of VCEMO-Sim is damaged", where=folder, do=do) from error
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 
 
@@ -66,13 +66,9 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
     size = size or int(counts.min()) * len(corpus.labels)
     rare = counts.index.isin(["fear", "surprise"])
     rare_share = counts * rare / counts[rare].sum() * PAPER_RARE
-    mixes = {
-        "balanced": counts * 0 + 1.0,
-        "as it is": counts.astype(float),
-        "paper's mix": rare_share + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE),
-    }
+    papers = rare_share + counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE)
     drawn = {}
-    for name, mix in mixes.items():
+    for name, mix in {"balanced": counts * 0 + 1.0, "as it is": counts, "paper's mix": papers}.items():
         wanted = dict(zip(mix.index, apportion(mix.to_numpy() / mix.sum() * size).tolist(), strict=True))
         drawn[name] = _draw(replace(corpus, name=f"{corpus.name}, {name}"), wanted, seed)
     return drawn

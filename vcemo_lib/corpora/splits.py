@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -61,11 +62,10 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
         raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
     groups = sorted(corpus.table[column].unique())
     order = np.random.default_rng(seed).permutation(len(groups))
-    for place, test in enumerate(order):
-        held = {"test": groups[test], "val": groups[order[(place + 1) % len(groups)]]}
-        mask = {part: corpus.table[column] == group for part, group in held.items()}
+    for test, val in zip(order, np.roll(order, -1), strict=True):
+        mask = {"test": corpus.table[column] == groups[test], "val": corpus.table[column] == groups[val]}
         mask["train"] = ~(mask["test"] | mask["val"])
-        yield held["test"], {part: corpus.subset(mask[part], f"{corpus.name}/{part}") for part in SPLITS}
+        yield groups[test], {part: corpus.subset(mask[part], f"{corpus.name}/{part}") for part in SPLITS}
 
 
 def audit(parts: Parts) -> pd.DataFrame:
@@ -76,16 +76,13 @@ def audit(parts: Parts) -> pd.DataFrame:
     import pandas as pd
 
     digest = lru_cache(maxsize=None)(_digest)  # a recording of many utterances is read once
-    content = {
-        part: {
-            "speaker": set(corpus.table["speaker"]),
-            "sentence": set(corpus.table["text"].map(bare)) - {""},
-            "audio": {f"{digest(corpus.root / audio)}{where}" for audio, where in _stretches(corpus.table)},
-        }
-        for part, corpus in parts.items()
-    }
+    content: dict[str, dict[str, set[str]]] = {}
+    for part, corpus in parts.items():
+        audio = {f"{digest(corpus.root / file)}{where}" for file, where in _stretches(corpus.table)}
+        sentences = set(corpus.table["text"].map(bare)) - {""}
+        content[part] = {"speaker": set(corpus.table["speaker"]), "sentence": sentences, "audio": audio}
     rows = [
-        {"leak": kind, "between": f"{one} and {other}", "what": shared}
+        (kind, f"{one} and {other}", shared)
         for one, other in combinations(parts, 2)
         for kind in ("speaker", "sentence", "audio")
         for shared in sorted(content[one][kind] & content[other][kind])
@@ -94,8 +91,6 @@ def audit(parts: Parts) -> pd.DataFrame:
 
 
 def _digest(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -132,17 +127,15 @@ def _by_group(corpus: Corpus, groups: np.ndarray, fractions: tuple[float, float,
     counts = np.zeros((len(names), len(corpus.labels)))  # (groups, classes)
     np.add.at(counts, (member, corpus.y()), 1)
     wanted = np.outer(fractions, counts.sum(0))  # (3, classes)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(names))
+    order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]
-    target, have, home = wanted.copy(), np.zeros_like(wanted), np.zeros(len(names), int)
+    have, home = np.zeros_like(wanted), np.zeros(len(names), int)
     for group in order:
         # How full each part would be, class by class, weighted by what the group brings.
-        fullness = ((have + counts[group]) / np.maximum(target, 1e-9)) @ counts[group]
+        fullness = ((have + counts[group]) / np.maximum(wanted, 1e-9)) @ counts[group]
         home[group] = int(np.argmin(fullness))
         have[home[group]] += counts[group]
     for empty in set(range(3)) - set(home.tolist()):  # tiny corpora: no part stays empty
         fullest = np.bincount(home, minlength=3).argmax()
         home[np.flatnonzero(home == fullest)[-1]] = empty
-    part_of = home[member]
-    return {part: corpus.subset(part_of == i, f"{corpus.name}/{part}") for i, part in enumerate(SPLITS)}
+    return {part: corpus.subset(home[member] == i, f"{corpus.name}/{part}") for i, part in enumerate(SPLITS)}
