@@ -32,7 +32,7 @@ _EDITS = {  # operation -> its name below the character, and its colours
 @matplotlib.rc_context(STYLE)
 def class_balance(parts: Mapping[str, Corpus | Sequence[str]]) -> Figure:
     """How many of each emotion there are in Corpora or sequences of labels: a bar a label, a panel a part."""
-    emotions = {name: list(getattr(part, "table", {"emotion": part})["emotion"]) for name, part in parts.items()}
+    emotions = {name: list(getattr(of, "table", {"emotion": of})["emotion"]) for name, of in parts.items()}
     colours = palette(set().union(*emotions.values()))
     figure, axes = new_figure(2 + 2.4 * len(parts), 2.6, columns=len(parts), sharey=True, squeeze=False)
     for axis, (name, found) in zip(axes[0], emotions.items(), strict=True):
