@@ -210,8 +210,8 @@ def test_class_balance_counts():
 
 
 def test_class_balance_of_a_corpus():
-    corpus = SimpleNamespace(name="tiny", table=pd.DataFrame({"emotion": ["happy", "happy"]}))
-    figure = teaching.class_balance(corpus)
+    corpus = SimpleNamespace(table=pd.DataFrame({"emotion": ["happy", "happy"]}))
+    figure = teaching.class_balance({"tiny": corpus})
     assert figure.axes[0].get_title() == "tiny, 2 utterances"
 
 
@@ -475,7 +475,7 @@ def test_critical_difference_joins_what_is_not_shown_to_differ() -> None:
     axis = teaching.critical_difference(scores, pd.DataFrame(rows)).axes[0]
     bars = [line.get_xdata().round(2).tolist() for line in axis.lines if line.get_linewidth() == 4]
     assert bars == [[0.50, 0.52], [0.52, 0.55]]
-    assert [text.get_text().split()[0] for text in axis.texts] == list("abcd")
+    assert [label.get_text().split()[0] for label in axis.get_yticklabels()] == list("abcd")
 
 
 def test_a_bold_box_of_a_diagram_stands_out() -> None:

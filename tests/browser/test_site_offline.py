@@ -1,5 +1,6 @@
 """The course as a site, opened from its folder in a browser that has no network."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ def offline(page: Any) -> Any:
     page.on("request", lambda r: page.asked.append(r.url) if r.url.startswith(("http", "ws")) else None)
     page.on("requestfailed", lambda request: page.failed.append(request.url[:200]))
     return page
+
+
+@pytest.fixture(autouse=True)
+def as_found(offline: Any) -> Iterator[None]:
+    """Leave each test's choice of theme and window behind."""
+    yield
+    offline.evaluate("localStorage.clear()")
+    offline.emulate_media(color_scheme="light")
+    offline.set_viewport_size({"width": 1280, "height": 900})
 
 
 def pages(index: Path) -> list[Path]:
@@ -109,17 +119,20 @@ def test_formulas_are_drawn(offline: Any, index: Path) -> None:
 
 
 def test_the_theme_is_the_systems_or_the_one_chosen(offline: Any, index: Path) -> None:
-    ground = "getComputedStyle(document.body).backgroundColor"
+    def is_dark(dark: bool) -> None:  # wait, as the colour fades over
+        ground = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]"
+        offline.wait_for_function(f"{ground} {'< 60' if dark else '> 200'}")
+
     offline.goto(index.as_uri())
-    light = offline.evaluate(ground)
+    is_dark(False)
     offline.emulate_media(color_scheme="dark")
-    dark = offline.evaluate(ground)
+    is_dark(True)
     offline.emulate_media(color_scheme="light")
+    is_dark(False)
     offline.get_by_role("button", name="Color mode").click()
     offline.get_by_role("button", name="Dark", exact=True).click()
     offline.reload()
-    assert light != dark == offline.evaluate(ground)
-    offline.evaluate("localStorage.clear()")
+    is_dark(True)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -136,8 +149,6 @@ def test_everyone_can_read_it(offline: Any, index: Path, width: int, scheme: str
             found += [f"cut at {length} columns" for length in offline.evaluate(CUT) if length <= 100]
         if found:
             wrong[page.stem] = found[:8]
-    offline.emulate_media(color_scheme="light")
-    offline.set_viewport_size({"width": 1280, "height": 900})
     assert not wrong
 
 

@@ -31,7 +31,7 @@ class Finding:
     name: str
     state: str  # "ok", "note" or "missing"
     detail: str
-    do: str = ""
+    do: str = ""  # where it is not ok
 
 
 def examine() -> list[Finding]:
@@ -56,7 +56,7 @@ def report(findings: list[Finding]) -> str:
     for before, finding in zip([None, *findings], findings, strict=False):
         if before is None or finding.part != before.part:
             lines += ["", finding.part]
-        remedy = f"  -> {finding.do}" if finding.do else ""
+        remedy = f"  -> {finding.do}" if finding.do and finding.state != "ok" else ""
         lines.append(f"  {_SIGNS[finding.state]} {finding.name:<{width}}  {finding.detail}{remedy}")
     missing = [finding.name for finding in findings if finding.state == "missing"]
     notes = sum(finding.state == "note" for finding in findings)
@@ -65,9 +65,9 @@ def report(findings: list[Finding]) -> str:
 
 
 def _python() -> Iterator[Finding]:
-    state, do = ("ok", "") if sys.version_info >= (3, 11) else ("missing", "use Python 3.11 or newer")
+    state = "ok" if sys.version_info >= (3, 11) else "missing"
     where = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    yield Finding("Python", "python", state, where, do)
+    yield Finding("Python", "python", state, where, "use Python 3.11 or newer")
 
 
 def dependencies() -> dict[str, str]:
@@ -97,20 +97,17 @@ def _audio() -> Iterator[Finding]:
     import torchaudio
 
     compiled = torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE
-    without = "without its compiled extension, which this torch cannot load"
-    detail = "works, with its compiled extension" if compiled else f"works, {without}"
+    detail = f"works, {'with' if compiled else 'without'} its compiled extension"
     yield Finding("Audio", "torchaudio", "ok", detail)
     if not compiled and not (Path(sysconfig.get_path("purelib")) / _torchaudio.PTH_NAME).is_file():
         detail = "set by `import vcemo_lib` only: importing torchaudio or transformers before it fails"
         do = "make setup" if torch.version.cuda is None else ""
         yield Finding("Audio", "torchaudio hook", "note", detail, do)
-    formats = {"WAV", "FLAC", "OGG", "MP3"}
-    have = sorted(formats & set(soundfile.available_formats()))
-    have += ["Opus"] if "OPUS" in soundfile.available_subtypes("OGG") else []
-    complete = len(have) > len(formats)
-    state, do = ("ok", "") if complete else ("missing", "pip install --upgrade soundfile")
-    detail = f"{soundfile.__libsndfile_version__} reads {', '.join(have)}"
-    yield Finding("Audio", "libsndfile", state, detail, do)
+    formats = [name for name in ("FLAC", "MP3", "OGG", "WAV") if name in soundfile.available_formats()]
+    formats += ["Opus"] if "OPUS" in soundfile.available_subtypes("OGG") else []
+    detail = f"{soundfile.__libsndfile_version__} reads {', '.join(formats)}"
+    state = "ok" if len(formats) == 5 else "missing"
+    yield Finding("Audio", "libsndfile", state, detail, "pip install --upgrade soundfile")
 
 
 def _devices() -> Iterator[Finding]:
@@ -135,13 +132,10 @@ def _weights() -> Iterator[Finding]:
     from vcemo_lib import predict, text, weights
 
     table = weights.table().set_index("name")
-    for name in (text.BUNDLED_WORDS, text.BUNDLED_BERT):
+    for name in (text.BUNDLED_WORDS, text.BUNDLED_BERT, predict.BUNDLED):
         if name not in table.index:
             do = "restore data/models/ with git checkout"
             yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
-    if predict.BUNDLED not in table.index:
-        detail = "not bundled: a clip is judged by a run of your own"
-        yield Finding("Weights", predict.BUNDLED, "note", detail, "vcemo train")
     for name, row in table.iterrows():
         detail = f"{row['source']}, {row['megabytes']:g} MB"
         if row["kind"] == "bundled":
@@ -175,9 +169,9 @@ def _corpora() -> Iterator[Finding]:
 def _fonts() -> Iterator[Finding]:
     from vcemo_lib.plots import cjk_font
 
-    none = "none: figures number the words and show them in a table beside"
-    do = "" if cjk_font() else "install Noto Sans CJK to have them in the figures"
-    yield Finding("Fonts", "Chinese", "note" if do else "ok", cjk_font() or none, do)
+    state = "ok" if cjk_font() else "note"
+    detail = cjk_font() or "none: figures number the words and show them in a table beside"
+    yield Finding("Fonts", "Chinese", state, detail, "install Noto Sans CJK to have them in the figures")
 
 
 def _disk() -> Iterator[Finding]:
@@ -187,8 +181,7 @@ def _disk() -> Iterator[Finding]:
     free = shutil.disk_usage(cache).free
     used = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
     detail = f"{cache}, {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free"
-    more = "free some space, or set VCEMO_CACHE to a folder elsewhere"
-    state, do = ("ok", "") if free >= FREE_BYTES else ("missing", more)
-    yield Finding("Disk", "cache", state, detail, do)
+    state = "ok" if free >= FREE_BYTES else "missing"
+    yield Finding("Disk", "cache", state, detail, "free some, or set VCEMO_CACHE to a folder elsewhere")
     for name in sorted(name for name in os.environ if name.startswith("VCEMO_")):
         yield Finding("Disk", name, "note", f"set to {os.environ[name]}")

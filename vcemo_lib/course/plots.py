@@ -19,6 +19,8 @@ from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, drawable, markers, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vcemo_lib.corpora import Corpus
+
 _EDITS = {  # operation -> its name below the character, and its colours
     "=": ("", "#ffffff", "#222222"),
     "~": ("≠", "#fde3c8", "#8a3c00"),
@@ -28,22 +30,16 @@ _EDITS = {  # operation -> its name below the character, and its colours
 
 
 @matplotlib.rc_context(STYLE)
-def class_balance(parts: Mapping[str, Any] | Any) -> Figure:
-    """How many utterances each emotion has: a bar for each label with its share, a panel for each part.
-
-    `parts` is a Corpus, or a mapping from names to Corpora or to sequences of emotion names.
-    """
-    parts = parts if isinstance(parts, Mapping) else {parts.name: parts}
-    tables = {name: getattr(part, "table", {"emotion": part}) for name, part in parts.items()}
-    emotions = {name: list(table["emotion"]) for name, table in tables.items()}
+def class_balance(parts: Mapping[str, Corpus | Sequence[str]]) -> Figure:
+    """How many of each emotion there are in Corpora or sequences of labels: a bar a label, a panel a part."""
+    emotions = {name: list(getattr(of, "table", {"emotion": of})["emotion"]) for name, of in parts.items()}
     colours = palette(set().union(*emotions.values()))
     figure, axes = new_figure(2 + 2.4 * len(parts), 2.6, columns=len(parts), sharey=True, squeeze=False)
     for axis, (name, found) in zip(axes[0], emotions.items(), strict=True):
         counts = [found.count(label) for label in colours]
         bars = axis.barh(list(colours), counts, color=colours.values())
         axis.bar_label(bars, [f" {count} ({count / max(1, len(found)):.0%})" for count in counts])
-        title = f"{name}, {len(found)} utterances"
-        axis.set(title=title, xlabel="utterances", xlim=(0, 1.45 * max(counts)))
+        axis.set(title=f"{name}, {len(found)} utterances", xlabel="utterances", xlim=(0, 1.45 * max(counts)))
     axes[0][0].invert_yaxis()
     return figure
 
@@ -276,38 +272,26 @@ def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Se
 def critical_difference(
     scores: Mapping[str, float], pairs: pd.DataFrame, level: float = 0.05, xlabel: str = ""
 ) -> Figure:
-    """Scores on a line, best on the right; a bar joins those not shown to differ (after Demšar 2006).
+    """Scores, a row each, the best on top; a bar joins those not shown to differ (after Demšar 2006).
 
     pairs  a row for each pair, as `experiments.all_pairs` gives it: a, b, p_holm; below `level` they differ
     """
     names = sorted(scores, key=scores.__getitem__)
+    x, rows = np.array([scores[name] for name in names]), range(len(names))
     differ = {frozenset(pair) for pair in pairs.loc[pairs["p_holm"] < level, ["a", "b"]].to_numpy()}
     alike = {  # runs of neighbours, from the first to the last, no two of whom differ
-        (i, j) for i, j in combinations(range(len(names)), 2)
+        (i, j) for i, j in combinations(rows, 2)
         if not any(frozenset(pair) in differ for pair in combinations(names[i : j + 1], 2))
     }  # fmt: skip
     joined = [(i, j) for i, j in sorted(alike) if not {(i - 1, j), (i, j + 1)} & alike]
-    left, right = scores[names[0]], scores[names[-1]]
-    pad, half = max(right - left, 1e-6), -(-len(names) // 2)
-    figure, axis = new_figure(7.2, 1.3 + 0.24 * half + 0.16 * len(joined))
-    axis.plot(list(scores.values()), [0] * len(scores), MARKERS[0], color=COLOURS[4], markersize=5, zorder=3)
-    for nth, (first, last) in enumerate(joined):
-        ends = [scores[names[first]] - 0.01 * pad, scores[names[last]] + 0.01 * pad]
-        axis.plot(ends, [-0.45 - 0.5 * nth] * 2, color=COLOURS[5], linewidth=4, solid_capstyle="butt")
-    below = -0.6 - 0.5 * len(joined)
-    for nth, name in enumerate(names):  # the worse half is named on the left, the better on the right
-        x, worse = scores[name], nth < half
-        y = below - 0.75 * (nth if worse else len(names) - 1 - nth)
-        end = left - 0.08 * pad if worse else right + 0.08 * pad
-        axis.plot([x, x, end], [0, y, y], color="#666666", linewidth=0.8)
-        axis.text(end, y, f" {name} {x:.1%} ", ha="right" if worse else "left", va="center", fontsize=8.5)
-    axis.set(xlim=(left - 0.75 * pad, right + 0.75 * pad), ylim=(below - 0.75 * half, 0.35), yticks=[])
-    axis.spines[["left", "bottom"]].set_visible(False)
-    axis.spines["top"].set_visible(True)
-    axis.tick_params("x", top=True, labeltop=True, bottom=False, labelbottom=False)
-    axis.set_xticks([tick for tick in axis.get_xticks() if left - 0.2 * pad <= tick <= right + 0.2 * pad])
-    axis.xaxis.set_major_formatter(PercentFormatter(1, 0 if pad > 0.03 else 1))
-    axis.set_title(xlabel, fontsize=9)
+    figure, axis = new_figure(6.4, 0.9 + 0.26 * len(names) + 0.13 * len(joined))
+    axis.plot(x, rows, MARKERS[0], color=COLOURS[4])
+    for nth, (first, last) in enumerate(joined, start=1):
+        axis.plot(x[[first, last]], [-0.5 * nth] * 2, color=COLOURS[5], linewidth=4, solid_capstyle="butt")
+    axis.set_yticks(rows, [f"{name} {scores[name]:.1%}" for name in names])
+    axis.set_xlabel(xlabel)
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.grid(linewidth=0.4)
     return figure
 
 
@@ -318,8 +302,7 @@ def trade_off(table: pd.DataFrame, cost: str, xlabel: str = "", ylabel: str = ""
     for nth, (name, row) in enumerate(table.iterrows()):
         reach = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
         style = {"color": COLOURS[nth % 8], "fmt": MARKERS[nth % 8], "markersize": 7, "capsize": 2.5}
-        edge = {"markeredgecolor": "#222222", "markeredgewidth": 0.5, "elinewidth": 1}
-        axis.errorbar(row[cost], row["value"], yerr=reach, label=str(name), **style, **edge)
+        axis.errorbar(row[cost], row["value"], yerr=reach, label=name, markeredgecolor="#222222", **style)
     axis.set(xscale="log", xlabel=xlabel or cost.replace("_", " "), ylabel=ylabel)
     axis.xaxis.set_major_locator(MaxNLocator(5))  # round numbers, unlike powers of ten, are always in view
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")

@@ -1,7 +1,5 @@
 """Notebook 00: how far a prediction is ahead, what chance gives, the worst confusion, what ten clips tell."""
 
-from __future__ import annotations
-
 from functools import cache
 from math import comb
 
@@ -14,8 +12,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("00")
 QUIZ = notebook.quiz
 
-# -------------------------------------------------------------------------------------- 1: a prediction read
-
+# --------------------------------------------------------------------------------------- 1: a prediction read
 _PREDICTIONS = (
     {"angry": 0.08, "fear": 0.05, "happy": 0.31, "neutral": 0.09, "sad": 0.04, "surprise": 0.43},
     {"sad": 0.7, "angry": 0.2, "neutral": 0.1},
@@ -37,9 +34,7 @@ def lead(probabilities):  # {"sad": 0.7, "angry": 0.2, ...} -> ("sad", 0.5)
     return ranked[0], probabilities[ranked[0]] - probabilities[ranked[1]]
 
 
-# ------------------------------------------------------------------------------- 2: what doing nothing gives
-
-
+# -------------------------------------------------------------------------------- 2: what doing nothing gives
 @cache
 def _shares(part: str) -> pd.Series:
     """Share of each emotion in a part of the corpus."""
@@ -61,9 +56,7 @@ def nothing():
     return test.table["emotion"].value_counts(normalize=True).max()
 
 
-# ------------------------------------------------------------------------------------ 3: the worst confusion
-
-
+# ------------------------------------------------------------------------------------- 3: the worst confusion
 def _matrices() -> list[Case]:
     """Counts, true emotions in rows, predicted ones in columns."""
     names = ["angry", "fear", "happy", "sad"]
@@ -95,9 +88,7 @@ def worst(table):  # counts, true emotions in rows, predicted ones in columns
     return mistakes.idxmax()
 
 
-# -------------------------------------------------------------------------------- 4: what ten clips can tell
-
-
+# --------------------------------------------------------------------------------- 4: what ten clips can tell
 def _exactly(right: int) -> float:
     """How likely it is to guess so many of ten."""
     return comb(10, right) * 5 ** (10 - right) / 6**10

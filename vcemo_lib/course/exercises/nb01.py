@@ -1,7 +1,5 @@
 """Notebook 01: what naming the commonest emotion scores, how raters agree, what leaks, one's own neutral."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -11,8 +9,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("01")
 QUESTIONS = notebook.quiz
 
-# -------------------------------------------------------------------------- 1: two ways to count one's hits
-
+# ---------------------------------------------------------------------------- 1: two ways to count one's hits
 _COUNTS = (
     {"neutral": 60, "happy": 30, "surprise": 10},
     {"angry": 5, "sad": 15},
@@ -34,8 +31,7 @@ def majority(counts):  # {"neutral": 60, ...} -> (WA, UA) of always naming the c
     return max(counts.values()) / sum(counts.values()), 1 / len(counts)
 
 
-# ------------------------------------------------------------------------- 2: how often two raters agree
-
+# ------------------------------------------------------------------------------ 2: how often two raters agree
 _VOTES = (
     [[3, 0, 0], [2, 1, 0], [1, 1, 1], [0, 3, 0], [0, 1, 2]],
     [[4, 0], [2, 2], [3, 1]],
@@ -58,9 +54,7 @@ def agreement(votes):  # (N, C) counts -> how often two raters of a clip agree, 
     return (agreeing / (raters * (raters - 1))).mean()
 
 
-# -------------------------------------------------------------------------------------------- 3: what leaks
-
-
+# ---------------------------------------------------------------------------------------------- 3: what leaks
 def _parts() -> list[Case]:
     """(training part, test part)."""
     train = pd.DataFrame({"speaker": list("aabc"), "text": ["你好！", "走吧", "下雨了", "几点了？"]})
@@ -94,9 +88,7 @@ def leak(train, test):  # two tables with the columns speaker and text -> share 
     return (known_voice | known_words).mean()
 
 
-# ------------------------------------------------------------------------- 4: a shift from one's own neutral
-
-
+# -------------------------------------------------------------------------- 4: a shift from one's own neutral
 def _voices() -> list[Case]:
     """(a measure of each clip, its speaker, its emotion); each speaker has neutral clips."""
     pitch = np.array([100.0, 110.0, 130.0, 200.0, 230.0, 260.0, 215.0])

@@ -1,7 +1,5 @@
 """Notebook 02: the edit distance, the error rate of a corpus, and how fast somebody speaks."""
 
-from __future__ import annotations
-
 from random import Random
 from types import SimpleNamespace
 
@@ -13,19 +11,11 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("02")
 QUESTIONS = notebook.quiz
 
-# ------------------------------------------------------------------------------------- 1: the edit distance
-
+# --------------------------------------------------------------------------------------- 1: the edit distance
 _PAIRS = (
-    ("好好好", "好"),
-    ("你吃饭了吗", "你吃饭了吗"),
-    ("今天下雨", "明天下雨"),
-    ("你吃饭了吗", "你吃饭吗"),
-    ("我不去", "我真的不去"),
-    ("你打我", "我打你"),
-    ("再等一会儿", "等一下"),
-    ("", "谢谢观看"),
-    ("好", ""),
-    ("明天见", "天明见"),
+    *(("好好好", "好"), ("你吃饭了吗", "你吃饭了吗"), ("今天下雨", "明天下雨"), ("你吃饭了吗", "你吃饭吗")),
+    *(("我不去", "我真的不去"), ("你打我", "我打你"), ("再等一会儿", "等一下"), ("", "谢谢观看")),
+    *(("好", ""), ("明天见", "天明见")),
 )
 
 
@@ -59,8 +49,7 @@ def distance(ref, hyp):
     return above[-1]
 
 
-# --------------------------------------------------------------------------- 2: the error rate of a corpus
-
+# ------------------------------------------------------------------------------ 2: the error rate of a corpus
 _CORPORA = (
     (["好", "今天下午我们一起去公园吧", "你说什么"], ["早", "今天下午我们一起去公园吧", "你说什么呢啊"]),
     (["我不知道", "走"], ["我知道", "走走走走"]),
@@ -87,9 +76,7 @@ def corpus_cer(refs, hyps):
     return sum(wrong for wrong, _ in counts) / sum(characters for _, characters in counts)
 
 
-# ----------------------------------------------------------------------------- 3: how fast somebody speaks
-
-
+# -------------------------------------------------------------------------------- 3: how fast somebody speaks
 def _timed(clip_seconds: float, *words: tuple[str, float, float]) -> Case:
     """Words with start and end (s) in a clip of so many seconds."""
     return [SimpleNamespace(text=text, start=start, end=end) for text, start, end in words], clip_seconds

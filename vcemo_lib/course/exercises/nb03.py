@@ -1,7 +1,5 @@
 """Notebook 03: frames, noise, and each speaker measured against themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -11,9 +9,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("03")
 QUIZ = notebook.quiz
 
-# -------------------------------------------------------------------------------------- 1: how many frames
-
-
+# ----------------------------------------------------------------------------------------- 1: how many frames
 @notebook.exercise(
     cases=((48_123,), (16_000,), (33_440,), (159,), (160,), (480_000,)),
     mistakes=dict(
@@ -29,9 +25,7 @@ def frames(samples):
     return 1 + samples // hop
 
 
-# ----------------------------------------------------------------------------- 2: noise at a given ratio
-
-
+# ---------------------------------------------------------------------------------- 2: noise at a given ratio
 def _waves() -> list[Case]:
     rng = np.random.default_rng(3)
     ratios = ((0.1, 30.0), (0.02, 10.0), (0.3, 0.0), (0.2, -6.0))  # deviation, dB
@@ -58,9 +52,7 @@ def noise(wave, snr_db):  # (N,), dB -> standard deviation of the noise
     return rms * 10 ** (-snr_db / 20)
 
 
-# -------------------------------------------------------------------------------------------- 3: per speaker
-
-
+# --------------------------------------------------------------------------------------------- 3: per speaker
 def _clips() -> list[Case]:
     rng = np.random.default_rng(5)
     cases: list[Case] = []

@@ -1,7 +1,5 @@
 """Notebook 04: attention by hand, a mean that knows padding, and a rival reading of the paper."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from vcemo_lib.course.exercises import Case, Notebook
@@ -9,9 +7,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("04")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------------- 1: attention with a mask
-
-
+# ----------------------------------------------------------------------------------- 1: attention with a mask
 def _queries() -> list[Case]:
     """(q, k, v, mask) of several widths; what is masked need not stand at the end."""
     import torch
@@ -55,9 +51,7 @@ def attend(q, k, v, mask):  # (T, d), (S, d), (S, d), (S,) -> (T, d)
     return scores.softmax(dim=-1) @ v
 
 
-# ------------------------------------------------------------------------- 2: a mean that knows padding
-
-
+# ------------------------------------------------------------------------------- 2: a mean that knows padding
 def _padded() -> list[Case]:
     """(x, mask): two clips with zeros in the padding, the same with junk in it, and three others."""
     import torch
@@ -85,9 +79,7 @@ def mean(x, mask):  # (B, T, d), (B, T) -> (B, d)
     return total / mask.sum(dim=1, keepdim=True)
 
 
-# -------------------------------------------------------------------------------------- 3: a rival reading
-
-
+# ----------------------------------------------------------------------------------------- 3: a rival reading
 def _judge_rival(answer: Any) -> str | None:
     from dataclasses import asdict
 

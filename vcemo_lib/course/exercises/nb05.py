@@ -1,7 +1,5 @@
 """Notebook 05: SupCon of one anchor, a hidden factor, a slow copy, and the smallest p a gain can have."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vcemo_lib.course.exercises import Case, Notebook
@@ -9,20 +7,14 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("05")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------------- 1: SupCon of one anchor
-
-
+# ------------------------------------------------------------------------------------ 1: SupCon of one anchor
 def _anchors() -> list[Case]:
     """(points of length one, labels, an anchor that has positives, a temperature)."""
     rng = np.random.default_rng(3)
     cases: list[Case] = []
-    for labels, i, tau in (
-        ([0, 0, 1, 0, 2, 1, 0], 3, 0.5),
-        ([1, 0, 1, 2, 2, 0], 0, 1.0),
-        ([2, 2, 1, 2], 1, 0.1),
-    ):
+    for labels, i, tau in (("0010210", 3, 0.5), ("101220", 0, 1.0), ("2212", 1, 0.1)):
         z = rng.normal(size=(len(labels), 4))
-        cases.append((z / np.linalg.norm(z, axis=1, keepdims=True), np.array(labels), i, tau))
+        cases.append((z / np.linalg.norm(z, axis=1, keepdims=True), np.array([*map(int, labels)]), i, tau))
     return cases
 
 
@@ -52,9 +44,7 @@ def anchor(z, labels, i, tau):  # (N, D) of length one, (N,), an index, a number
     return -np.log(e[positives] / e[others].sum()).mean()
 
 
-# -------------------------------------------------------------------------------------- 2: a hidden factor
-
-
+# ----------------------------------------------------------------------------------------- 2: a hidden factor
 @notebook.exercise(
     tolerance=0.05,  # rounded to one decimal
     mistakes=dict(multiplied=0.1 * 0.07, factor=1 / 0.07, unchanged=0.1),
@@ -64,9 +54,7 @@ def factor():
     return alpha * temperature / base_temperature
 
 
-# ------------------------------------------------------------------------------------------ 3: a slow copy
-
-
+# --------------------------------------------------------------------------------------------- 3: a slow copy
 @notebook.exercise(
     cases=((0.999, 0.99), (0.99, 0.5), (0.9, 0.9), (0.995, 0.25)),
     tolerance=1.0,  # rounded or not
@@ -81,9 +69,7 @@ def slow(m, share):  # after n updates m ** n of the way is left
     return np.ceil(np.log(1 - share) / np.log(m))
 
 
-# --------------------------------------------------------------------------------------- 4: the smallest p
-
-
+# ------------------------------------------------------------------------------------------ 4: the smallest p
 @notebook.exercise(
     cases=((3,), (1,), (6,), (12,), (0,)),
     mistakes=dict(

@@ -1,7 +1,5 @@
 """Notebook 06: what the paper's table says of BERT, what a printed percentage gives away, a fair resample."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +10,7 @@ from vcemo_lib.course.exercises import Notebook
 notebook = Notebook("06")
 QUIZ = notebook.quiz
 
-# ---------------------------------------------------------------------- 1: what BERT adds to the words
-
-
+# ----------------------------------------------------------------------------- 1: what BERT adds to the words
 @notebook.exercise(
     tolerance=0.045,  # rounded to one decimal
     mistakes=dict(
@@ -33,19 +29,10 @@ def added():
     return embeddings_bert - embeddings
 
 
-# ------------------------------------------------------------------------------ 2: printed percentages
-
+# ------------------------------------------------------------------------------------- 2: printed percentages
 _PRINTED_OF = (
-    (57.40, 730),
-    (61.23, 730),
-    (69.52, 730),
-    (53.18, 730),
-    (53.29, 730),
-    (65.51, 748),
-    (100.0, 3),
-    (33.33, 3),
-    (33.0, 3),
-    (0.0, 10),
+    *((percent, 730) for percent in (57.40, 61.23, 69.52, 53.18, 53.29)),
+    *((65.51, 748), (100.0, 3), (33.33, 3), (33.0, 3), (0.0, 10)),
 )
 
 
@@ -70,8 +57,7 @@ def counts(printed, n):
     return right if f"{100 * right / n:.2f}" == f"{printed:.2f}" else None
 
 
-# ----------------------------------------------------------------------------------- 3: one fair resample
-
+# --------------------------------------------------------------------------------------- 3: one fair resample
 _SPEAKERS = np.repeat(list("abcde"), (2, 3, 4, 6, 9))  # whose clip it is: some speakers have more clips
 _NOBODY = np.zeros(len(_SPEAKERS), bool)
 _DRAWS = 40

@@ -1,7 +1,5 @@
 """Notebook 07: whose gain it is, recall and precision, a hop of attention, and many tests at once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vcemo_lib.course.exercises import Case, Notebook
@@ -9,9 +7,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("07")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------------------- 1: whose gain is it
-
-
+# ---------------------------------------------------------------------------------------- 1: whose gain is it
 @notebook.exercise(
     share=True,
     tolerance=0.006,  # rounded to whole per cent
@@ -28,8 +24,7 @@ def share():
     return (ours - without_bert) / (ours - umons)
 
 
-# ------------------------------------------------------------------------ 2: precision printed as accuracy
-
+# --------------------------------------------------------------------------- 2: precision printed as accuracy
 _TABLES = (
     [[30, 5, 5], [10, 40, 10], [8, 1, 1]],
     [[9, 1], [4, 2]],
@@ -51,9 +46,7 @@ def recall(table):  # (K, K) counts, true classes in rows
     return (table.diagonal() / table.sum(axis=1)).mean()
 
 
-# ---------------------------------------------------------------------------------------------- 3: one hop
-
-
+# ------------------------------------------------------------------------------------------------- 3: one hop
 def _sources() -> list[Case]:
     """(query, source, mask): what lies in the padding is junk, and padding need not stand at the end."""
     rng = np.random.default_rng(0)
@@ -84,8 +77,7 @@ def hop(query, source, mask):  # (d,), (T, d), (T,) True where real -> (d,)
     return weights / weights.sum() @ source
 
 
-# ------------------------------------------------------------------------------------------- 4: many tests
-
+# ---------------------------------------------------------------------------------------------- 4: many tests
 _P_VALUES = ([0.04, 0.001, 0.012, 0.3, 0.011], [0.6, 0.04, 0.9], [0.02], [0.5, 0.5, 0.004, 0.03])
 
 

@@ -1,7 +1,5 @@
 """Notebook 09: what a judgement leans on, when a prediction settles, and how loud a recording is."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vcemo_lib.course.exercises import Case, Notebook
@@ -9,8 +7,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("09")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------- 1: what a judgement leans on
-
+# ------------------------------------------------------------------------------- 1: what a judgement leans on
 _JUDGEMENTS = (  # probabilities of angry, sad and happy: whole, without audio, without words, without BERT
     ((0.1, 0.6, 0.3), (0.1, 0.5, 0.4), (0.5, 0.2, 0.3), (0.1, 0.55, 0.35)),
     ((0.1, 0.6, 0.3), (0.7, 0.25, 0.05), (0.05, 0.15, 0.8), (0.1, 0.7, 0.2)),
@@ -46,8 +43,7 @@ def leans_on(whole, muted):  # emotion -> probability; modality -> the same, wit
     return max(muted, key=lambda modality: whole[winner] - muted[modality][winner])
 
 
-# ------------------------------------------------------------------------------------- 2: when it settles
-
+# ----------------------------------------------------------------------------------------- 2: when it settles
 _WINNERS = ((0.5, (0, 1, 1, 1)), (0.4, (1, 0, 1, 1)), (0.5, (2, 2, 2)), (0.3, (0, 0, 0, 2)), (0.2, (1,)))
 
 
@@ -84,9 +80,7 @@ def settles(times, rows):  # times (T,) in s, rows (T, C) probabilities
     return times[others[-1] + 1] if len(others) else times[0]
 
 
-# ---------------------------------------------------------------------------------------------- 3: how loud
-
-
+# ------------------------------------------------------------------------------------------------ 3: how loud
 def _recordings() -> list[Case]:
     """Tones of 200 Hz at 16 kHz: whole, soft, for 250 ms of four seconds, for 10 ms of one, with a click."""
     tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)

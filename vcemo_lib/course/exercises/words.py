@@ -56,9 +56,8 @@ def read(file: Path) -> tuple[dict[str, Words], tuple[Question, ...]]:
     exercises: dict[str, Words] = {}
     questions = []
     for block in re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        heading, *entries = re.split(
-            r"^- ", re.split(r"^# ", block, flags=re.MULTILINE)[0], flags=re.MULTILINE
-        )
+        section = re.split(r"^# ", block, flags=re.MULTILINE)[0]
+        heading, *entries = re.split(r"^- ", section, flags=re.MULTILINE)
         heading, where = _line(heading), f"{file}, {_line(heading)}"
         if entries and entries[0].startswith("["):
             questions.append(Question(heading, tuple(_choice(entry, where) for entry in entries)))
@@ -75,9 +74,8 @@ def _words(title: str, entries: list[str], where: str) -> Words:
     for entry in entries:
         name, colon, text = _line(entry).partition(": ")
         if not colon or " " in name:
-            raise VcemoError(
-                f"the entry {_line(entry)!r} has no name", where=where, do="begin it with 'hint: ', say"
-            )
+            do = "begin it with 'hint: ', say"
+            raise VcemoError(f"the entry {_line(entry)!r} has no name", where=where, do=do)
         if name == "hint":
             words.hints.append(text)
         elif name in ("otherwise", "praise"):
@@ -105,13 +103,11 @@ def quiz(*questions: Question) -> Any:
     """Questions whose choices unfold to an explanation, in plain HTML: GitHub and exported pages show it."""
     from IPython.display import HTML
 
-    parts = []
+    page = ""
     for number, question in enumerate(questions, start=1):
-        parts.append(f"<p><b>{number}. {escape(question.text)}</b></p>")
+        page += f"<p><b>{number}. {escape(question.text)}</b></p>"
         for text, right, why in question.choices:
+            page += f"<details style='margin:.2em 0 .2em 1.5em'><summary>{escape(text)}</summary>"
             verdict = "✓ Yes." if right else "✗ No."
-            parts.append(
-                f"<details style='margin:.2em 0 .2em 1.5em'><summary>{escape(text)}</summary>"
-                f"<div style='margin:.2em 0 .6em 1.2em'>{verdict} {escape(why)}</div></details>"
-            )
-    return HTML("".join(parts))
+            page += f"<div style='margin:.2em 0 .6em 1.2em'>{verdict} {escape(why)}</div></details>"
+    return HTML(page)

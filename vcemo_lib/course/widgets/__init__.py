@@ -20,7 +20,3 @@ def __getattr__(name: str) -> object:
     if name in _NAMES:
         return getattr(importlib.import_module(f"vcemo_lib.course.widgets.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'vcemo_lib.course.widgets' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -73,22 +73,15 @@ def plane(vectors: np.ndarray) -> np.ndarray:
 
 def table(corpus: Corpus, predictions: Predictions) -> pd.DataFrame:
     """One row a clip, indexed by utt_id: speaker, text, emotion, predicted, confidence, right, votes."""
-    import pandas as pd
-
     if missing := set(predictions.ids) - set(corpus.ids):
         what = f"{len(missing)} of the judged clips are not in this corpus"
         raise VcemoError(what, where=corpus.name, do="give the part that was judged")
     rows, names = corpus.table.loc[predictions.ids], np.asarray(predictions.classes)
-    columns = {
-        "speaker": rows["speaker"],
-        "text": rows["text"],
-        "emotion": names[predictions.y_true],
-        "predicted": names[predictions.y_pred],
-        "confidence": predictions.probabilities.max(1),
-        "right": predictions.y_true == predictions.y_pred,
-        "votes": rows["votes"].map(votes_text) if "votes" in rows else "",
-    }
-    return pd.DataFrame(columns, rows.index)
+    return rows[["speaker", "text"]].assign(
+        emotion=names[predictions.y_true], predicted=names[predictions.y_pred],
+        confidence=predictions.probabilities.max(1), right=predictions.y_true == predictions.y_pred,
+        votes=rows["votes"].map(votes_text) if "votes" in rows else "",
+    )  # fmt: skip
 
 
 def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
@@ -132,11 +125,9 @@ class Browser(HasTwin, ipywidgets.Box):
     """
 
     def __init__(
-        self,
-        corpus: Corpus,
-        predictions: Predictions | None = None,
+        self, corpus: Corpus, predictions: Predictions | None = None,
         recogniser: EmotionRecognizer | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         from vcemo_lib.plots import palette
 
         if not len(corpus):
@@ -148,15 +139,11 @@ class Browser(HasTwin, ipywidgets.Box):
         columns = [self.table[name].tolist() for name in ("text", "votes", "confidence")]
         points = self.points.round(3).T.tolist()
         rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
-        about = {
-            "labels": list(p.classes),
-            "colours": list(palette(p.classes).values()),
-            "orders": ORDERS,
-            "everything": EVERYTHING,
-            "speakers": sorted(set(self.table["speaker"])),
-            "note": "Simulated speech." if corpus.simulated else "",
-            "sound": self.player.sound,
-        }
+        about = dict(
+            labels=list(p.classes), colours=list(palette(p.classes).values()), orders=ORDERS,
+            everything=EVERYTHING, speakers=sorted(set(self.table["speaker"])), sound=self.player.sound,
+            note="Simulated speech." if corpus.simulated else "",
+        )  # fmt: skip
         self.view = BrowserView(about=about, rows=list(map(list, rows)))
         self.view.observe(lambda change: self._search(), "query")
         self.view.observe(lambda change: self._show(), "selected")
@@ -218,14 +205,11 @@ class Browser(HasTwin, ipywidgets.Box):
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
         return render(
-            TWIN,
-            clips=f"{len(table)} {kind}clips",
-            right=int(table["right"].sum()),
+            TWIN, clips=f"{len(table)} {kind}clips", right=int(table["right"].sum()), picture=plots.png(figure),
             matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
             alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
-            picture=plots.png(figure),
             mistakes=html_table(mistakes, heads, "The surest mistakes"),
-        )
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         wrong = int((~self.table["right"]).sum())

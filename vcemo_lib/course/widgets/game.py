@@ -186,16 +186,13 @@ class Game(View):
         """What is known of the clips, in their order."""
         p, votes = self.predictions, self.corpus.table.get("votes", {})
         return [
-            {
-                "utt_id": utt_id,
-                "text": self.corpus.table.at[utt_id, "text"],
-                "label": p.classes[p.y_true[i]],
-                "model": p.classes[p.y_pred[i]],
-                "confidence": round(float(p.probabilities[i].max()), 4),
-                "votes": dict(votes.get(utt_id) or {}),
-            }
+            dict(
+                utt_id=utt_id, text=self.corpus.table.at[utt_id, "text"], votes=dict(votes.get(utt_id) or {}),
+                label=p.classes[p.y_true[i]], model=p.classes[p.y_pred[i]],
+                confidence=round(float(p.probabilities[i].max()), 4),
+            )
             for utt_id, i in zip(self.ids, map(p.ids.index, self.ids), strict=True)
-        ]
+        ]  # fmt: skip
 
     def _report(self) -> dict[str, Any]:
         from vcemo_lib.evaluation import mcnemar
@@ -207,16 +204,11 @@ class Game(View):
         raters = [score_of_raters(label, votes)] if all(votes) else []
         index = self.predictions.classes.index
         test = mcnemar(*(np.array([index(name) for name in of]) for of in (label, you, model)))
-        return {
-            "corpus": self.corpus.name,
-            "simulated": self.corpus.simulated,
-            "fingerprint": self.corpus.fingerprint(),
-            "seed": self.seed,
-            "scores": [asdict(each) for each in (yours, *raters, its)],
-            "p": test["p"],
-            "notes": [*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
-            "clips": clips,
-        }
+        return dict(
+            corpus=self.corpus.name, simulated=self.corpus.simulated, fingerprint=self.corpus.fingerprint(),
+            seed=self.seed, scores=[asdict(each) for each in (yours, *raters, its)], p=test["p"], clips=clips,
+            notes=[*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
+        )  # fmt: skip
 
     def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
         """From the page: an answer, its retraction, the reveal, a new game, or a clip to be heard."""

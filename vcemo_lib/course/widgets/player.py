@@ -20,8 +20,7 @@ import traitlets
 
 from vcemo_lib import audio
 from vcemo_lib.course.widgets.base import View, html_table, render, script
-from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
-from vcemo_lib.predict import PreparedClip as PreparedClip
+from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction, PreparedClip
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
@@ -39,9 +38,10 @@ TWIN = """\
 {{ tables | join }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
 
 
-def prepare(
-    source: Clip | Prediction | PreparedClip, recogniser: EmotionRecognizer | None, text: str | None
-) -> PreparedClip | Prediction:
+Source = Clip | Prediction | PreparedClip  # what a player takes: a path or samples, judged already, or to be
+
+
+def prepare(source: Source, recogniser: EmotionRecognizer | None, text: str | None) -> PreparedClip | Prediction:
     """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
     if isinstance(source, Prediction) and recogniser:
         return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
@@ -99,13 +99,11 @@ def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | Non
     along  times (T,) and probabilities (T, C), as `PreparedClip.along` gives them
     """
     times, rows = along or (np.zeros(0), np.zeros((0, 0)))
-    return {
-        "emotion": prediction.emotion,
-        "probabilities": prediction.probabilities,
-        "words": timed_words(prediction),
-        "attention": [round(weight, 4) for weight in prediction.attention.get("time", [])],
-        "along": {"times": times.round(3).tolist(), "probabilities": rows.round(4).tolist()},
-    }
+    return dict(
+        emotion=prediction.emotion, probabilities=prediction.probabilities, words=timed_words(prediction),
+        attention=[round(weight, 4) for weight in prediction.attention.get("time", [])],
+        along={"times": times.round(3).tolist(), "probabilities": rows.round(4).tolist()},
+    )  # fmt: skip
 
 
 class Player(View):
@@ -125,10 +123,7 @@ class Player(View):
     muted = traitlets.List().tag(sync=True)
 
     def __init__(
-        self,
-        source: Clip | Prediction | PreparedClip | None = None,
-        recogniser: EmotionRecognizer | None = None,
-        **facts: Any,
+        self, source: Source | None = None, recogniser: EmotionRecognizer | None = None, **facts: Any
     ) -> None:
         self._prepared: PreparedClip | None = None
         super().__init__(sound=uuid.uuid4().hex)
@@ -143,17 +138,10 @@ class Player(View):
         return cls(audio.utterance(corpus, utt_id), recogniser, text=text, **corpus_facts(corpus, utt_id))
 
     def show(
-        self,
-        source: Clip | Prediction | PreparedClip,
-        recogniser: EmotionRecognizer | None = None,
-        *,
-        text: str | None = None,
-        truth: str = "",
-        votes: Mapping[str, int] | None = None,
-        label: str = "",
-        utt_id: str = "",
+        self, source: Source, recogniser: EmotionRecognizer | None = None, *, text: str | None = None,
+        truth: str = "", votes: Mapping[str, int] | None = None, label: str = "", utt_id: str = "",
         mute: Sequence[str] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Put another clip into this player. The page gets the sound first, then the judgement."""
         from vcemo_lib.plots import palette
 
@@ -163,21 +151,12 @@ class Player(View):
         self._prepared = None  # muting judges nothing while the clips change
         with self.hold_sync():
             self.muted, self.judgement = list(mute), judgement(ready) if judged else {}
-            self.clip = {
-                "label": label,
-                "utt_id": utt_id,
-                "mp3": audio.encode_mp3(ready.wave, KBITS),
-                "picture": mel_png(ready.wave),
-                "seconds": len(ready.wave) / audio.SAMPLE_RATE,
-                "peaks": peaks(ready.wave),
-                "transcript": ready.transcript,
-                "truth": truth,
-                "votes": dict(votes or {}),
-                "classes": classes,
-                "colours": palette(classes),
-                "modalities": [] if judged else list(ready.recogniser.modalities),
-                "warnings": list(ready.warnings),
-            }
+            self.clip = dict(
+                label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
+                mp3=audio.encode_mp3(ready.wave, KBITS), picture=mel_png(ready.wave), peaks=peaks(ready.wave),
+                seconds=len(ready.wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
+                modalities=[] if judged else list(ready.recogniser.modalities), warnings=list(ready.warnings),
+            )  # fmt: skip
         if not judged:
             self._prepared = ready
             self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
@@ -214,34 +193,33 @@ class Player(View):
 
         if not (clip := self.clip):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
-        said, along = self.judgement, self.judgement["along"]
-        classes, label = clip["classes"], clip["label"] or "clip"
+        judged, classes, label = self.judgement, clip["classes"], clip["label"] or "clip"
         facts, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
         answers, words = [], []  # rows of the two tables
         if clip["truth"]:
             facts.append(f"true: {clip['truth']}")
-        if said["emotion"]:
-            answer = f"{said['emotion']}, {said['probabilities'][said['emotion']]:.0%}"
+        if judged["emotion"]:
+            answer = f"{judged['emotion']}, {judged['probabilities'][judged['emotion']]:.0%}"
             facts.append(f"the model says: {answer}")
             alt += f"; below, how the probabilities move along the clip, ending at {answer}"
-            shares = [f"{said['probabilities'][c]:.0%}" for c in classes]
+            shares = [f"{judged['probabilities'][c]:.0%}" for c in classes]
             answers = [["emotion", *classes], ["probability", *shares]]
             if clip["votes"]:
                 answers.append(["raters", *(clip["votes"].get(c, "") for c in classes)])
         if self.muted:
             facts.append(f"without {' and '.join(MODALITY[name] for name in self.muted)}")
-        if spoken := said["words"]:  # numbered, as the picture's font may have no Chinese
+        if spoken := judged["words"]:  # numbered, as the picture's font may have no Chinese
             words = [["no.", *range(1, len(spoken) + 1)], ["words heard", *(word["text"] for word in spoken)]]
             if not spoken[0]["approximate"]:
                 words.append(["from, s", *(f"{word['start']:.2f}" for word in spoken)])
-            if said["emotion"]:
+            if judged["emotion"]:
                 words.append(["attention", *(f"{word['weight']:.0%}" for word in spoken)])
         mel = np.asarray(Image.open(io.BytesIO(clip["picture"])).convert("RGB"))
-        curves = (along["times"], along["probabilities"], classes, spoken)
+        curves = (*judged["along"].values(), classes, spoken)
         picture = plots.png(plots.timeline(clip["peaks"], mel, clip["seconds"], *curves))
         tables = [html_table(rows) for rows in (answers, words) if rows]
-        own = {"mp3": clip["mp3"], "warnings": clip["warnings"]}
-        return render(TWIN, label=label, facts=facts, alt=alt, picture=picture, tables=tables, **own)
+        page = {"label": label, "facts": facts, "alt": alt, "picture": picture, "tables": tables}
+        return render(TWIN, **page, mp3=clip["mp3"], warnings=clip["warnings"])
 
 
 def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:

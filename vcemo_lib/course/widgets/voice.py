@@ -18,9 +18,9 @@ import traitlets
 
 from vcemo_lib import audio
 from vcemo_lib.course.widgets.base import HasTwin, View, script
-from vcemo_lib.course.widgets.player import Player, PreparedClip, corpus_facts
+from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.predict import EmotionRecognizer, Prediction, checked
+from vcemo_lib.predict import EmotionRecognizer, Prediction, PreparedClip, checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,13 +91,10 @@ class Voice(View):
     suffixes = traitlets.List(list(SUFFIXES)).tag(sync=True)
 
     def __init__(
-        self,
-        recogniser: EmotionRecognizer | None = None,
-        player: Player | None = None,
+        self, recogniser: EmotionRecognizer | None = None, player: Player | None = None,
         examples: dict[str, tuple[Corpus, str]] | None = None,
-    ) -> None:
-        self.recogniser = recogniser or EmotionRecognizer.load()
-        self.player = player or Player()
+    ) -> None:  # fmt: skip
+        self.recogniser, self.player = recogniser or EmotionRecognizer.load(), player or Player()
         self.examples = examples or {}
         self.takes: list[tuple[PreparedClip, dict[str, Any]]] = []  # with what else the player needs
         super().__init__(example_names=list(self.examples))
@@ -156,14 +153,13 @@ class Voice(View):
         """One row a take: what it was, the words heard, the emotion, and the probability of each."""
         import pandas as pd
 
-        said = [clip.predict() for clip, _ in self.takes]
-        head = ("transcript", "seconds", "emotion")
-        rows = [{**{name: getattr(p, name) for name in head}, **p.probabilities} for p in said]
-        index = pd.Index([facts["label"] for _, facts in self.takes], name="take")
-        return pd.DataFrame(rows, index).rename(columns={"transcript": "words heard"})
+        rows = [
+            {"words heard": p.transcript, "seconds": p.seconds, "emotion": p.emotion, **p.probabilities}
+            for p in (clip.predict() for clip, _ in self.takes)
+        ]
+        return pd.DataFrame(rows, pd.Index([facts["label"] for _, facts in self.takes], name="take"))
 
     def twin(self) -> str:
-        """What stands here where no kernel runs."""
         return TWIN
 
     def __repr__(self) -> str:
@@ -174,14 +170,12 @@ class Playground(HasTwin, ipywidgets.VBox):
     """The whole page of notebook 09 and of the app: choose, record or upload; play, mute, compare."""
 
     def __init__(self, recogniser: EmotionRecognizer | None = None) -> None:
-        self.recogniser = recogniser or EmotionRecognizer.load()
         self.player = Player()
-        self.voice = Voice(self.recogniser, self.player, examples())
+        self.voice = Voice(recogniser, self.player, examples())
         super().__init__([self.voice, self.player])
         self.voice.choose(next(iter(self.voice.examples)))
 
     def twin(self) -> str:
-        """The still twins of both parts."""
         return self.voice.twin() + self.player.twin()
 
     def __repr__(self) -> str:
@@ -199,6 +193,4 @@ def examples() -> dict[str, tuple[Corpus, str]]:
     return {f"{row.emotion}: {row.text} ({row.Index})": (test, row.Index) for row in chosen}
 
 
-def playground(recogniser: EmotionRecognizer | None = None) -> Playground:
-    """The playground, with the bundled recogniser by default."""
-    return Playground(recogniser)
+playground = Playground
