@@ -1,8 +1,7 @@
 """Draw docs/architecture.svg from the imports of vcemo_lib: `python docs/draw_architecture.py`.
 
 A room is a file or a folder of the library or of its course wing. A room stands above all that it imports. Of
-the
-arrows only those are drawn that do not follow from others (the transitive reduction).
+the arrows only those are drawn that do not follow from others (the transitive reduction).
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Words and their sound: times are matched by characters; where there are none, words lie on the voice, not
-on pauses.
-"""
+"""Word times are matched by characters; where there are none, words lie on the voice, not on pauses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Sound in and out: equal to librosa, bad files refused in one line, augmentations and measures that do what
-they say.
-"""
+"""Sound in and out: equal to librosa, bad files refused in one line, transforms that do what they say."""
 
 from __future__ import annotations
 
@@ -188,9 +186,7 @@ def test_an_array_that_is_no_clip_is_refused(wave: np.ndarray, sr: int | None, c
 
 
 def flac(path: Path, frames: int) -> Path:
-    """One second of a tone whose header claims so many frames; 0 stands for an unknown length, as when
-    streamed.
-    """
+    """One second of a tone whose header claims so many frames; 0: an unknown length, as when streamed."""
     soundfile.write(path, tone(300), SR, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] = data[21] & 0xF0 | frames >> 32

@@ -159,9 +159,7 @@ def drawn_texts(figure, monkeypatch):
 
 
 def colours(figure):
-    """The colours of what stands for data: lines, dots, bars and boxes (pictures have colour scales of their
-    own).
-    """
+    """The colours of lines, dots, bars and boxes (pictures have colour scales of their own)."""
     for line in figure.findobj(Line2D):
         yield line.get_color()
     for bars in (bar for axis in figure.axes for bar in axis.patches):

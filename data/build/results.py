@@ -19,7 +19,9 @@ def stored(name: str) -> pd.DataFrame:
     folder = repo_data() / "expected" / "results" / name
     table = experiments.read(folder)
     order = {config: i for i, config in enumerate(experiments.TABLE3)}
-    return table.sort_values(["config", "seed"], key=lambda c: c.map(order) if c.name == "config" and name == "ablation" else c)
+    return table.sort_values(
+        ["config", "seed"], key=lambda c: c.map(order) if c.name == "config" and name == "ablation" else c
+    )
 
 
 def scores(row: pd.Series, metrics: tuple[str, ...]) -> str:
@@ -30,23 +32,37 @@ def scores(row: pd.Series, metrics: tuple[str, ...]) -> str:
 def difference(runs: pd.DataFrame, a: str, b: str) -> str:
     """Cells of a table: by how much config a is better than b, paired, in WA and UA."""
     paired = experiments.compare(runs, a, b)
-    return " | ".join(f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})" for m in ("wa", "ua"))
+    return " | ".join(
+        f"{paired.difference[m] * 100:+.1f} points ({paired.low[m] * 100:+.1f} to {paired.high[m] * 100:+.1f})"
+        for m in ("wa", "ua")
+    )
 
 
 def rivals() -> list[str]:
-    """The paper's rivals beside VCEMO, and what its step over them is made of; nothing until they have been
-    run.
-    """
+    """The paper's baselines beside VCEMO, and what its step over them is made of; nothing before they have run."""
     if not any((repo_data() / "expected" / "results" / "compare").glob("*.json")):
         return []
-    runs = stored("compare").sort_values("config", key=lambda c: c.map(list(experiments.PEERS).index), kind="stable")
-    lines = ["The rivals of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says what is equal):", "", "| model | WA | UA | parameters |", "|---|---|---|---|"]
+    runs = stored("compare").sort_values(
+        "config", key=lambda c: c.map(list(experiments.PEERS).index), kind="stable"
+    )
+    lines = [
+        "The rivals of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says what is equal):",
+        "",
+        "| model | WA | UA | parameters |",
+        "|---|---|---|---|",
+    ]
     for config, row in experiments.summary(runs).iterrows():
         lines.append(f"| {config} | {scores(row, ('wa', 'ua'))} | {row['runs', 'parameters']:,.0f} |")
     lines += ["", "| step | difference in WA | in UA |", "|---|---|---|"]
     same, whole, con = list(experiments.PEERS)[-3:]
-    steps = {f"architecture: over {name}": (same, name) for name, (model, _) in experiments.PEERS.items() if model != "vcemo"}
-    for step, (a, b) in (steps | {"inputs: BERT as well": (whole, same), "loss: SupCon as well": (con, whole)}).items():
+    steps = {
+        f"architecture: over {name}": (same, name)
+        for name, (model, _) in experiments.PEERS.items()
+        if model != "vcemo"
+    }
+    for step, (a, b) in (
+        steps | {"inputs: BERT as well": (whole, same), "loss: SupCon as well": (con, whole)}
+    ).items():
         lines.append(f"| {step} | {difference(runs, a, b)} |")
     return [*lines, ""]
 
@@ -60,14 +76,16 @@ def benchmarks() -> dict[str, dict]:
 def machine_of(one: dict) -> str:
     """The machine of a benchmark, whatever its load was."""
     machine = one["machine"]
-    parts = [machine["gpu"], machine["processor"], f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}"]
+    parts = [
+        machine["gpu"],
+        machine["processor"],
+        f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}",
+    ]
     return ", ".join(filter(None, parts))
 
 
 def speeds() -> list[str]:
-    """What `make bench` found to be how much faster than the plain way: a table for each machine that it ran
-    on.
-    """
+    """How much faster than the plain way, by `make bench`: a table for each machine that it ran on."""
     tables: dict[str, list[str]] = {}
     for one in benchmarks().values():
         if "ratio" in one:
@@ -83,7 +101,11 @@ def speeds() -> list[str]:
 def again_lines() -> list[str]:
     """Whether the encoders' figures came out again in `make bench`."""
     one = benchmarks().get("encoders")
-    return [f"Measured again by `make bench` on {machine_of(one)}: at most {one['moved']:.3f} away.", ""] if one else []
+    return (
+        [f"Measured again by `make bench` on {machine_of(one)}: at most {one['moved']:.3f} away.", ""]
+        if one
+        else []
+    )
 
 
 def section() -> str:
@@ -104,11 +126,23 @@ def section() -> str:
     ]
     for config, row in rows.iterrows():
         lines.append(f"| {config} | {scores(row, ('wa', 'ua', 'f1_weighted'))} |")
-    lines += ["", "All three modalities against each single one, paired:", "", "| against | difference in WA | in UA |", "|---|---|---|"]
+    lines += [
+        "",
+        "All three modalities against each single one, paired:",
+        "",
+        "| against | difference in WA | in UA |",
+        "|---|---|---|",
+    ]
     for single in list(experiments.TABLE3)[:3]:
         lines.append(f"| {single} | {difference(runs, whole, single)} |")
     both = pd.concat([runs[runs.config == whole], stored("supcon")])
-    lines += ["", "Supervised contrastive learning (weight alpha) against none, same seeds:", "", "| alpha | difference in WA | in UA |", "|---|---|---|"]
+    lines += [
+        "",
+        "Supervised contrastive learning (weight alpha) against none, same seeds:",
+        "",
+        "| alpha | difference in WA | in UA |",
+        "|---|---|---|",
+    ]
     for config in sorted(set(both.config) - {whole}):
         lines.append(f"| {config.removeprefix('alpha ')} | {difference(both, config, whole)} |")
     lines += [
@@ -122,7 +156,10 @@ def section() -> str:
         "",
         "| encoder | macro-F1 |",
         "|---|---|",
-        *[f"| {name} | {value['macro_f1']:.3f} ± {value['spread']:.3f} |" for name, value in encoders["encoders"].items()],
+        *[
+            f"| {name} | {value['macro_f1']:.3f} ± {value['spread']:.3f} |"
+            for name, value in encoders["encoders"].items()
+        ],
         "",
         *again_lines(),
         *speeds(),

@@ -24,30 +24,44 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--out", type=Path, default=repo_data() / "expected" / "results")
-    parser.add_argument("--every", type=int, default=1, help="take every how-manieth utterance (to try this script)")
+    parser.add_argument(
+        "--every", type=int, default=1, help="take every how-manieth utterance (to try this script)"
+    )
     parser.add_argument("--epochs", type=int, help="fewer epochs (to try this script)")
     given = parser.parse_args()
     corpus = vc.load_corpus("sim")
     parts = vc.splits.given(corpus.subset(corpus.ids[:: given.every]))
     fewer = {} if given.epochs is None else {"epochs": given.epochs}
     for what in given.what:
-        print(f"{what}\n{vc.experiments.summary(run(what, corpus, parts, given, fewer)).to_string(float_format='{:.3f}'.format)}\n")
+        print(
+            f"{what}\n{vc.experiments.summary(run(what, corpus, parts, given, fewer)).to_string(float_format='{:.3f}'.format)}\n"
+        )
 
 
-def run(what: str, corpus: Any, parts: dict[str, Any], given: argparse.Namespace, fewer: dict[str, int]) -> Any:
+def run(
+    what: str, corpus: Any, parts: dict[str, Any], given: argparse.Namespace, fewer: dict[str, int]
+) -> Any:
     """One experiment's table."""
     kinds = tuple(kind for kinds in vc.models.tutorial().kinds.values() for kind in kinds)
-    store = vc.features.compute(corpus, kinds=("mel", "words", "bert", "word_spans") if what == "compare" else kinds)
+    store = vc.features.compute(
+        corpus, kinds=("mel", "words", "bert", "word_spans") if what == "compare" else kinds
+    )
     where = (store, parts, given.out / what, given.seeds)
     if what == "ablation":
         return vc.experiments.ablate(*where, vc.models.tutorial(alpha=0.0, **fewer), workers=given.workers)
     if what == "supcon":
-        configs = {name: vc.models.tutorial(**changes, **fewer) for name, changes in vc.experiments.SUPCON.items() if changes["alpha"]}
+        configs = {
+            name: vc.models.tutorial(**changes, **fewer)
+            for name, changes in vc.experiments.SUPCON.items()
+            if changes["alpha"]
+        }
         # alpha 0 is the ablation's last row
         return vc.experiments.run(configs, *where, workers=given.workers)
     if what == "dials":
         settings = vc.models.tutorial(**fewer) if fewer else None
-        return vc.experiments.over_dials(store, dials(parts), given.out / what, given.seeds[:3], settings, given.workers)
+        return vc.experiments.over_dials(
+            store, dials(parts), given.out / what, given.seeds[:3], settings, given.workers
+        )
     return vc.experiments.peers(*where, workers=given.workers, **fewer)
 
 

@@ -1,10 +1,8 @@
-"""Training: our loop against a plain DataLoader loop in float32, its share of the machine's arithmetic, and
-how it grows.
+"""Training: our loop against a DataLoader loop in float32, its share of the peak arithmetic, its growth.
 
 All in one run, on features drawn at random: log-mel, word vectors and sentence vectors of clips of 2.7 s on
-average. On a
-processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the paper's 5,981
-utterances too.
+average. On a processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the
+paper's 5,981 utterances too.
 """
 
 from __future__ import annotations
@@ -154,9 +152,7 @@ class Ours:
 
 
 def clock(taken: SimpleNamespace) -> float:
-    """Seconds that say what the work costs: processor time, which other work disturbs little; of a GPU, wall
-    time.
-    """
+    """Seconds that the work costs: processor time, which other work disturbs little; of a GPU, wall time."""
     return taken.wall if GPU else taken.cpu
 
 
@@ -180,9 +176,7 @@ def arithmetic(ours: Ours) -> float:
 
 
 def ceiling() -> float:
-    """Floating point operations a second of the largest matrix product that torch does here: float32, on a
-    GPU bfloat16.
-    """
+    """Floating point operations a second of a large matrix product: float32, on a GPU bfloat16."""
     size, kind = (8192, torch.bfloat16) if GPU else (1024, torch.float32)
     a = torch.randn(size, size, dtype=kind, device=training.device())
 
@@ -197,9 +191,7 @@ def ceiling() -> float:
 
 
 def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> list[dict[str, float]]:
-    """Of corpora of these sizes: seconds to make them ready, a step, a whole epoch (from its steps), and the
-    features' memory.
-    """
+    """A row a corpus size: seconds to make it ready, of a step, of an epoch; the features' memory."""
     rows = []
     for n in sizes:
         features = Store(n, widths, LONG if GPU else SHORT).features()
@@ -226,9 +218,7 @@ def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> 
 
 
 def at_paper_size(widths: dict[str, int]) -> dict[str, float]:
-    """Wall seconds of 50 epochs on the paper's number of utterances, with one view, and with two and the
-    queue.
-    """
+    """Wall seconds of 50 epochs at the paper's size, with one view, and with two and the queue."""
     found = {}
     for name, s in (
         ("one view", paper(augment=0)),

@@ -1,6 +1,4 @@
-"""What the benchmarks share: the machine, times that other work on it disturbs little, where figures are
-kept.
-"""
+"""What the benchmarks share: the machine, times that other work disturbs little, where figures are kept."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ def describe() -> str:
 
 
 def keep(name: str, **figures: Any) -> None:
-    """Write a benchmark's figures and machine; with what, against, ratio and note it is a row of README's
-    table.
-    """
+    """Write a benchmark's figures and machine; what, against, ratio and note make a row of README's table."""
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     whole = rounded | {"machine": facts()}
     folder = repo_data() / "expected" / "bench"
@@ -66,9 +62,7 @@ def timed() -> Iterator[SimpleNamespace]:
 
 
 def in_turns(ways: Sequence[Callable[[], Any]], repeats: int) -> list[SimpleNamespace]:
-    """Each way's median wall and cpu seconds; they take turns, so that what else the machine does meets all
-    alike.
-    """
+    """Each way's median wall and cpu seconds; taking turns, all meet alike what else the machine does."""
     found: list[list[SimpleNamespace]] = [[] for _ in ways]
     for _ in range(repeats):
         for way, times in zip(ways, found, strict=True):

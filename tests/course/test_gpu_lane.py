@@ -1,6 +1,4 @@
-"""The `gpu` lane of the notebooks that train at the paper's size, run on a processor: every cell, a tiny
-model, few clips.
-"""
+"""The `gpu` lane of the notebooks that train at the paper's size, on a processor: tiny model, few clips."""
 
 from __future__ import annotations
 

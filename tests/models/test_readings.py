@@ -1,6 +1,4 @@
-"""The table of readings: every setting exists, every other value is another one, is allowed, and gives a
-model.
-"""
+"""The table of readings: every setting exists; every other value differs, is allowed, gives a model."""
 
 from __future__ import annotations
 

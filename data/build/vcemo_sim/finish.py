@@ -49,7 +49,9 @@ def main() -> None:
     settings = design()
     speakers, utterances, report = plan(json.loads((HERE / "calibration.json").read_text(encoding="utf-8")))
     kind = {s.speaker: s.kind for s in speakers}
-    mixed = paper_mix(utterances, settings["sets"]["paper_mix_rare_share"], np.random.default_rng(settings["seed"]))
+    mixed = paper_mix(
+        utterances, settings["sets"]["paper_mix_rare_share"], np.random.default_rng(settings["seed"])
+    )
     rows, plain = [], {}
     for u in utterances:
         clip = f"audio/{u.speaker}/{u.utt_id}.ogg"
@@ -68,9 +70,13 @@ def main() -> None:
         )  # fmt: skip
     write_csv(arguments.out / "manifest.csv", rows)
     # Clips of an earlier plan must not linger beside those of this one.
-    for stray in set((arguments.out / "audio").rglob("*.ogg")) - {arguments.out / row["audio"] for row in rows}:
+    for stray in set((arguments.out / "audio").rglob("*.ogg")) - {
+        arguments.out / row["audio"] for row in rows
+    }:
         stray.unlink()
-    write_csv(arguments.out / "speakers.csv", [{k: v for k, v in vars(s).items() if k != "shift"} for s in speakers])
+    write_csv(
+        arguments.out / "speakers.csv", [{k: v for k, v in vars(s).items() if k != "shift"} for s in speakers]
+    )
     size = sum((arguments.out / row["audio"]).stat().st_size for row in rows)
     about = {
         **report,
@@ -83,7 +89,9 @@ def main() -> None:
         "spread": settings["spread"],
         "licence": "CC BY-NC-SA 4.0",
     }
-    (arguments.out / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (arguments.out / "about.json").write_text(
+        json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     print(json.dumps(about, indent=1, ensure_ascii=False))
 
 

@@ -48,7 +48,9 @@ def stretch_f0(f0: np.ndarray, factor: float) -> np.ndarray:
     return np.where(voiced[np.round(place).astype(int)], curve, 0.0)
 
 
-def bend_f0(f0: np.ndarray, speaker: Speaker, target: dict[str, float], tremor: float, rng: np.random.Generator) -> np.ndarray:
+def bend_f0(
+    f0: np.ndarray, speaker: Speaker, target: dict[str, float], tremor: float, rng: np.random.Generator
+) -> np.ndarray:
     """The sentence's own melody on the speaker's level, with the emotion's shift, range, slope and tremor."""
     voiced = f0 > 0
     if not voiced.any():
@@ -82,14 +84,22 @@ def colour(envelope: np.ndarray, speaker: Speaker, hf_db: float) -> np.ndarray:
 def synthesise(utterance: Utterance, speaker: Speaker, work: Path, audio: dict) -> np.ndarray:
     """The finished sound of one utterance, (N,) float64 at 16 kHz."""
     rng = np.random.default_rng(utterance.seed)
-    target = {m: float(np.clip(v, -LIMITS[m], LIMITS[m])) for m, v in zip(MEASURES, utterance.prosody, strict=True)}
+    target = {
+        m: float(np.clip(v, -LIMITS[m], LIMITS[m])) for m, v in zip(MEASURES, utterance.prosody, strict=True)
+    }
     with np.load(sentence_file(work, utterance.text)) as kept:
-        f0, coded_envelope, coded_aperiodicity = (kept[k].astype(np.float64) for k in ("f0", "envelope", "aperiodicity"))
+        f0, coded_envelope, coded_aperiodicity = (
+            kept[k].astype(np.float64) for k in ("f0", "envelope", "aperiodicity")
+        )
     factor = 2 ** (speaker.log2_tempo + target["log2_duration"])
     size = pyworld.get_cheaptrick_fft_size(TTS_RATE)
-    envelope = pyworld.decode_spectral_envelope(np.ascontiguousarray(stretch(coded_envelope, factor)), TTS_RATE, size)
+    envelope = pyworld.decode_spectral_envelope(
+        np.ascontiguousarray(stretch(coded_envelope, factor)), TTS_RATE, size
+    )
     # Aperiodicity is noise over all energy, in dB below 0: less harmonic means nearer to 0.
-    noisier = np.minimum(stretch(coded_aperiodicity, factor) + speaker.breathiness_db - target["hnr_db"], -1e-3)
+    noisier = np.minimum(
+        stretch(coded_aperiodicity, factor) + speaker.breathiness_db - target["hnr_db"], -1e-3
+    )
     aperiodicity = pyworld.decode_aperiodicity(np.ascontiguousarray(noisier), TTS_RATE, size)
     bent = bend_f0(stretch_f0(f0, factor), speaker, target, utterance.tremor, rng)
     frames = min(len(bent), len(envelope), len(aperiodicity))
@@ -126,7 +136,9 @@ def make(job: tuple[Utterance, Speaker], work: Path, out: Path, audio: dict) -> 
     wave = synthesise(utterance, speaker, work, audio).astype(np.float32)
     clip.parent.mkdir(parents=True, exist_ok=True)
     temporary = clip.with_name(f".{clip.stem}.{os.getpid()}.ogg")
-    soundfile.write(temporary, wave, RATE, format="OGG", subtype="OPUS", compression_level=audio["opus_compression"])
+    soundfile.write(
+        temporary, wave, RATE, format="OGG", subtype="OPUS", compression_level=audio["opus_compression"]
+    )
     os.replace(temporary, clip)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(mark, encoding="utf-8")
