@@ -29,6 +29,11 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file written here."""
+    return path.read_text(encoding="utf-8").split("\n")
+
+
 def _posts(path: Path) -> list[str]:
     return [row["content"].strip() for row in json.loads(path.read_text(encoding="utf-8"))]
 
@@ -53,12 +58,9 @@ def training_lines(texts: Path) -> list[str]:
 
 def check_disjoint(lines: list[str], texts: Path) -> None:
     """Refuse training lines that are evaluation posts, spaces and the cut at 100 characters aside."""
-    bare = [
-        {re.sub(r"\s", "", line)[:MAX_CHARS] for line in group} for group in (lines, evaluation_lines(texts))
-    ]
-    assert not bare[0] & bare[1], (
-        f"evaluation posts among the training lines: {sorted(bare[0] & bare[1])[:3]}"
-    )
+    groups = (lines, evaluation_lines(texts))
+    ours, theirs = ({re.sub(r"\s", "", line)[:MAX_CHARS] for line in group} for group in groups)
+    assert not ours & theirs, f"evaluation posts among the training lines: {sorted(ours & theirs)[:3]}"
 
 
 def word_list(lines: list[str], size: int = WORDS) -> list[str]:
@@ -87,10 +89,8 @@ if __name__ == "__main__":
     lines = training_lines(options.texts)
     check_disjoint(lines, options.texts)
     words = word_list(lines)
-    (options.work / "lines.txt").write_text(
-        "\n".join(line.replace("\n", " ") for line in lines), encoding="utf-8"
-    )
+    one_line_each = "\n".join(line.replace("\n", " ") for line in lines)
+    (options.work / "lines.txt").write_text(one_line_each, encoding="utf-8")
     (options.work / "words.txt").write_text("\n".join(words), encoding="utf-8")
-    print(
-        len(lines), "lines,", len(words), "words,", sum(len(word) == 1 for word in words), "of one character"
-    )
+    single = sum(len(word) == 1 for word in words)
+    print(f"{len(lines)} lines, {len(words)} words, {single} of one character")

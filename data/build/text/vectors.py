@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import arguments, check_disjoint
+from corpus import arguments, check_disjoint, read_lines
 from teach import load
 from torch.nn import functional as F
 
@@ -38,14 +38,12 @@ def segmented(line: str, index: dict[str, int]) -> list[int]:
 
     rows = []
     for word in jieba.lcut(line):
-        rows += (
-            [index[word]] if word in index else [index[character] for character in word if character in index]
-        )
+        rows += [index[piece] for piece in ([word] if word in index else word) if piece in index]
     return rows
 
 
 def store(table: np.ndarray, words: list[str], facts: dict, folder: Path) -> float:
-    """Write vectors.safetensors (int8, a float16 scale a row), words.txt, meta.json; returns their size in MB."""
+    """Write vectors.safetensors (int8, a float16 scale a row), words.txt, meta.json; their size in MB."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,9 +52,8 @@ def store(table: np.ndarray, words: list[str], facts: dict, folder: Path) -> flo
     save_file({"vectors": rounded, "scale": scale}, folder / "vectors.tmp")
     os.replace(folder / "vectors.tmp", folder / "vectors.safetensors")
     (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    (folder / "meta.json").write_text(
-        json.dumps(facts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
+    about = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+    (folder / "meta.json").write_text(about, encoding="utf-8")
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
@@ -66,10 +63,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     known, vectors = load(options.work)
-    words, lines = (
-        [text for text in (options.work / name).read_text("utf-8").split("\n") if text in known]
-        for name in ("words.txt", "lines.txt")
-    )
+    words = [word for word in read_lines(options.work / "words.txt") if word in known]
+    lines = [line for line in read_lines(options.work / "lines.txt") if line in known]
     check_disjoint(lines, options.texts)
     index = {word: row for row, word in enumerate(words)}
     of_words = vectors[[known[word] for word in words]].astype(np.float32)
@@ -93,9 +88,8 @@ def main() -> None:
 
     def mean_of(some: list[list[int]]) -> torch.Tensor:
         offsets = np.cumsum([0, *map(len, some[:-1])])
-        return F.normalize(
-            bag(torch.tensor([row for one in some for row in one]), torch.from_numpy(offsets)), dim=-1
-        )
+        flat = torch.tensor([row for rows in some for row in rows])
+        return F.normalize(bag(flat, torch.from_numpy(offsets)), dim=-1)
 
     def held_out_cosine() -> float:
         with torch.no_grad():

@@ -101,8 +101,13 @@ def human_votes() -> np.ndarray:
     return shares / shares.sum(1, keepdims=True)
 
 
+def within(value: float, low: float, high: float, digits: int) -> float:
+    """The value cut to the limits, rounded."""
+    return round(float(np.clip(value, low, high)), digits)
+
+
 def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
-    """120 speakers with their part; women, men and children are spread over the parts as `design.toml` says."""
+    """120 speakers with their part; women, men and children spread over the parts as `design.toml` says."""
     human, spread, own = human_shifts(), settings["spread"], settings["speaker"]
     kinds = [
         (kind, part)
@@ -124,15 +129,13 @@ def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
                 kind={"women": "woman", "men": "man", "children": "child"}[kind],
                 split=part,
                 f0_hz=round(voice["f0_hz"] * 2 ** (rng.normal(0, voice["f0_sd_semitones"]) / 12), 1),
-                formant=round(
-                    float(np.clip(rng.normal(voice["formant"], voice["formant_sd"]), 0.82, 1.15)), 3
-                ),
+                formant=within(rng.normal(voice["formant"], voice["formant_sd"]), 0.82, 1.15, 3),
                 log2_tempo=round(rng.normal(own["mean_log2_tempo"], own["log2_tempo"]), 3),
                 log2_f0_range=round(rng.normal(0, own["log2_f0_range"]), 3),
                 tilt_db_per_octave=round(rng.normal(0, own["tilt_db_per_octave"]), 2),
                 breathiness_db=round(rng.normal(0, own["breathiness_db"]), 2),
                 level_db=round(rng.normal(0, own["level_db"]), 2),
-                noise_snr_db=round(float(np.clip(rng.normal(*own["noise_snr_db"]), 22, 55)), 1),
+                noise_snr_db=within(rng.normal(*own["noise_snr_db"]), 22, 55, 1),
                 expressiveness=round(2 ** rng.normal(0, own["log2_expressiveness"]), 3),
                 shift=shift,
             )
@@ -141,7 +144,7 @@ def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
 
 
 class Decks:
-    """Sentences of a part, dealt without replacement: every card of a kind is dealt before any comes twice."""
+    """Sentences of a part, dealt without replacement: all of a kind are dealt before any comes twice."""
 
     def __init__(self, rows: list[dict[str, str]], rng: np.random.Generator) -> None:
         self.rng, self.cards, self.left = rng, {}, {}
@@ -163,9 +166,8 @@ def split_sentences(
     kinds: dict[tuple, dict[str, list]] = {}
     for row in rows:
         bare = row["text"].translate(str.maketrans("", "", "，。？！"))
-        kinds.setdefault((row["meant"] or row["surface"], row["strength"]), {}).setdefault(bare, []).append(
-            row
-        )
+        kind = kinds.setdefault((row["meant"] or row["surface"], row["strength"]), {})
+        kind.setdefault(bare, []).append(row)
     for groups in kinds.values():
         order = [list(groups.values())[i] for i in rng.permutation(len(groups))]
         ends = np.round(np.cumsum(shares) * len(order)).astype(int)
@@ -209,22 +211,22 @@ class Raters:
         """Emotions that raters disagree on more often are more often felt together with another."""
         if self.rng.random() >= self.settings["per_dissent"] * self.dissent[main]:
             return None, 0.0
-        return int(self.rng.choice(6, p=self.confused[main])), float(
-            self.rng.uniform(*self.settings["weight"])
-        )
+        second = self.other_than(main)
+        return second, float(self.rng.uniform(*self.settings["weight"]))
+
+    def other_than(self, emotion: int) -> int:
+        """Another emotion, drawn by how often raters hear it instead."""
+        return int(self.rng.choice(6, p=self.confused[emotion]))
 
     def draw(self, main: int, second: int | None, weight: float) -> tuple[list[int], int]:
         """Three votes and the label, their majority."""
-        chance = (
-            self.settings["label_is_second"] * weight
-            if second is not None
-            else self.settings["label_is_other"]
-        )
-        label = (
-            main
-            if self.rng.random() >= chance
-            else (second if second is not None else int(self.rng.choice(6, p=self.confused[main])))
-        )
+        if second is None:
+            chance = self.settings["label_is_other"]
+        else:
+            chance = self.settings["label_is_second"] * weight
+        label = main
+        if self.rng.random() < chance:
+            label = second if second is not None else self.other_than(main)
         # Dissent is likelier where a second emotion is there to be heard, and has the human rate on average.
         rate, share = self.dissent[label], self.settings["per_dissent"] * self.dissent[label]
         with_second = 0.5 + 0.5 * rate
@@ -232,13 +234,13 @@ class Raters:
         votes = [label] * 3
         if self.rng.random() < (with_second if second is not None else without):
             heard = second if second is not None and second != label else main
-            dissenter = heard if heard != label else int(self.rng.choice(6, p=self.confused[label]))
+            dissenter = heard if heard != label else self.other_than(label)
             votes[int(self.rng.integers(3))] = dissenter
         return votes, label
 
 
 def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speaker], list[Utterance], dict]:
-    """The whole plan, and a report of what was drawn. `calibration` moves the mean shifts (see calibrate.py)."""
+    """The whole plan, and a report of what was drawn; `calibration` moves the mean shifts (calibrate.py)."""
     settings = design()
     rng = np.random.default_rng(settings["seed"])
     human, correlation = human_shifts(), within_correlation()
@@ -269,11 +271,8 @@ def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speake
             shift = sum(
                 w * (means[e] * scale + np.array(speaker.shift[e]) * min(scale, 1.0)) for e, w in felt.items()
             )
-            scatter = (
-                settings["spread"]["within_speaker"]
-                * human[name]["within"]
-                * (root @ rng.normal(size=len(MEASURES)))
-            )
+            spread = settings["spread"]["within_speaker"] * human[name]["within"]
+            scatter = spread * (root @ rng.normal(size=len(MEASURES)))
             utterances.append(
                 Utterance(
                     utt_id=f"{speaker.speaker}_{number + 1:02d}",

@@ -60,9 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=None, help="only the first N sentences")
-    parser.add_argument(
-        "--only", choices=("even", "odd"), default=None, help="half of the sentences, to use two processes"
-    )
+    parser.add_argument("--only", choices=("even", "odd"), help="half of the sentences, to use two processes")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     voice = None
