@@ -19,9 +19,7 @@ from vcemo_lib.paths import repo_data, write_atomically
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The option that every benchmark takes: `make bench` gives --write."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--write", action="store_true", help="keep the figures in data/expected/bench/, for README"
-    )
+    parser.add_argument("--write", action="store_true", help="keep the figures in data/expected/bench/")
     return parser
 
 
@@ -32,9 +30,8 @@ def facts() -> dict[str, Any]:
     hardware, versions = provenance.hardware(), provenance.versions()
     return {
         **{name: hardware.get(name) for name in ("processor", "cores", "gpu", "threads")},
-        "load": (
-            round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-        ),  # above `cores`: others worked
+        # above `cores`: others worked
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         **{name: versions[name] for name in ("python", "torch")},
     }
 
@@ -69,5 +66,8 @@ def in_turns(ways: Sequence[Callable[[], Any]], repeats: int) -> list[SimpleName
             with timed() as taken:
                 way()
             times.append(taken)
-    return [SimpleNamespace(wall=statistics.median(t.wall for t in times), cpu=statistics.median(t.cpu for t in times))
-            for times in found]  # fmt: skip
+    median = statistics.median
+    return [
+        SimpleNamespace(wall=median(t.wall for t in times), cpu=median(t.cpu for t in times))
+        for times in found
+    ]

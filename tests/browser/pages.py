@@ -103,7 +103,7 @@ def played(page: Any, audio: Any) -> None:
 def look(
     page: Any, name: str, set_dark: Callable[[bool], None], root: str = "body", part: Any = None
 ) -> dict[str, list[str]]:
-    """Screenshots of the page, or a part, at both widths in both themes; gives what is wrong inside `root`."""
+    """Screenshots of the page, or a part, at both widths in both themes; what is wrong inside `root`."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     wrong = {}
     for dark in (False, True):

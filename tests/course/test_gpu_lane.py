@@ -11,10 +11,12 @@ import pytest
 
 import vcemo_lib as vc
 from vcemo_lib.course import Course
-from vcemo_lib.experiments import PEERS, SUPCON, TABLE3
+from vcemo_lib.experiments import BASELINES, SUPCON, TABLE3
 
-TINY = {"width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "conv_channels": (4,), "conv_strides": ((2, 2),), "audio_pool": (8, 4),
-        "epochs": 1, "augment": 0}  # fmt: skip
+TINY = {
+    "width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "conv_channels": (4,),
+    "conv_strides": ((2, 2),), "audio_pool": (8, 4), "epochs": 1, "augment": 0,
+}  # fmt: skip
 SAME_IN_EVERY_LANE = {"nb05-44": {"resume_difference": 0.0}}  # kill and resume: test_training does it
 
 
@@ -65,7 +67,8 @@ def test_every_cell_of_the_rivals_runs(tmp_path, monkeypatch, capsys) -> None:
                 "all": space["SIZE"]["all"] | TINY,
                 "ours": {},
             }
-    assert list(dict.fromkeys(space["table"].config)) == list(PEERS) and set(space["table"].seed) == {0, 1}
+    table = space["table"]
+    assert list(dict.fromkeys(table.config)) == list(BASELINES) and set(table.seed) == {0, 1}
     published = {name: settings.lr for name, (_, settings) in space["configs"].items()}
     assert published["UMONS 2020"] == 1e-4 and published["CME 2021"] == 5e-4  # each its own authors'
     about = json.loads((tmp_path / "07.json").read_text(encoding="utf-8"))
