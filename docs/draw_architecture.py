@@ -52,6 +52,8 @@ def imported(file: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "vc":  # import vcemo_lib as vc
+            names.add(f"vcemo_lib.{node.attr}")
     return {name for name in names if name.startswith("vcemo_lib.")}
 
 
