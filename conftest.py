@@ -2,10 +2,9 @@
 
 import os
 
+# The tests may run side by side; numpy and torch read this when they are imported.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(
-        variable, "1"
-    )  # before numpy and torch are imported: the tests may run side by side
+    os.environ.setdefault(variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 

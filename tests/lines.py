@@ -19,9 +19,7 @@ LONGEST_LINE, LONGEST_FILE = 110, 400
 
 def files(library: Path = LIBRARY) -> dict[str, list[str]]:
     """Path from `vcemo_lib` -> the lines of each file that counts."""
-    found = sorted(
-        path for path in library.rglob("*") if path.suffix in KINDS and "__pycache__" not in path.parts
-    )
+    found = sorted(path for path in library.rglob("*") if path.suffix in KINDS)
     return {p.relative_to(library).as_posix(): p.read_text(encoding="utf-8").splitlines() for p in found}
 
 
@@ -64,10 +62,9 @@ def faults(lines: dict[str, list[str]]) -> list[str]:
         if len(text) > LONGEST_FILE:
             found.append(f"{path} has {len(text)} lines, at most {LONGEST_FILE}")
         if wide := [i for i, line in enumerate(text, 1) if len(line) > LONGEST_LINE]:
-            longest = max(len(line) for line in text)
-            found.append(
-                f"{path}: {len(wide)} line(s) above {LONGEST_LINE}, first {wide[0]}, longest {longest}"
-            )
+            longest = max(map(len, text))
+            where = f"first {wide[0]}, longest {longest}"
+            found.append(f"{path}: {len(wide)} line(s) above {LONGEST_LINE}, {where}")
     return found
 
 

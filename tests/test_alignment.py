@@ -1,6 +1,4 @@
-"""Words and their sound: times are matched by characters; where there are none, words lie on the voice, not
-on pauses.
-"""
+"""Word times are matched by characters; where there are none, words lie on the voice, not on pauses."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from vcemo_lib.alignment import from_times, over_voice
 
 
 def test_times_match_characters() -> None:
-    heard = [SimpleNamespace(text=t, start=a, end=b) for t, a, b in
-             [("你", 0.1, 0.3), ("好,", 0.3, 0.5), ("世", 0.6, 0.7), ("借", 0.7, 0.9), ("吗?", 1.0, 1.2)]]  # fmt: skip
+    times = [("你", 0.1, 0.3), ("好,", 0.3, 0.5), ("世", 0.6, 0.7), ("借", 0.7, 0.9), ("吗?", 1.0, 1.2)]
+    heard = [SimpleNamespace(text=text, start=start, end=end) for text, start, end in times]
     spans = from_times(["你好", "世界", "真的", "吗"], heard)
     np.testing.assert_allclose(spans, [[10, 40], [60, 70], [0, 0], [100, 110]], rtol=1e-5)
     assert from_times([], heard).shape == (0, 2) and not from_times(["你好"], []).any()

@@ -1,6 +1,4 @@
-"""Augmentation: noise at its distance, pitch and tempo moved by what was asked, the same again from the same
-seed.
-"""
+"""Augmentation: noise, pitch and tempo move by what was asked, the same again from the same seed."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def test_what_sounds_alike_is_written_alike(written: str, read: str) -> None:
     ("number", "read"),
     [
         (0, "零"), (10, "十"), (20, "二十"), (101, "一百零一"), (110, "一百一十"), (1010, "一千零一十"),
-        (10_001, "一万零一"), (110_000, "十一万"), (200_000, "二十万"), (1_234_560_000, "十二亿三千四百五十六万"),
+        (10_001, "一万零一"), (110_000, "十一万"), (200_000, "二十万"),
+        (1_234_560_000, "十二亿三千四百五十六万"),
     ],
 )  # fmt: skip
 def test_numbers_follow_the_rules_of_counting(number: int, read: str) -> None:

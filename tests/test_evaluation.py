@@ -45,9 +45,7 @@ def rng() -> np.random.Generator:
 
 
 def test_wa_is_accuracy_and_ua_is_mean_recall() -> None:
-    """Eight neutral, two angry, all called neutral: WA 0.8, UA 0.5. Some published code has these the other
-    way round.
-    """
+    """Eight neutral, two angry, all called neutral: WA 0.8, UA 0.5; some published code swaps them."""
     got = scores(np.array([3] * 8 + [0] * 2), np.full(10, 3), 6)
     assert got["wa"] == 0.8 and got["ua"] == 0.5
     assert got["f1_weighted"] == pytest.approx(0.8 * 16 / 18) and got["f1_macro"] == pytest.approx(8 / 18)
@@ -262,9 +260,7 @@ def test_fleiss_kappa_of_the_textbook_table_of_agreement_and_of_chance() -> None
 
 
 def test_interval_of_any_number_draws_whole_groups(rng: np.random.Generator) -> None:
-    """Fifty speakers of twenty equal clips: the mean is as uncertain as that of fifty numbers, not of a
-    thousand.
-    """
+    """Fifty speakers of twenty equal clips: the mean is as uncertain as that of fifty numbers."""
     groups = np.repeat(np.arange(50), 20)
     x = np.repeat(rng.normal(size=50), 20)
     got = interval(lambda rows: x[rows].mean(), groups)

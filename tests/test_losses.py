@@ -1,6 +1,4 @@
-"""SupCon against a double loop, against pytorch-metric-learning and against sums done by hand; MoCo's
-arithmetic.
-"""
+"""SupCon against a double loop, pytorch-metric-learning and sums done by hand; MoCo's arithmetic."""
 
 from __future__ import annotations
 

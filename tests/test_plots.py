@@ -31,6 +31,8 @@ HISTORY = pd.DataFrame(
 )
 CIRCLE = np.stack([np.cos(np.arange(5)), np.sin(np.arange(5))], axis=1)
 SCORES = {"Xu 2019": 0.50, "MDRE": 0.52, "MHA-2": 0.55, "UMONS": 0.58, "VCEMO": 0.66, "VCEMO + SupCon": 0.67}
+MEL = np.zeros((80, 100, 3))  # as a picture: rows, columns, colours
+HEADS = RNG.dirichlet(np.ones(30), 2)  # attention of two words over 30 steps
 TIMED = [{"text": "hello", "start": 0.1, "end": 0.4}, {"text": "you", "start": 0.5, "end": 0.9}]
 BOXES = {"mel": (0.1, 0.2, "log-mel\n(T, F)"), "lstm": (0.5, 0.2, "LSTM"), "out": (0.9, 0.8, "Linear")}
 
@@ -42,10 +44,11 @@ def rows(names, **more):
 
 
 def shifts():
-    return pd.DataFrame([
-        {"source": source, "emotion": emotion, "feature": feature, "mean_shift": 1.0, "sd_between_speakers": 0.5}
-        for source in ("human", "simulated") for emotion in ("angry", "sad") for feature in ("level_db", "f0_range")
-    ])  # fmt: skip
+    """Two features, two emotions, human and simulated, a row each."""
+    values = ("human", "simulated"), ("angry", "sad"), ("level_db", "f0_range")
+    names = ["source", "emotion", "feature"]
+    table = pd.MultiIndex.from_product(values, names=names).to_frame(index=False)
+    return table.assign(mean_shift=1.0, sd_between_speakers=0.5)
 
 
 def differences(scores):
@@ -56,29 +59,38 @@ def differences(scores):
 
 # name of the function, and behind a comma what is special -> the figure
 CASES = {
-    "waveform_and_mel": lambda: plots.waveform_and_mel(TONE, title="a tone", words=[SimpleNamespace(**w) for w in TIMED]),
-    "timeline": lambda: plots.timeline(np.ones(50), np.zeros((80, 100, 3)), 1.0, [0.5, 1.0], np.eye(6)[:2], words=TIMED),
-    "timeline, no prediction": lambda: plots.timeline(np.ones(50), np.zeros((80, 100, 3)), 1.0),
+    "waveform_and_mel": lambda: plots.waveform_and_mel(
+        TONE, title="a tone", words=[SimpleNamespace(**word) for word in TIMED]),
+    "timeline": lambda: plots.timeline(np.ones(50), MEL, 1.0, [0.5, 1.0], np.eye(6)[:2], words=TIMED),
+    "timeline, no prediction": lambda: plots.timeline(np.ones(50), MEL, 1.0),
     "confusion": lambda: plots.confusion(RNG.integers(0, 90, (6, 6)), title="simulated test part"),
     "learning_curves": lambda: plots.learning_curves({"CE": HISTORY, "SupCon": HISTORY * 0.9}),
     "learning_curves, no scores": lambda: plots.learning_curves(HISTORY[["loss"]]),
-    "embedding": lambda: plots.embedding({"a": RNG.normal(size=(30, 5)), "b": CIRCLE.repeat(6, 0)}, [*LABELS] * 5),
+    "embedding": lambda: plots.embedding(
+        {"a": RNG.normal(size=(30, 5)), "b": CIRCLE.repeat(6, 0)}, [*LABELS] * 5),
     "intervals": lambda: plots.intervals(rows("abc"), reference=0.2, reference_label="one label for all"),
     "intervals, groups": lambda: plots.intervals(
         pd.concat([rows(LABELS, who="human"), rows(LABELS, who="simulated")]), group="who", xlabel="share"),
-    "class_balance": lambda: teaching.class_balance({"train": [*LABELS] * 30 + ["calm"], "test": ["sad"] * 4}),
-    "spread": lambda: teaching.spread(pd.DataFrame({"s": RNG.gamma(3, size=60), "e": [*LABELS] * 10}), "s", "e"),
-    "spread, no emotions": lambda: teaching.spread(pd.DataFrame({"s": [1.0, 2.0, 4.0], "e": [*"aab"]}), "s", "e"),
+    "class_balance": lambda: teaching.class_balance(
+        {"train": [*LABELS] * 30 + ["calm"], "test": ["sad"] * 4}),
+    "spread": lambda: teaching.spread(
+        pd.DataFrame({"s": RNG.gamma(3, size=60), "e": [*LABELS] * 10}), "s", "e"),
+    "spread, no emotions": lambda: teaching.spread(
+        pd.DataFrame({"s": [1.0, 2.0, 4.0], "e": [*"aab"]}), "s", "e"),
     "prosody_shift": lambda: teaching.prosody_shift(shifts(), reference="human"),
-    "spectrograms": lambda: teaching.spectrograms({n: RNG.normal(size=(50, 80)) for n in ("plain", "noisy", "fast", "low")}),
-    "curves": lambda: teaching.curves({"a": {e: (np.arange(9), np.arange(9) * i) for i, e in enumerate(LABELS)},
-                                       "b": {"": (np.arange(9), np.arange(9))}}, ["ms", "Hz"], ["dB", "weight"]),
+    "spectrograms": lambda: teaching.spectrograms(
+        {name: RNG.normal(size=(50, 80)) for name in ("plain", "noisy", "fast", "low")}),
+    "curves": lambda: teaching.curves(
+        {"a": {e: (np.arange(9), np.arange(9) * i) for i, e in enumerate(LABELS)},
+         "b": {"": (np.arange(9), np.arange(9))}}, ["ms", "Hz"], ["dB", "weight"]),
     "word_map": lambda: teaching.word_map(np.eye(6), [f"word-{i}" for i in range(6)], ["angry", "sad"] * 3),
     "diagram": lambda: teaching.diagram(BOXES, [("mel", "lstm"), ("lstm", "out")], bold=["out"]),
-    "attention": lambda: teaching.attention(RNG.dirichlet(np.ones(30), 2), ["oh", "no"], 0.08, mel=np.ones((240, 80))),
+    "attention": lambda: teaching.attention(HEADS, ["oh", "no"], 0.08, mel=np.ones((240, 80))),
     "attention, words": lambda: teaching.attention(np.eye(3), [*"abc"], [*"xyz"], title="fusion 1"),
-    "plane": lambda: teaching.plane({"0 steps": (CIRCLE, -CIRCLE), "20 steps": (CIRCLE, None)}, [*LABELS[:5]]),
-    "critical_difference": lambda: teaching.critical_difference(SCORES, differences(SCORES), xlabel="mean UA"),
+    "plane": lambda: teaching.plane(
+        {"0 steps": (CIRCLE, -CIRCLE), "20 steps": (CIRCLE, None)}, [*LABELS[:5]]),
+    "critical_difference": lambda: teaching.critical_difference(
+        SCORES, differences(SCORES), xlabel="mean UA"),
     "trade_off": lambda: teaching.trade_off(rows(SCORES, ms=np.arange(3.0, 21.0, 3.0)), "ms", ylabel="UA"),
 }  # fmt: skip
 
@@ -159,9 +171,7 @@ def drawn_texts(figure, monkeypatch):
 
 
 def colours(figure):
-    """The colours of what stands for data: lines, dots, bars and boxes (pictures have colour scales of their
-    own).
-    """
+    """The colours of lines, dots, bars and boxes (pictures have colour scales of their own)."""
     for line in figure.findobj(Line2D):
         yield line.get_color()
     for bars in (bar for axis in figure.axes for bar in axis.patches):
@@ -288,11 +298,7 @@ def test_attention_labels_words_and_seconds():
 
 
 def test_prosody_shift_has_a_panel_a_feature_and_a_dot_an_emotion():
-    rows = [
-        {"source": source, "emotion": emotion, "feature": feature, "mean_shift": 1.0, "sd_between_speakers": 0.5}
-        for source in ("human", "simulated") for emotion in ("angry", "sad") for feature in ("level_db", "f0_range")
-    ]  # fmt: skip
-    figure = teaching.prosody_shift(pd.DataFrame(rows), reference="human")
+    figure = teaching.prosody_shift(shifts(), reference="human")
     assert [axis.get_title() for axis in figure.axes] == ["level db", "f0 range"]
     assert all(len(axis.patches) == 2 for axis in figure.axes)  # the reference's bands
     assert [patch.get_width() for patch in figure.axes[0].patches] == [1.0, 1.0]

@@ -2,15 +2,19 @@
 
 import ast
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import lines
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -41,29 +45,26 @@ def test_lock_pins_each_package_to_one_portable_version():
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
     pins = locked()
     extras = PYPROJECT["optional-dependencies"]
-    for line in (
-        PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]
-    ):  # the tests need a cluster's packages too
+    for line in PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]:  # all that the tests need
         wanted = Requirement(line)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), f"{line} but locked at {pinned.version}"
 
 
 def test_everything_that_the_library_imports_is_declared():
-    lines = PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["cluster"]
-    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    optional = PYPROJECT["optional-dependencies"]
+    wanted = PYPROJECT["dependencies"] + optional["cluster"] + optional["site"]
+    declared = {canonicalize_name(Requirement(line).name) for line in wanted}
     owners = packages_distributions()
-    undeclared = {}
+    imported: dict[str, str] = {}  # package -> a file that imports it
     for path in sorted((ROOT / "vcemo_lib").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            for module in (
-                {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"vcemo_lib"}
-            ):
-                if not declared & {canonicalize_name(owner) for owner in owners.get(module, [])}:
-                    undeclared.setdefault(module, path.name)
-    assert not undeclared
+            imported |= {module.partition(".")[0]: path.name for module in modules}
+    foreign = imported.keys() - sys.stdlib_module_names - {"vcemo_lib"}
+    known = {name for name in foreign if declared & {canonicalize_name(own) for own in owners.get(name, [])}}
+    assert not {name: imported[name] for name in foreign - known}
 
 
 def test_environment_agrees_with_lock_and_pyproject():
@@ -80,16 +81,8 @@ def test_environment_agrees_with_lock_and_pyproject():
 
 
 def test_make_knows_its_targets_and_passes_lane_and_python_on():
-    inherited = (
-        "MAKEFLAGS",
-        "MAKELEVEL",
-        "LANE",
-        "ONLY",
-        "JOBS",
-        "PYTHON",
-        "TESTS",
-        "APP",
-    )  # `make test` may run this test
+    # `make test` may run this test
+    inherited = ("MAKEFLAGS", "MAKELEVEL", "LANE", "ONLY", "JOBS", "PYTHON", "TESTS", "APP")
     env = {name: value for name, value in os.environ.items() if name not in inherited}
 
     def dry(*arguments: str) -> str:
@@ -100,9 +93,8 @@ def test_make_knows_its_targets_and_passes_lane_and_python_on():
     assert "course run --lane smoke --only 03 --jobs 1" in dry("notebooks", "LANE=smoke", "ONLY=03", "JOBS=1")
     assert "python3.12 -m venv .venv" in dry("setup", "PYTHON=python3.12")
     assert "requirements.lock" in dry("setup") and "pytest" in dry("test") and "jupyterlab" in dry("lab")
-    assert "course site" in dry("site") and "voila notebooks/app/playground.ipynb --port=1" in dry(
-        "app", "APP=--port=1"
-    )
+    assert "course site" in dry("site")
+    assert "voila notebooks/app/playground.ipynb --port=1" in dry("app", "APP=--port=1")
     assert "[browser]" in dry("browser") and "--ignore tests/browser" in dry("test")
     assert "rm -rf build" in dry("clean")
 
@@ -118,13 +110,77 @@ def test_setup_runs_again_only_when_the_lock_changes(tmp_path):
     assert subprocess.run(asked, cwd=tmp_path).returncode == 1
 
 
-def test_ci_runs_the_tests_and_the_smoke_lane_and_stops_at_a_failure():
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "set -euo pipefail" in script
-    assert (
-        script.index("make test") < script.index("make notebooks LANE=smoke") < script.index("make browser")
-    )
-    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+STEPS = ["lint", "test", "notebooks LANE=smoke", "browser"]
+
+
+@pytest.mark.parametrize("failing", [None, *STEPS])
+def test_ci_runs_every_step_in_order_and_stops_at_a_failure(tmp_path, failing) -> None:
+    """With a `make` that notes what it is asked for, and fails at one step."""
+    log, make = tmp_path / "asked", tmp_path / "make"
+    make.write_text(f'#!/bin/sh\necho "$*" >> "{log}"\necho "done: $*"\n[ "$*" != "{failing}" ]\n', "utf-8")
+    make.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    env = os.environ | {"PATH": path, "VCEMO_CHROMIUM": "here"}  # which is then not looked for
+    done = subprocess.run(["bash", ROOT / ".ci" / "run"], env=env, capture_output=True, text=True)
+    expected = STEPS[: STEPS.index(failing) + 1] if failing else STEPS
+    assert log.read_text(encoding="utf-8").splitlines() == expected
+    assert (done.returncode == 0) == (failing is None)
+    if failing is None:  # the tests' closing line once more, at the end
+        assert done.stdout.splitlines()[-1] == "done: test"
+
+
+def commands_of_the_workflow() -> list[str]:
+    """The `run` lines of the workflow's steps, for every system and Python that it names."""
+    text = (ROOT / ".github" / "workflows" / "course.yml").read_text(encoding="utf-8")
+    (job,) = yaml.safe_load(text)["jobs"].values()
+    assert all(("run" in step) != ("uses" in step) for step in job["steps"])
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_the_commands_that_files_name_are_targets_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    named = [*commands_of_the_workflow(), container["postCreateCommand"]]
+    assert all(command.startswith("make ") for command in named)
+    for page in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named += re.findall(r"(?:^|`)(make [a-z]+)", text, re.MULTILINE)
+    assert {command.split()[1] for command in named} <= set(phony.split())
+    assert {"setup", "lint", "test", "notebooks"} <= {c.split()[1] for c in commands_of_the_workflow()}
+
+
+def test_contributors_are_told_the_limits_that_are_checked() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    most = lines.MOST_LINES
+    limits = f"{most['library']:,} lines", f"{most['course']:,}", f"a file {lines.LONGEST_FILE}"
+    assert all(limit in text for limit in limits) and f"a line {lines.LONGEST_LINE}" in text
+    for name in re.findall(r"`((?:tests|vcemo_lib|data)/[\w/.]+)`|\]\((\w[\w/.]+)\)", text):
+        assert (ROOT / "".join(name)).exists(), f"CONTRIBUTING.md names {''.join(name)}"
+
+
+def test_the_citation_follows_its_format_and_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what the format demands
+    assert citation["version"] == vcemo_lib.__version__ and citation["license"] == PYPROJECT["license"]
+    (paper,) = citation["references"]
+    assert all(person["family-names"] and person["given-names"] for person in paper["authors"])
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_file_of_the_package(tmp_path) -> None:
+    """Built from a copy, since setuptools leaves a folder `build` beside what it builds."""
+    tracked = subprocess.check_output(["git", "ls-files", "vcemo_lib"], cwd=ROOT, text=True).splitlines()
+    source = tmp_path / "source"
+    for name in [*tracked, "pyproject.toml", "README.md", "LICENSE"]:
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*pip, "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert held == {name for name in tracked if (ROOT / name).exists()}
 
 
 @pytest.mark.parametrize("name", vcemo_lib.__all__)
@@ -142,9 +198,11 @@ def test_the_readme_tells_the_results_of_the_result_files() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert module.section() in readme
-    count = len(module.stored("ablation"))
-    assert count == 35, "five seeds of seven rows"
-    assert {"asr", "audio", "encoders"} <= module.benchmarks().keys()
-    for one in module.benchmarks().values():
-        assert "ratio" not in one or f"| {one['what']} | {one['against']} | {one['ratio']:.1f} |" in readme
+    assert module.section() in readme, "run `python data/build/results.py`"
+    assert len(module.stored("ablation")) == 35, "five seeds of seven rows"
+    for name in module.BASELINES:
+        assert f"\n| {name} | " in readme, f"README lacks {name}: run `python data/build/results.py`"
+    benchmarks = module.benchmarks()
+    assert {"asr", "audio", "encoders"} <= benchmarks.keys()
+    for found in (figures for figures in benchmarks.values() if "ratio" in figures):
+        assert f"| {found['what']} | {found['against']} | {found['ratio']:.1f} |" in readme

@@ -1,6 +1,4 @@
-"""Prosodic shifts: known shifts and spreads are found again; pitch, level and length of made sounds are
-measured right.
-"""
+"""Prosodic shifts: known ones are found again; pitch, level and length of made sounds are right."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ from vcemo_lib.errors import VcemoError
 def made(
     shift: float, between: float, within: float, speakers: int = 200, clips: int = 6, seed: int = 0
 ) -> tuple:
-    """Values of two measures for speakers who differ by far more than the emotion: (values, speakers,
-    emotions).
-    """
+    """Two measures of speakers who differ by far more than the emotion: (values, speakers, emotions)."""
     rng = np.random.default_rng(seed)
     rows, names, labels = [], [], []
     for number in range(speakers):

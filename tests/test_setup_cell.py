@@ -1,6 +1,4 @@
-"""The folded first cell of every notebook: it installs the course where it is missing, and does nothing
-elsewhere.
-"""
+"""The folded first cell of every notebook: installs the course where it is missing, else does nothing."""
 
 from __future__ import annotations
 

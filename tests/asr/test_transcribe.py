@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -322,9 +323,11 @@ def test_a_long_recording_is_heard_like_its_pieces(
 def test_the_language_is_the_corpus_own(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list = []
     real = Listener.__call__
-    note = lambda self, clips, *rest: heard.append((self.language, self.prompt)) or real(
-        self, clips, *rest
-    )  # noqa: E731
+
+    def note(self: Listener, clips: list, *rest: Any) -> Any:
+        heard.append((self.language, self.prompt))
+        return real(self, clips, *rest)
+
     monkeypatch.setattr(Listener, "__call__", note)
     monkeypatch.setattr(
         Listener, "batch", lambda self, waves: [replace(HEARD, language=self.language)] * len(waves)

@@ -1,10 +1,9 @@
 """Whisper base: a plain `whisper.transcribe` loop against `asr.transcribe`, over the same clips in one run.
 
 Both at temperature 0 with the same prompt, after one clip each to warm up; nothing comes from the cache.
-`transcribe`
-runs before and after the loop, so that what else the machine does meets both alike. The clips are
-spread evenly over the test part of VCEMO-Sim, or are the .wav files of a folder that has a `transcripts.tsv`
-(name, text).
+`transcribe` runs before and after the loop, so that what else the machine does meets both alike. The clips
+are spread evenly over the test part of VCEMO-Sim, or are the .wav files of a folder that has a
+`transcripts.tsv` (name, text).
 """
 
 from __future__ import annotations

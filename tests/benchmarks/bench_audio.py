@@ -1,6 +1,4 @@
-"""Log-mel spectrograms: librosa one clip at a time against `audio.log_mels`, over the same clips of VCEMO-Sim
-in one run.
-"""
+"""Log-mel spectrograms: librosa clip by clip against `audio.log_mels`, the same clips in one run."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """The bundled text encoders: what they know of the feeling in a text when labels are few.
 
 Prints the table of data/models/encoders.json, and where the posts that it was measured on are at hand
-(`--texts`, or
-../shared/data/text beside the repository) measures it again, by data/build/text/evaluate.py. The table that
-README shows
-is evaluate.py's; this one fails where what is measured again has moved by more than 0.01.
+(`--texts`, or ../shared/data/text beside the repository) measures it again, by data/build/text/evaluate.py.
+The table that README shows is evaluate.py's; this one fails where what is measured again has moved by more
+than 0.01.
 """
 
 from __future__ import annotations

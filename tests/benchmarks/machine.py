@@ -1,6 +1,4 @@
-"""What the benchmarks share: the machine, times that other work on it disturbs little, where figures are
-kept.
-"""
+"""What the benchmarks share: the machine, times that other work disturbs little, where figures are kept."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from vcemo_lib.paths import repo_data, write_atomically
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The option that every benchmark takes: `make bench` gives --write."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--write", action="store_true", help="keep the figures in data/expected/bench/, for README"
-    )
+    parser.add_argument("--write", action="store_true", help="keep the figures in data/expected/bench/")
     return parser
 
 
@@ -34,9 +30,8 @@ def facts() -> dict[str, Any]:
     hardware, versions = provenance.hardware(), provenance.versions()
     return {
         **{name: hardware.get(name) for name in ("processor", "cores", "gpu", "threads")},
-        "load": (
-            round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-        ),  # above `cores`: others worked
+        # above `cores`: others worked
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         **{name: versions[name] for name in ("python", "torch")},
     }
 
@@ -47,9 +42,7 @@ def describe() -> str:
 
 
 def keep(name: str, **figures: Any) -> None:
-    """Write a benchmark's figures and machine; with what, against, ratio and note it is a row of README's
-    table.
-    """
+    """Write a benchmark's figures and machine; what, against, ratio and note make a row of README's table."""
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     whole = rounded | {"machine": facts()}
     folder = repo_data() / "expected" / "bench"
@@ -66,14 +59,15 @@ def timed() -> Iterator[SimpleNamespace]:
 
 
 def in_turns(ways: Sequence[Callable[[], Any]], repeats: int) -> list[SimpleNamespace]:
-    """Each way's median wall and cpu seconds; they take turns, so that what else the machine does meets all
-    alike.
-    """
+    """Each way's median wall and cpu seconds; taking turns, all meet alike what else the machine does."""
     found: list[list[SimpleNamespace]] = [[] for _ in ways]
     for _ in range(repeats):
         for way, times in zip(ways, found, strict=True):
             with timed() as taken:
                 way()
             times.append(taken)
-    return [SimpleNamespace(wall=statistics.median(t.wall for t in times), cpu=statistics.median(t.cpu for t in times))
-            for times in found]  # fmt: skip
+    median = statistics.median
+    return [
+        SimpleNamespace(wall=median(t.wall for t in times), cpu=median(t.cpu for t in times))
+        for times in found
+    ]

@@ -1,5 +1,4 @@
-"""A real browser for the tests here: this machine's Chromium, driven by playwright, with a microphone that
-plays a clip.
+"""This machine's Chromium, driven by playwright, with a microphone that plays a clip.
 
 They are skipped, saying so, where playwright is not installed (`make browser` does) or no Chromium is found.
 """

@@ -42,9 +42,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def serving(arguments: list[str], folder: Path) -> Iterator[str]:
-    """A Jupyter server of this Python in `folder`, on a free port of this machine; gives its address once it
-    answers.
-    """
+    """A Jupyter server of this Python in `folder`, on a free port; gives its address once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -105,9 +103,7 @@ def played(page: Any, audio: Any) -> None:
 def look(
     page: Any, name: str, set_dark: Callable[[bool], None], root: str = "body", part: Any = None
 ) -> dict[str, list[str]]:
-    """Pictures of the page, or of a part, at both widths in both themes, for a person to look at; gives what
-    is wrong inside `root`.
-    """
+    """Screenshots of the page, or a part, at both widths in both themes; what is wrong inside `root`."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     wrong = {}
     for dark in (False, True):
@@ -123,16 +119,12 @@ def look(
 
 
 def faults(page: Any, root: str) -> list[str]:
-    """Text of too little contrast, controls without a name, pictures without words, and what sticks out,
-    inside `root`.
-    """
+    """Too little contrast, controls without a name, pictures without words, overflow, inside `root`."""
     return page.evaluate((Path(__file__).parent / "faults.js").read_text(encoding="utf-8"), root)
 
 
 def reached(page: Any, root: str, most: int = 150) -> tuple[set[str], set[str]]:
-    """Walk by Tab alone through `root`: the controls there are, and those that were reached, by their
-    description.
-    """
+    """Walk through `root` by Tab alone: descriptions of the controls there are, and of those reached."""
     page.evaluate(
         """root => {
         const wanted = 'button, input, select, textarea, audio[controls], summary, a[href], [tabindex="0"]';

@@ -87,9 +87,7 @@ def in_processes(count: int, tmp_path: Path, runs: list[dict]) -> list[list[dict
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two more processes import torch: minutes on a busy machine
 def test_two_processes_train_as_one(store, parts, tmp_path) -> None:
-    """SupCon, queue and two views see the whole batch: without dropout and BatchNorm the loss curve is one
-    process' own.
-    """
+    """SupCon, queue and views see the whole batch: without dropout and BatchNorm, one process' losses."""
     options = EXACT | QUEUED | dict(modalities=("words", "bert"), out=str(tmp_path / "run"))
     first, second = in_processes(2, tmp_path, [options, {"epochs": 4, "lr": 1e-2}])
     assert first == second and first[0]["size"] == 2

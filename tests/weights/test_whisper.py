@@ -1,6 +1,4 @@
-"""Whisper's weights: converted, kept, fetched once, never run, and the network left alone when it is told to
-be.
-"""
+"""Whisper's weights: converted, kept, fetched once, never run; no network when it is forbidden."""
 
 from __future__ import annotations
 

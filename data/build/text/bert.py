@@ -1,14 +1,10 @@
-"""Distil the teacher into `bert-mini-zh`, a character BERT of transformers' own format, at most 12 MB in
-float16.
+"""Distil the teacher into `bert-mini-zh`, a character BERT for transformers, at most 12 MB in float16.
 
 It is a thinned copy of the teacher to begin with: as wide (384, 12 heads), but with 3 of its 12 layers, the
-feed-forward
-units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it learns, from the
-text
-alone, to say of a line read character by character what the teacher says of it: cosine to the teacher's
-centred vector
-(of the mean over tokens, and of [CLS]), and the same similarities between the lines of a batch at temperature
-0.05.
+feed-forward units that say most, and of its 250,000 token embeddings those of Chinese characters. Then it
+learns, from the text alone, to say of a line read character by character what the teacher says of it: cosine
+to the teacher's centred vector (of the mean over tokens, and of [CLS]), and the same similarities between the
+lines of a batch at temperature 0.05.
 
 One thread, resumable; a usable checkpoint (a running average of the weights) is exported after every epoch.
 """
@@ -26,7 +22,7 @@ import vcemo_lib  # isort: skip  # noqa: F401  first: it mends torchaudio for tr
 
 import numpy as np
 import torch
-from corpus import HANZI, arguments, check_disjoint
+from corpus import HANZI, arguments, check_disjoint, read_lines
 from teach import load
 from teacher_file import SPACE, Teacher, read
 from torch.nn import functional as F
@@ -50,7 +46,8 @@ def vocabulary(lines: list[str], words: list[str]) -> list[str]:
     ascii_pieces = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     ascii_pieces += [f"##{piece}" for piece in ascii_pieces if piece.isalnum()]
     met = Counter(character for line in lines for character in line.lower() if character.isprintable())
-    common = [character for character, count in met.most_common() if not character.isspace() and (HANZI.match(character) or count >= 3)]
+    seen = [(piece, count) for piece, count in met.most_common() if not piece.isspace()]
+    common = [piece for piece, count in seen if HANZI.match(piece) or count >= 3]
     singles = [word for word in words if len(word) == 1]
     return list(dict.fromkeys([*SPECIAL, *ascii_pieces, *common, *singles]))[:VOCABULARY]
 
@@ -65,8 +62,7 @@ def tokenizer_of(vocab: list[str], folder: Path) -> BertTokenizerFast:
 
 
 def piece_id(teacher: Teacher, token: str) -> int | None:
-    """The teacher's id of one of our tokens: as it stands, with a word start, or in its compatibility form.
-    """
+    """The teacher's id of a token of ours: as it stands, with a word start, or in compatibility form."""
     token = token.removeprefix("##")
     for form in (token, SPACE + token, unicodedata.normalize("NFKC", token)):
         if form in teacher.pieces:
@@ -81,9 +77,9 @@ def _copy(target: torch.Tensor, values: np.ndarray) -> None:
 def thinned(teacher: Teacher, vocab: list[str]) -> BertModel:
     """A BertModel of our size that starts from the teacher's weights."""
     config = BertConfig(
-        vocab_size=len(vocab), hidden_size=teacher.width, num_hidden_layers=len(LAYERS), num_attention_heads=teacher.heads,
-        intermediate_size=INNER, max_position_embeddings=POSITIONS, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        vocab_size=len(vocab), hidden_size=teacher.width, num_hidden_layers=len(LAYERS),
+        num_attention_heads=teacher.heads, intermediate_size=INNER, max_position_embeddings=POSITIONS,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     model = BertModel(config, add_pooling_layer=False)
     ids = [piece_id(teacher, token) for token in vocab]
@@ -144,9 +140,7 @@ def means(model: BertModel, encoded: list[list[int]]) -> tuple[torch.Tensor, tor
 
 
 def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus the cross-entropy of in-batch
-    similarities.
-    """
+    """Cosine distance of mean and [CLS] to the teacher (B, 384), plus KL divergence of batch similarities."""
     pooled, first = F.normalize(pooled, dim=-1), F.normalize(first, dim=-1)
     distance = (1 - (pooled * wanted).sum(-1)).mean() + 0.3 * (1 - (first * wanted).sum(-1)).mean()
     own = torch.eye(len(wanted), dtype=torch.bool)
@@ -157,9 +151,7 @@ def loss_of(pooled: torch.Tensor, first: torch.Tensor, wanted: torch.Tensor) -> 
 
 
 def export(weights: dict[str, torch.Tensor], config: BertConfig, folder: Path) -> None:
-    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`, each whole or not at
-    all.
-    """
+    """Write config.json and model.safetensors (float16) for `BertModel.from_pretrained`."""
     from safetensors.torch import save_file
 
     half = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
@@ -178,19 +170,18 @@ def main() -> None:
     out = options.work / "bert-mini-zh"
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    lines, words = ((options.work / name).read_text("utf-8").split("\n") for name in ("lines.txt", "words.txt"))
+    lines, words = (read_lines(options.work / name) for name in ("lines.txt", "words.txt"))
     check_disjoint(lines, options.texts)
     vocab_file = options.work / "vocab.txt"
     if not vocab_file.exists():
         vocab_file.write_text("\n".join(vocabulary(lines, words)), encoding="utf-8")
-    vocab = vocab_file.read_text("utf-8").split("\n")
+    vocab = read_lines(vocab_file)
     tokenizer = tokenizer_of(vocab, out)
     model = thinned(read(options.teacher), vocab)
     print(sum(weight.numel() for weight in model.parameters()) * 2 / 1e6, "MB in float16")
     known, vectors = load(options.work)
     mean = vectors[[known[line] for line in lines if line in known]].astype(np.float32).mean(0)
     held_out = [line for line in lines if line in known][:: max(1, len(lines) // HELD_OUT)][:HELD_OUT]
-    held_out_set = set(held_out)
     encode = lambda texts: tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]  # noqa: E731
 
     def target(rows: list[int]) -> torch.Tensor:
@@ -200,7 +191,8 @@ def main() -> None:
         model.encoder.layer[-1].output.LayerNorm.bias -= means(model, encode(held_out[:200]))[0].mean(0)
     decayed = [weight for weight in model.parameters() if weight.dim() > 1]
     others = [weight for weight in model.parameters() if weight.dim() < 2]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], lr=LEARNING_RATE)
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     state_file, step, first_epoch = options.work / "bert-state.pt", 0, 0
     if state_file.exists():
@@ -211,15 +203,18 @@ def main() -> None:
 
     def held_out_cosine() -> float:
         with torch.no_grad():
-            pooled = torch.cat([means(probe, encode(held_out[at : at + 50]))[0] for at in range(0, len(held_out), 50)])
-        return (F.normalize(pooled, dim=-1) * target([known[line] for line in held_out])).sum(-1).mean().item()
+            parts = [held_out[at : at + 50] for at in range(0, len(held_out), 50)]
+            pooled = torch.cat([means(probe, encode(part))[0] for part in parts])
+        wanted = target([known[line] for line in held_out])
+        return (F.normalize(pooled, dim=-1) * wanted).sum(-1).mean().item()
 
     probe = BertModel(model.config, add_pooling_layer=False).eval()
     probe.load_state_dict(average)
-    print(f"epoch {first_epoch}: cosine to the teacher on {len(held_out)} lines {held_out_cosine():.3f}", flush=True)
+    print(f"{first_epoch} epochs: cosine to the teacher on {len(held_out)} lines {held_out_cosine():.3f}")
     for epoch in range(first_epoch, options.epochs):
         known, vectors = load(options.work)  # the teacher may have said more since
-        texts = [text for text in dict.fromkeys([*lines, *words]) if text in known and text not in held_out_set]
+        usable = known.keys() - set(held_out)
+        texts = [text for text in dict.fromkeys([*lines, *words]) if text in usable]
         rng = np.random.default_rng(epoch)
         texts = [text for text in texts if len(text) <= LONG or rng.random() < LONG_SHARE]
         encoded, rows = encode(texts), np.array([known[text] for text in texts])
@@ -240,17 +235,20 @@ def main() -> None:
             for name, value in model.state_dict().items():
                 average[name].lerp_(value, 1 - keep)
             if number % 50 == 49:
-                print(f"  {number + 1} of {len(plan)}: loss {total / 50:.3f}, {time.time() - started:.0f} s", flush=True)
+                taken = time.time() - started
+                print(f"  {number + 1} of {len(plan)}: loss {total / 50:.3f}, {taken:.0f} s", flush=True)
                 total = 0.0
         probe.load_state_dict(average)
         export(average, model.config, out)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step, "epoch": epoch + 1}
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"average": average, "step": step, "epoch": epoch + 1}
         torch.save(state, state_file.with_suffix(".tmp"))
         os.replace(state_file.with_suffix(".tmp"), state_file)
-        cosine = held_out_cosine()
-        print(f"epoch {epoch + 1}: {len(texts)} texts, held-out cosine {cosine:.3f}, {time.time() - started:.0f} s", flush=True)
+        cosine, taken = held_out_cosine(), time.time() - started
+        print(f"epoch {epoch + 1}: {len(texts)} texts, cosine {cosine:.3f}, {taken:.0f} s", flush=True)
         with (options.work / "bert-log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"epoch": epoch + 1, "texts": len(texts), "cosine": round(cosine, 4)}) + "\n")
+            facts = {"epoch": epoch + 1, "texts": len(texts), "cosine": round(cosine, 4)}
+            log.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":

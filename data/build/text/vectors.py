@@ -1,16 +1,11 @@
-"""Make `vectors-zh`: 300-dimensional Chinese word vectors whose plain mean over a line says what the teacher
-says of it.
+"""Make `vectors-zh`: 300-d Chinese word vectors whose mean over a line is near the teacher's vector of it.
 
 Starts from the teacher's vector of each word alone (centred, PCA from 384 to 300, turned so that all
-coordinates vary
-alike, which int8 keeps best; longer for rare words after Arora et al. 2017, "A simple but tough-to-beat
-baseline for
-sentence embeddings"), then moves the words that occur in the training lines so that their mean comes near the
-teacher's
-vector of the line and lines keep the teacher's similarities. In a tenth of the lines every word is read as
-its
-characters, which is how a word without a vector is read later. Stored in int8 with one scale a row. A few
-minutes.
+coordinates vary alike, which int8 keeps best; longer for rare words after Arora et al. 2017, "A simple but
+tough-to-beat baseline for sentence embeddings"), then moves the words that occur in the training lines so
+that their mean comes near the teacher's vector of the line and lines keep the teacher's similarities. In a
+tenth of the lines every word is read as its characters, which is how a word without a vector is read later.
+Stored in int8 with one scale a row. A few minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import arguments, check_disjoint
+from corpus import arguments, check_disjoint, read_lines
 from teach import load
 from torch.nn import functional as F
 
@@ -43,14 +38,12 @@ def segmented(line: str, index: dict[str, int]) -> list[int]:
 
     rows = []
     for word in jieba.lcut(line):
-        rows += [index[word]] if word in index else [index[character] for character in word if character in index]
+        rows += [index[piece] for piece in ([word] if word in index else word) if piece in index]
     return rows
 
 
 def store(table: np.ndarray, words: list[str], facts: dict, folder: Path) -> float:
-    """Write vectors.safetensors (int8 and a float16 scale a row), words.txt, meta.json; returns their size in
-    MB.
-    """
+    """Write vectors.safetensors (int8, a float16 scale a row), words.txt, meta.json; their size in MB."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +52,8 @@ def store(table: np.ndarray, words: list[str], facts: dict, folder: Path) -> flo
     save_file({"vectors": rounded, "scale": scale}, folder / "vectors.tmp")
     os.replace(folder / "vectors.tmp", folder / "vectors.safetensors")
     (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    (folder / "meta.json").write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    about = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+    (folder / "meta.json").write_text(about, encoding="utf-8")
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
@@ -69,7 +63,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     known, vectors = load(options.work)
-    words, lines = ([text for text in (options.work / name).read_text("utf-8").split("\n") if text in known] for name in ("words.txt", "lines.txt"))
+    words = [word for word in read_lines(options.work / "words.txt") if word in known]
+    lines = [line for line in read_lines(options.work / "lines.txt") if line in known]
     check_disjoint(lines, options.texts)
     index = {word: row for row, word in enumerate(words)}
     of_words = vectors[[known[word] for word in words]].astype(np.float32)
@@ -93,7 +88,8 @@ def main() -> None:
 
     def mean_of(some: list[list[int]]) -> torch.Tensor:
         offsets = np.cumsum([0, *map(len, some[:-1])])
-        return F.normalize(bag(torch.tensor([row for one in some for row in one]), torch.from_numpy(offsets)), dim=-1)
+        flat = torch.tensor([row for rows in some for row in rows])
+        return F.normalize(bag(flat, torch.from_numpy(offsets)), dim=-1)
 
     def held_out_cosine() -> float:
         with torch.no_grad():

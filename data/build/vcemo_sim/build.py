@@ -1,9 +1,8 @@
 """Rebuild VCEMO-Sim with one command: `python data/build/vcemo_sim/build.py` (from the course's environment).
 
 The voice needs an older TensorFlow, so stages 1 to 4 run in an environment of their own, made here. Every
-stage
-goes on where it was stopped; the result depends on design.toml, sentences.tsv, ../../vcemo_sim/human/ and
-calibration.json alone.
+stage goes on where it was stopped; the result depends on design.toml, sentences.tsv, ../../vcemo_sim/human/
+and calibration.json alone.
 """
 
 from __future__ import annotations
@@ -32,13 +31,16 @@ def own_python(work: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build") / "vcemo_sim", help="where intermediate files are kept (2 GB)")
-    parser.add_argument("--calibrate", action="store_true", help="move the commanded means anew (calibrate.py)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/vcemo_sim"), help="intermediate files (2 GB)"
+    )
+    parser.add_argument("--calibrate", action="store_true", help="move the commanded means (calibrate.py)")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     python = own_python(arguments.work)
     own = Path(sys.executable)
-    stages = [(python, "speak.py"), (python, "revoice.py"), (python, "finish.py"), (own, "listen.py"), (own, "sift.py"), (own, "datasheet.py")]
+    stages = [(python, script) for script in ("speak.py", "revoice.py", "finish.py")]
+    stages += [(own, script) for script in ("listen.py", "sift.py", "datasheet.py")]
     if arguments.calibrate:
         stages.insert(1, (python, "calibrate.py"))
     for interpreter, script in stages:

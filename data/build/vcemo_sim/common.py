@@ -1,5 +1,4 @@
-"""What the stages share: constants, the authored sentences, and files that are written whole or not at all.
-"""
+"""What the stages share: constants, the authored sentences, files written whole or not at all."""
 
 from __future__ import annotations
 

@@ -20,10 +20,13 @@ def listed(counts: dict[str, int]) -> str:
 def fill() -> str:
     """The datasheet as it follows from about.json."""
     about = json.loads((OUT / "about.json").read_text(encoding="utf-8"))
-    votes = "\n".join(f"| {e} | {v['human']:.3f} | {v['simulated']:.3f} |" for e, v in about["vote_given_majority"].items())
+    rows = about["vote_given_majority"].items()
+    votes = [f"| {e} | {v['human']:.3f} | {v['simulated']:.3f} |" for e, v in rows]
+    shares = ("label_is_main_emotion", "second_emotion_share", "unanimous_share")
     heard = about["cer_whisper_base"]
+    between, within = about["spread"]["between_speakers"], about["spread"]["within_speaker"]
     values = {
-        **{k: f"{about[k]:.1%}" for k in ("label_is_main_emotion", "second_emotion_share", "unanimous_share")},
+        **{k: f"{about[k]:.1%}" for k in shares},
         **{k: f"{about[k]:,}" for k in ("utterances", "speakers", "sentences_used", "paper_mix_utterances")},
         **{k: listed(about[k]) for k in ("voices", "label_counts", "split_counts")},
         "hours": about["hours"],
@@ -34,8 +37,9 @@ def fill() -> str:
         "dropped": about["sifted"]["dropped"],
         "worst_cer": f"{about['sifted']['above_cer']:.0%}",
         "cer_before": f"{about['sifted']['cer_before']:.1%}",
-        "votes": votes,
-        "spread": f"{about['spread']['between_speakers']:.0%} of the spread between and {about['spread']['within_speaker']:.0%} of that within speakers are simulated; the rest is the sentence and the measuring.",
+        "votes": "\n".join(votes),
+        "spread": f"{between:.0%} of the spread between and {within:.0%} of that within speakers are "
+        "simulated; the rest is the sentence and the measuring.",
     }
     return Template((HERE / "datasheet.md").read_text(encoding="utf-8")).substitute(values)
 

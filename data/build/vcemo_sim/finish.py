@@ -49,7 +49,8 @@ def main() -> None:
     settings = design()
     speakers, utterances, report = plan(json.loads((HERE / "calibration.json").read_text(encoding="utf-8")))
     kind = {s.speaker: s.kind for s in speakers}
-    mixed = paper_mix(utterances, settings["sets"]["paper_mix_rare_share"], np.random.default_rng(settings["seed"]))
+    rng = np.random.default_rng(settings["seed"])
+    mixed = paper_mix(utterances, settings["sets"]["paper_mix_rare_share"], rng)
     rows, plain = [], {}
     for u in utterances:
         clip = f"audio/{u.speaker}/{u.utt_id}.ogg"
@@ -59,18 +60,23 @@ def main() -> None:
                 plain[u.text] = len(kept["f0"]) * FRAME_MS / 1000
         rows.append(
             {
-                "utt_id": u.utt_id, "audio": clip, "text": u.text, "emotion": u.emotion, "speaker": u.speaker,
-                "votes": " ".join(f"{label}:{votes[label]}" for label in sorted(votes)), "split": u.split, "language": "zh",
-                "voice": kind[u.speaker], "seconds": round(soundfile.info(arguments.out / clip).duration, 3),
-                "plain_seconds": round(plain[u.text], 3), "main_emotion": u.main_emotion, "second_emotion": u.second_emotion,
-                "second_weight": u.second_weight, "words_cue": u.words_cue, "voice_cue": u.voice_cue, "paper_mix": int(u.utt_id in mixed),
+                "utt_id": u.utt_id, "audio": clip, "text": u.text, "emotion": u.emotion,
+                "speaker": u.speaker,
+                "votes": " ".join(f"{label}:{votes[label]}" for label in sorted(votes)),
+                "split": u.split, "language": "zh", "voice": kind[u.speaker],
+                "seconds": round(soundfile.info(arguments.out / clip).duration, 3),
+                "plain_seconds": round(plain[u.text], 3), "main_emotion": u.main_emotion,
+                "second_emotion": u.second_emotion, "second_weight": u.second_weight,
+                "words_cue": u.words_cue, "voice_cue": u.voice_cue, "paper_mix": int(u.utt_id in mixed),
             }
         )  # fmt: skip
     write_csv(arguments.out / "manifest.csv", rows)
     # Clips of an earlier plan must not linger beside those of this one.
-    for stray in set((arguments.out / "audio").rglob("*.ogg")) - {arguments.out / row["audio"] for row in rows}:
+    planned = {arguments.out / row["audio"] for row in rows}
+    for stray in set((arguments.out / "audio").rglob("*.ogg")) - planned:
         stray.unlink()
-    write_csv(arguments.out / "speakers.csv", [{k: v for k, v in vars(s).items() if k != "shift"} for s in speakers])
+    without_shift = [{k: v for k, v in vars(s).items() if k != "shift"} for s in speakers]
+    write_csv(arguments.out / "speakers.csv", without_shift)
     size = sum((arguments.out / row["audio"]).stat().st_size for row in rows)
     about = {
         **report,
@@ -83,8 +89,9 @@ def main() -> None:
         "spread": settings["spread"],
         "licence": "CC BY-NC-SA 4.0",
     }
-    (arguments.out / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(about, indent=1, ensure_ascii=False))
+    text = json.dumps(about, indent=1, ensure_ascii=False)
+    (arguments.out / "about.json").write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Stage 5: listen to the finished corpus as anyone would: prosody by pyin, words by Whisper.
 
 Run with the course's own environment. Writes prosody.csv (measures of every clip) and puts Whisper's words
-into
-manifest.csv as the column `asr`.
+into manifest.csv as the column `asr`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Stage 2: who says what, and how. Speakers, sentences, emotions, voice cues, raters' votes and splits, drawn
-from one seed.
+"""Stage 2: who says what, and how; speakers, sentences, cues, votes and splits, drawn from one seed.
 
 Cause and effect:  speaker, main emotion, second emotion -> words' cue -> sentence
                    speaker, both emotions, voice's cue   -> prosody target -> sound
@@ -70,7 +69,9 @@ def design() -> dict:
 
 def human_shifts() -> dict[str, dict[str, np.ndarray]]:
     """CASIA's shift from neutral: emotion -> {"mean", "between", "within"}, each (measures,)."""
-    table: dict[str, dict[str, np.ndarray]] = {e: {k: np.zeros(len(MEASURES)) for k in ("mean", "between", "within")} for e in EMOTIONS}
+    table: dict[str, dict[str, np.ndarray]] = {
+        e: {k: np.zeros(len(MEASURES)) for k in ("mean", "between", "within")} for e in EMOTIONS
+    }
     with (HUMAN / "prosody_shift_from_neutral.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["corpus"] == "casia" and row["feature"] in MEASURES:
@@ -91,9 +92,7 @@ def within_correlation() -> np.ndarray:
 
 
 def human_votes() -> np.ndarray:
-    """P(a rater's vote | the majority), (6, 6), from IEMOCAP; votes for labels that we lack (frustrated,
-    other) are left out.
-    """
+    """P(a rater's vote | the majority), (6, 6), from IEMOCAP, without votes for labels that we lack."""
     shares = np.zeros((6, 6))
     with (HUMAN / "rater_vote_given_majority_iemocap.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -102,29 +101,41 @@ def human_votes() -> np.ndarray:
     return shares / shares.sum(1, keepdims=True)
 
 
+def within(value: float, low: float, high: float, digits: int) -> float:
+    """The value cut to the limits, rounded."""
+    return round(float(np.clip(value, low, high)), digits)
+
+
 def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
-    """120 speakers with their part; women, men and children are spread over the parts as `design.toml` says.
-    """
+    """120 speakers with their part; women, men and children spread over the parts as `design.toml` says."""
     human, spread, own = human_shifts(), settings["spread"], settings["speaker"]
-    kinds = [(kind, part) for kind in ("women", "men", "children") for part, n in zip(PARTS, settings["speakers"][kind], strict=True) for _ in range(n)]
+    kinds = [
+        (kind, part)
+        for kind in ("women", "men", "children")
+        for part, n in zip(PARTS, settings["speakers"][kind], strict=True)
+        for _ in range(n)
+    ]
     speakers = []
     for number, place in enumerate(rng.permutation(len(kinds))):
         kind, part = kinds[place]
         voice = settings["voice"][kind]
-        shift = {e: (spread["between_speakers"] * rng.normal(0, human[e]["between"])).round(4).tolist() for e in EMOTIONS}
+        shift = {
+            e: (spread["between_speakers"] * rng.normal(0, human[e]["between"])).round(4).tolist()
+            for e in EMOTIONS
+        }
         speakers.append(
             Speaker(
                 speaker=f"s{number + 1:03d}",
                 kind={"women": "woman", "men": "man", "children": "child"}[kind],
                 split=part,
                 f0_hz=round(voice["f0_hz"] * 2 ** (rng.normal(0, voice["f0_sd_semitones"]) / 12), 1),
-                formant=round(float(np.clip(rng.normal(voice["formant"], voice["formant_sd"]), 0.82, 1.15)), 3),
+                formant=within(rng.normal(voice["formant"], voice["formant_sd"]), 0.82, 1.15, 3),
                 log2_tempo=round(rng.normal(own["mean_log2_tempo"], own["log2_tempo"]), 3),
                 log2_f0_range=round(rng.normal(0, own["log2_f0_range"]), 3),
                 tilt_db_per_octave=round(rng.normal(0, own["tilt_db_per_octave"]), 2),
                 breathiness_db=round(rng.normal(0, own["breathiness_db"]), 2),
                 level_db=round(rng.normal(0, own["level_db"]), 2),
-                noise_snr_db=round(float(np.clip(rng.normal(*own["noise_snr_db"]), 22, 55)), 1),
+                noise_snr_db=within(rng.normal(*own["noise_snr_db"]), 22, 55, 1),
                 expressiveness=round(2 ** rng.normal(0, own["log2_expressiveness"]), 3),
                 shift=shift,
             )
@@ -133,8 +144,7 @@ def make_speakers(settings: dict, rng: np.random.Generator) -> list[Speaker]:
 
 
 class Decks:
-    """Sentences of a part, dealt without replacement: every card of a kind is dealt before any comes twice.
-    """
+    """Sentences of a part, dealt without replacement: all of a kind are dealt before any comes twice."""
 
     def __init__(self, rows: list[dict[str, str]], rng: np.random.Generator) -> None:
         self.rng, self.cards, self.left = rng, {}, {}
@@ -148,15 +158,16 @@ class Decks:
         return self.left[key].pop()
 
 
-def split_sentences(rows: list[dict[str, str]], shares: np.ndarray, rng: np.random.Generator) -> dict[str, list[dict[str, str]]]:
-    """Each sentence to one part, every kind of sentence in the same shares; sentences alike but for marks
-    stay together.
-    """
+def split_sentences(
+    rows: list[dict[str, str]], shares: np.ndarray, rng: np.random.Generator
+) -> dict[str, list[dict[str, str]]]:
+    """Each sentence to one part, every kind in the same shares; those alike but for marks stay together."""
     parts: dict[str, list[dict[str, str]]] = {p: [] for p in PARTS}
     kinds: dict[tuple, dict[str, list]] = {}
     for row in rows:
         bare = row["text"].translate(str.maketrans("", "", "，。？！"))
-        kinds.setdefault((row["meant"] or row["surface"], row["strength"]), {}).setdefault(bare, []).append(row)
+        kind = kinds.setdefault((row["meant"] or row["surface"], row["strength"]), {})
+        kind.setdefault(bare, []).append(row)
     for groups in kinds.values():
         order = [list(groups.values())[i] for i in rng.permutation(len(groups))]
         ends = np.round(np.cumsum(shares) * len(order)).astype(int)
@@ -165,7 +176,9 @@ def split_sentences(rows: list[dict[str, str]], shares: np.ndarray, rng: np.rand
     return parts
 
 
-def deal_sentence(decks: Decks, words: dict, main: str, second: str, weight: float, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def deal_sentence(
+    decks: Decks, words: dict, main: str, second: str, weight: float, rng: np.random.Generator
+) -> tuple[dict[str, str], str]:
     """A sentence for an emotion, and what its words give away: clear, hint, none, irony or mislead."""
     shares = words["neutral" if main == "neutral" else "emotional"]
     cue = str(rng.choice(list(shares), p=list(shares.values())))
@@ -182,8 +195,7 @@ def deal_sentence(decks: Decks, words: dict, main: str, second: str, weight: flo
 
 
 class Raters:
-    """Three raters whose votes, given their majority, follow the human table; a second emotion is what they
-    disagree on.
+    """Three raters; their votes, given the majority, follow the human table.
 
     With three votes and a majority, P(vote = majority) = 1 - dissent / 3, where dissent is how often one
     rater differs.
@@ -199,12 +211,22 @@ class Raters:
         """Emotions that raters disagree on more often are more often felt together with another."""
         if self.rng.random() >= self.settings["per_dissent"] * self.dissent[main]:
             return None, 0.0
-        return int(self.rng.choice(6, p=self.confused[main])), float(self.rng.uniform(*self.settings["weight"]))
+        second = self.other_than(main)
+        return second, float(self.rng.uniform(*self.settings["weight"]))
+
+    def other_than(self, emotion: int) -> int:
+        """Another emotion, drawn by how often raters hear it instead."""
+        return int(self.rng.choice(6, p=self.confused[emotion]))
 
     def draw(self, main: int, second: int | None, weight: float) -> tuple[list[int], int]:
         """Three votes and the label, their majority."""
-        chance = self.settings["label_is_second"] * weight if second is not None else self.settings["label_is_other"]
-        label = main if self.rng.random() >= chance else (second if second is not None else int(self.rng.choice(6, p=self.confused[main])))
+        if second is None:
+            chance = self.settings["label_is_other"]
+        else:
+            chance = self.settings["label_is_second"] * weight
+        label = main
+        if self.rng.random() < chance:
+            label = second if second is not None else self.other_than(main)
         # Dissent is likelier where a second emotion is there to be heard, and has the human rate on average.
         rate, share = self.dissent[label], self.settings["per_dissent"] * self.dissent[label]
         with_second = 0.5 + 0.5 * rate
@@ -212,14 +234,13 @@ class Raters:
         votes = [label] * 3
         if self.rng.random() < (with_second if second is not None else without):
             heard = second if second is not None and second != label else main
-            dissenter = heard if heard != label else int(self.rng.choice(6, p=self.confused[label]))
+            dissenter = heard if heard != label else self.other_than(label)
             votes[int(self.rng.integers(3))] = dissenter
         return votes, label
 
 
 def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speaker], list[Utterance], dict]:
-    """The whole plan, and a report of what was drawn. `calibration` moves the mean shifts (see calibrate.py).
-    """
+    """The whole plan, and a report of what was drawn; `calibration` moves the mean shifts (calibrate.py)."""
     settings = design()
     rng = np.random.default_rng(settings["seed"])
     human, correlation = human_shifts(), within_correlation()
@@ -247,8 +268,11 @@ def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speake
             voice = str(rng.choice(("clear", "hint", "none"), p=settings["voice_cue"][cue]))
             scale = settings["voice_cue_scale"][voice] * speaker.expressiveness
             felt = {name: 1 - weight, **({other_name: weight} if other_name else {})}
-            shift = sum(w * (means[e] * scale + np.array(speaker.shift[e]) * min(scale, 1.0)) for e, w in felt.items())
-            scatter = settings["spread"]["within_speaker"] * human[name]["within"] * (root @ rng.normal(size=len(MEASURES)))
+            shift = sum(
+                w * (means[e] * scale + np.array(speaker.shift[e]) * min(scale, 1.0)) for e, w in felt.items()
+            )
+            spread = settings["spread"]["within_speaker"] * human[name]["within"]
+            scatter = spread * (root @ rng.normal(size=len(MEASURES)))
             utterances.append(
                 Utterance(
                     utt_id=f"{speaker.speaker}_{number + 1:02d}",
@@ -280,7 +304,10 @@ def plan(calibration: dict[str, list[float]] | None = None) -> tuple[list[Speake
         "label_is_main_emotion": round(float(np.mean([u.emotion == u.main_emotion for u in utterances])), 4),
         "second_emotion_share": round(float(np.mean([u.second_emotion != "" for u in utterances])), 4),
         "unanimous_share": round(float(np.mean([len(set(u.votes)) == 1 for u in utterances])), 4),
-        "vote_given_majority": {e: {"human": round(votes_table[i, i], 3), "simulated": round(heard[i, i], 3)} for i, e in enumerate(EMOTIONS)},
+        "vote_given_majority": {
+            e: {"human": round(votes_table[i, i], 3), "simulated": round(heard[i, i], 3)}
+            for i, e in enumerate(EMOTIONS)
+        },
     }
     return speakers, utterances, report
 

@@ -22,8 +22,15 @@ from common import FRAME_MS, HERE, RATE, TTS_RATE, sentence_file
 from plan import MEASURES, Speaker, Utterance, design, plan
 
 F0_LIMITS_HZ = (60.0, 520.0)
-LIMITS = {"log2_duration": 0.9, "f0_median_semitones": 11.0, "log2_f0_range": 1.2, "f0_slope_semitones_per_utterance": 10.0,
-          "level_db": 10.0, "hf_ratio_1to5k_over_below1k_db": 9.0, "hnr_db": 5.0}  # fmt: skip
+LIMITS = {
+    "log2_duration": 0.9,
+    "f0_median_semitones": 11.0,
+    "log2_f0_range": 1.2,
+    "f0_slope_semitones_per_utterance": 10.0,
+    "level_db": 10.0,
+    "hf_ratio_1to5k_over_below1k_db": 9.0,
+    "hnr_db": 5.0,
+}
 SHELF_HZ = 1000.0  # the high-frequency ratio is the energy above over the energy below
 TREMOR_HZ, TREMOR_SEMITONES = 6.0, 0.45  # a fearful voice trembles
 
@@ -48,7 +55,9 @@ def stretch_f0(f0: np.ndarray, factor: float) -> np.ndarray:
     return np.where(voiced[np.round(place).astype(int)], curve, 0.0)
 
 
-def bend_f0(f0: np.ndarray, speaker: Speaker, target: dict[str, float], tremor: float, rng: np.random.Generator) -> np.ndarray:
+def bend_f0(
+    f0: np.ndarray, speaker: Speaker, target: dict[str, float], tremor: float, rng: np.random.Generator
+) -> np.ndarray:
     """The sentence's own melody on the speaker's level, with the emotion's shift, range, slope and tremor."""
     voiced = f0 > 0
     if not voiced.any():
@@ -82,21 +91,23 @@ def colour(envelope: np.ndarray, speaker: Speaker, hf_db: float) -> np.ndarray:
 def synthesise(utterance: Utterance, speaker: Speaker, work: Path, audio: dict) -> np.ndarray:
     """The finished sound of one utterance, (N,) float64 at 16 kHz."""
     rng = np.random.default_rng(utterance.seed)
-    target = {m: float(np.clip(v, -LIMITS[m], LIMITS[m])) for m, v in zip(MEASURES, utterance.prosody, strict=True)}
+    wanted = zip(MEASURES, utterance.prosody, strict=True)
+    target = {measure: float(np.clip(value, -LIMITS[measure], LIMITS[measure])) for measure, value in wanted}
     with np.load(sentence_file(work, utterance.text)) as kept:
-        f0, coded_envelope, coded_aperiodicity = (kept[k].astype(np.float64) for k in ("f0", "envelope", "aperiodicity"))
+        coded = {name: kept[name].astype(np.float64) for name in ("f0", "envelope", "aperiodicity")}
     factor = 2 ** (speaker.log2_tempo + target["log2_duration"])
     size = pyworld.get_cheaptrick_fft_size(TTS_RATE)
-    envelope = pyworld.decode_spectral_envelope(np.ascontiguousarray(stretch(coded_envelope, factor)), TTS_RATE, size)
+    longer = np.ascontiguousarray(stretch(coded["envelope"], factor))
+    envelope = pyworld.decode_spectral_envelope(longer, TTS_RATE, size)
     # Aperiodicity is noise over all energy, in dB below 0: less harmonic means nearer to 0.
-    noisier = np.minimum(stretch(coded_aperiodicity, factor) + speaker.breathiness_db - target["hnr_db"], -1e-3)
+    breath = stretch(coded["aperiodicity"], factor) + speaker.breathiness_db - target["hnr_db"]
+    noisier = np.minimum(breath, -1e-3)
     aperiodicity = pyworld.decode_aperiodicity(np.ascontiguousarray(noisier), TTS_RATE, size)
-    bent = bend_f0(stretch_f0(f0, factor), speaker, target, utterance.tremor, rng)
+    bent = bend_f0(stretch_f0(coded["f0"], factor), speaker, target, utterance.tremor, rng)
     frames = min(len(bent), len(envelope), len(aperiodicity))
-    wave = pyworld.synthesize(
-        bent[:frames], np.ascontiguousarray(colour(envelope[:frames], speaker, target["hf_ratio_1to5k_over_below1k_db"])),
-        np.ascontiguousarray(aperiodicity[:frames]), TTS_RATE, FRAME_MS,
-    )  # fmt: skip
+    coloured = colour(envelope[:frames], speaker, target["hf_ratio_1to5k_over_below1k_db"])
+    tracks = bent[:frames], np.ascontiguousarray(coloured), np.ascontiguousarray(aperiodicity[:frames])
+    wave = pyworld.synthesize(*tracks, TTS_RATE, FRAME_MS)
     wave = soxr.resample(wave, TTS_RATE, RATE)
     level = audio["level_dbfs"] + speaker.level_db + target["level_db"]
     wave *= 10 ** (level / 20) / max(np.sqrt(np.mean(wave**2)), 1e-9)
@@ -126,7 +137,8 @@ def make(job: tuple[Utterance, Speaker], work: Path, out: Path, audio: dict) -> 
     wave = synthesise(utterance, speaker, work, audio).astype(np.float32)
     clip.parent.mkdir(parents=True, exist_ok=True)
     temporary = clip.with_name(f".{clip.stem}.{os.getpid()}.ogg")
-    soundfile.write(temporary, wave, RATE, format="OGG", subtype="OPUS", compression_level=audio["opus_compression"])
+    opus = {"format": "OGG", "subtype": "OPUS", "compression_level": audio["opus_compression"]}
+    soundfile.write(temporary, wave, RATE, **opus)
     os.replace(temporary, clip)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(mark, encoding="utf-8")

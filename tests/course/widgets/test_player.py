@@ -1,6 +1,4 @@
-"""The player, its still twin, and own voice: what they show is what the recogniser says, and every fault has
-its kind line.
-"""
+"""Player, still twin, own voice: they show what the recogniser says; every fault has its kind line."""
 
 from __future__ import annotations
 
