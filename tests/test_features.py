@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -193,6 +194,25 @@ def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> 
         heard = by_whisper[:, 1] > by_whisper[:, 0]
         assert heard.mean() > 0.5 and by_whisper.max() <= len(guess.get("mel", utt_id)) + 2
         assert np.median(np.abs(by_voice - by_whisper)[heard]) < 30  # frames of 10 ms
+
+
+def test_the_key_of_spans_by_whisper_names_its_weights_and_the_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding = importlib.import_module("vcemo_lib.asr.transcribe")
+    file = tmp_path / "whisper.safetensors"
+    monkeypatch.setattr("vcemo_lib.weights.whisper", lambda model: file)
+
+    def folder(kind: str, **settings: object) -> str:
+        return features.cache_of(kind, settings, tmp_path).folder.name
+
+    names = []
+    for content, version in ((b"a", 5), (b"bc", 5), (b"bc", 6)):
+        file.write_bytes(content)
+        monkeypatch.setattr(decoding, "VERSION", version)
+        names.append((folder("word_spans", times="base"), folder("whisper")))
+    spans, frames = (len(set(column)) for column in zip(*names, strict=True))
+    assert (spans, frames) == (3, 2)  # how words are timed does not matter to the encoder's frames
 
 
 def flip(path: Path, at: int) -> None:

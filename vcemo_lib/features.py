@@ -123,7 +123,8 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     """All that decides a kind's numbers besides its settings: constants, digests of weights and vectors,
     versions.
     """
-    from vcemo_lib import alignment, asr, audio, augmentation, text, weights
+    from vcemo_lib import alignment, audio, augmentation, text, weights
+    from vcemo_lib.asr.transcribe import VERSION
 
     parts: list[object] = [FORMAT]
     if kind == "mel" or settings.get("times") == "voice":
@@ -133,7 +134,7 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     if settings.get("times") == "voice":
         parts += [audio.SOUNDING_DB, alignment.PAUSE]
     elif model := settings.get("times") or settings.get("model"):
-        parts += [_digest(weights.whisper(model)), _precision(), asr.VERSION if "times" in settings else ""]
+        parts += [_digest(weights.whisper(model)), _precision(), VERSION if "times" in settings else ""]
     for name, bundled, load in (("vectors", text.BUNDLED_WORDS, text.load_words),
                                 ("encoder", text.BUNDLED_BERT, text.load_bert)):  # fmt: skip
         if settings.get(name) == text.BUNDLED:
