@@ -34,7 +34,7 @@ def _for_arrays(transform: Callable[..., Tensor]) -> Callable[..., Any]:
         if isinstance(wave, torch.Tensor):
             return transform(wave, *args, **options)
         with torch.inference_mode():
-            return transform(torch.tensor(np.asarray(wave, np.float32)), *args, **options).numpy()
+            return transform(torch.tensor(wave, dtype=torch.float32), *args, **options).numpy()
 
     return either
 
@@ -72,26 +72,19 @@ def time_stretch(wave: Tensor, rate: float) -> Tensor:
     window = torch.hann_window(WINDOW, device=wave.device)
     spectrum = torch.stft(wave, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, math.pi * HOP, WINDOW // 2 + 1, device=wave.device)[:, None]  # (bins, 1)
-    stretched = torchaudio.functional.phase_vocoder(spectrum, rate, advance)
-    return torch.istft(stretched, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
+    spectrum = torchaudio.functional.phase_vocoder(spectrum, rate, advance)
+    return torch.istft(spectrum, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
 
 
-def augment(
-    wave: np.ndarray | Tensor,
-    rng: np.random.Generator,
-    snr_db: float = SNR_DB,
-    steps: float = STEPS,
-    stretch: float = STRETCH,
-) -> Any:
-    """A new variant: stretched by up to +-`stretch`, shifted by up to +-`steps` semitones, with noise."""
-    wave = time_stretch(wave, rng.uniform(1 - stretch, 1 + stretch))
-    wave = pitch_shift(wave, rng.uniform(-steps, steps))
-    return add_noise(wave, snr_db, rng)
+def augment(wave: np.ndarray | Tensor, rng: np.random.Generator) -> Any:
+    """A new variant of a wave: another tempo, another pitch, with noise."""
+    wave = time_stretch(wave, rng.uniform(1 - STRETCH, 1 + STRETCH))
+    wave = pitch_shift(wave, rng.uniform(-STEPS, STEPS))
+    return add_noise(wave, SNR_DB, rng)
 
 
 def check(model: nn.Module) -> None:
-    """Refuse a model without log-mel, or one that reads where each word lies: augmentation would confuse it.
-    """
+    """Refuse a model without log-mel, or one that reads where each word lies: augmentation moves both."""
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
     if "mel" not in kinds or getattr(model, "also_reads", ()):
         remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"
