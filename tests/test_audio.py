@@ -157,8 +157,8 @@ def test_duration_of_a_bad_file_is_the_same_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wave", "said"),
     [
-        (np.zeros(0, np.float32), "no samples"), (np.full(9, np.nan), "NaN"), (np.zeros((0, 2)), "no samples"),
-        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        (np.zeros(0, np.float32), "no samples"), (np.zeros((0, 2)), "no samples"), (np.full(9, np.nan), "NaN"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"), (np.array(0.5), r"shape \(\)"),
     ],
 )  # fmt: skip
 def test_a_bad_array_is_refused(wave: np.ndarray, said: str):
@@ -179,7 +179,8 @@ def test_integers_are_scaled_by_their_range(dtype: type):
     [
         (np.zeros((2, 16_000)), None, r"shape \(2, 16000\)"), (np.zeros(100, np.int64), None, "type int64"),
         (np.full(100, 1e20), None, "samples reach 1e\\+20"), (np.zeros(100), 1, "rate of 1 Hz"),
-        (np.zeros(5_000 * 3_601, np.int8), 5_000, "longer than 3600 s"), (np.full(9, 1e300), None, "infinity"),
+        (np.zeros(5_000 * 3_601, np.int8), 5_000, "longer than 3600 s"),
+        (np.full(9, 1e300), None, "infinity"),
     ],
 )  # fmt: skip
 def test_an_array_that_is_no_clip_is_refused(wave: np.ndarray, sr: int | None, complaint: str):

@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     process.wait()
     whole = sorted(cut.rglob("*.safetensors"))
     assert 2 <= len(whole) < 10
-    whole[0].with_name("half.tmp").write_bytes(whole[0].read_bytes()[:99])  # of a kill in the middle of a write
+    whole[0].with_name("half.tmp").write_bytes(whole[0].read_bytes()[:99])  # of a kill while writing
     features.compute(corpus, ("mel",), cache=cut, progress=False)
     assert files(cut) == files(tmp_path / "whole")
 
@@ -141,7 +141,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(VcemoError, match="No space left on device.*VCEMO_CACHE"):
+    with pytest.raises(VcemoError, match="the disk is full.*VCEMO_CACHE"):
         features.compute(corpus, ("mel",), cache=tmp_path / "c", progress=False)
     monkeypatch.undo()
     assert len(features.cache_of("mel", {}, tmp_path / "c").read().places) == 1
@@ -231,7 +231,7 @@ def test_damage_is_noticed_and_computed_again(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("a file", encoding="utf-8")
-    with pytest.raises(VcemoError, match="could not keep features.*VCEMO_CACHE"):
+    with pytest.raises(VcemoError, match="could not write.*VCEMO_CACHE"):
         features.compute(corpus_of(tmp_path, 1), ("mel",), cache=tmp_path / "c", progress=False)
 
 

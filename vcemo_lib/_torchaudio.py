@@ -11,7 +11,6 @@ an import hook lets torchaudio look in an empty folder where the extension canno
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -21,13 +20,13 @@ PTH_NAME = "vcemo_torchaudio.pth"
 PTH_LINE = r"import sys; exec('try:\n import vcemo_lib._torchaudio\nexcept ImportError: pass')" + "\n"
 
 
-def extension_is_unusable(load: Callable[[str], object], cuda: str | None) -> bool:
-    """Whether torchaudio's loader fails beside a torch without CUDA (with it, the owner should see why)."""
+def leave_out(utils: ModuleType) -> None:
+    """Where the extension fails beside a torch without CUDA, search a folder without libraries."""
     try:
-        load("_torchaudio")
+        utils._load_lib("_torchaudio")
     except OSError:
-        return cuda is None
-    return False
+        if utils.torch.version.cuda is None:  # beside another torch it is a fault that its owner should see
+            utils._LIB_DIR = utils._LIB_DIR.parent / "_extension"
 
 
 class _Finder:
@@ -39,8 +38,7 @@ class _Finder:
 
             def exec_module(module: ModuleType) -> None:
                 run(module)
-                if extension_is_unusable(module._load_lib, module.torch.version.cuda):
-                    module._LIB_DIR = module._LIB_DIR.parent / "_extension"  # a folder without libraries
+                leave_out(module)
 
             spec.loader.exec_module = exec_module
         return spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import write_atomically, write_error
 
 
 class ArrayCache:
@@ -36,25 +36,25 @@ class ArrayCache:
                 self.width = _open(path).get_slice(keys[0]).get_shape()[1]
         return self
 
-    def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys without an array."""
-        return [key for key in keys if key not in self.places]
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else writes here meanwhile; what is damaged or half-written is deleted first."""
         from filelock import FileLock
 
-        with self._writing():
+        lock = FileLock(self.folder / ".lock")
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock").acquire()
-        with lock:
-            with self._writing():
-                whole = set(self.read().places.values())
-                for path in self.folder.iterdir():
-                    if path not in whole and path.name != ".lock":
-                        path.unlink()
+            lock.acquire()
+            whole = set(self.read().places.values())
+            for path in self.folder.iterdir():
+                if path not in whole and path.name != ".lock":
+                    path.unlink()
+        except OSError as error:
+            raise write_error(error, self.folder) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep these arrays (rows, width), in one file, under their keys."""
@@ -62,21 +62,9 @@ class ArrayCache:
 
         data = save({key: np.ascontiguousarray(array, np.float16) for key, array in arrays.items()})
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        temporary = path.with_suffix(".tmp")
-        with self._writing():
-            temporary.write_bytes(data)
-            temporary.replace(path)
+        write_atomically(path, data)
         self.places |= dict.fromkeys(arrays, path)
         self.width = next(iter(arrays.values())).shape[1]
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            what = f"could not keep features: {error.strerror or error}"
-            remedy = "free some space or set VCEMO_CACHE to another folder; what is done is kept"
-            raise VcemoError(what, where=self.folder, do=remedy) from error
 
     def __getitem__(self, key: str) -> np.ndarray:
         return _open(self.places[key]).get_tensor(key)

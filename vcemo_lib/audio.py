@@ -10,19 +10,20 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+import torchaudio.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
@@ -48,8 +49,7 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
     cannot be read, is empty, too long, not finite or far beyond full scale.
     """
     if isinstance(source, str | Path):
-        where = str(source).encode("utf-8", "backslashreplace").decode()  # a name may be no UTF-8
-        wave, sr = _read(Path(source), where)
+        where, (wave, sr) = str(source), _read(Path(source))
     else:
         where, wave, sr = "an array", _as_floats(source), sr or SAMPLE_RATE
     shape, peak = wave.shape, float(np.abs(wave).max(initial=0.0))  # NaN where there is one
@@ -69,7 +69,7 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
     return np.ascontiguousarray(wave if sr == SAMPLE_RATE else resample(wave, sr), dtype=np.float32)
 
 
-def _read(path: Path, where: str) -> tuple[np.ndarray, int]:
+def _read(path: Path) -> tuple[np.ndarray, int]:
     """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS.
 
     It is read block by block, without a seek: a header's count of frames may be unknown or wrong.
@@ -79,7 +79,7 @@ def _read(path: Path, where: str) -> tuple[np.ndarray, int]:
     blocks, frames = [np.zeros(0, np.float32)], 0
     try:
         if not path.is_file():
-            raise VcemoError("no such audio file", where=where, do="check the path")
+            raise VcemoError("no such audio file", where=path, do="check the path")
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             sound.seekable = lambda: False
             rate, most = sound.samplerate, MAX_SECONDS * max(sound.samplerate, MIN_RATE)
@@ -89,7 +89,7 @@ def _read(path: Path, where: str) -> tuple[np.ndarray, int]:
     except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").partition("\n")[0]
         remedy = f"convert it to wav, flac, ogg or mp3 ({reason})"
-        raise VcemoError("this audio file cannot be read", where=where, do=remedy) from error
+        raise VcemoError("this audio file cannot be read", where=path, do=remedy) from error
     return np.concatenate(blocks), rate
 
 
@@ -107,11 +107,8 @@ def _as_floats(samples: np.ndarray) -> np.ndarray:
 
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     """A wave (N,) at `sr` Hz -> 16 kHz, by a windowed sinc as good as resampy's "kaiser_best"."""
-    import torch
-    from torchaudio.functional import resample as by_sinc
-
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
-    return by_sinc(
+    return F.resample(
         torch.from_numpy(wave), ratio.numerator, ratio.denominator, resampling_method="sinc_interp_kaiser",
         lowpass_filter_width=64, rolloff=0.9476, beta=14.77,
     ).numpy()  # fmt: skip
@@ -150,24 +147,21 @@ def levels(wave: np.ndarray) -> np.ndarray:
 
 
 def sounding(wave: np.ndarray) -> np.ndarray:
-    """Which 10 ms of a wave (N,) hold sound, less than SOUNDING_DB below the loudest: (ceil(N / 160),) bool."""
+    """Which 10 ms of a wave hold sound, less than SOUNDING_DB below the loudest: (ceil(N / 160),) bool."""
     found = levels(wave)
     return found > found.max() - SOUNDING_DB
 
 
-@lru_cache(maxsize=4)
-def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
-    """Slaney's mel filterbank, (n_mels, 201), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
-    import torch
-    from torchaudio.functional import melscale_fbanks
-
+@cache
+def mel_filters() -> np.ndarray:
+    """Slaney's mel filterbank, (80, 201), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # in float32 the triangles are off by up to 4e-4 of their height
     try:
-        filters = melscale_fbanks(1 + N_FFT // 2, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+        top, bins = SAMPLE_RATE / 2, 1 + N_FFT // 2
+        return F.melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
     finally:
         torch.set_default_dtype(before)
-    return filters.T.float().numpy()
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
@@ -175,6 +169,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     return log_mels([wave])[0]
 
 
+@torch.inference_mode()
 def log_mels(
     waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
 ) -> list[np.ndarray]:
@@ -182,33 +177,26 @@ def log_mels(
 
     They are computed on `device`, or where the waves lie, in batches of clips of like length.
     """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
     found: dict[int, np.ndarray] = {}
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            clips = [torch.as_tensor(waves[i], device=device) for i in batch]
-            mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
-            found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        clips = [torch.as_tensor(waves[i], device=device) for i in batch]
+        mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
+        found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
     return [found[i] for i in range(len(waves))]
 
 
 def _log_mel(waves: Tensor) -> Tensor:
     """(B, N) -> (B, T, 80). Frames whose bands lie further apart than float32 resolves take float64."""
-    import torch
-    from torchaudio.functional import spectrogram
-
     filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
     window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
 
-    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; both parts of a bin, squared, add to its power
+    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts add to the power
         squares = torch.view_as_real(bins).square().flatten(-2)
         return (squares @ filters.to(squares.dtype)).float().clamp_(min=LOG_FLOOR)
 
-    bins = spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
+    bins = F.spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
     mel = mel_power(bins.transpose(1, 2))  # (B, T, 80)
     low, high = torch.aminmax(mel, dim=-1)  # (B, T)
     if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
@@ -264,12 +252,12 @@ def prosody(wave: np.ndarray) -> dict[str, float]:
 
 
 def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
-    """The wave as an MP3 file, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160)."""
+    """The wave as an MP3, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160)."""
     import soundfile
 
-    # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
-    rate: dict[str, Any] = {"bitrate_mode": "CONSTANT", "compression_level": (160 - kbits) / 152} if kbits else {}
-    buffer = io.BytesIO()
+    buffer, rate = io.BytesIO(), {}
+    if kbits:  # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
+        rate = {"bitrate_mode": "CONSTANT", "compression_level": (160 - kbits) / 152}
     soundfile.write(buffer, np.clip(wave, -1, 1), SAMPLE_RATE, format="MP3", **rate)
     return buffer.getvalue()
 
@@ -277,8 +265,9 @@ def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
 def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
     """An HTML `<audio>` player that carries its clip and plays offline; screen readers read its `label`."""
     data, name = base64.b64encode(encode_mp3(load(source))).decode("ascii"), html.escape(label)
-    sound = f'<audio controls aria-label="{name or "audio clip"}" src="data:audio/mpeg;base64,{data}"></audio>'
-    return f'<figure style="margin:0">{sound}{name and f"<figcaption>{name}</figcaption>"}</figure>'
+    sound = f'aria-label="{name or "audio clip"}" src="data:audio/mpeg;base64,{data}"'
+    caption = f"<figcaption>{name}</figcaption>" if name else ""
+    return f'<figure style="margin:0"><audio controls {sound}></audio>{caption}</figure>'
 
 
 def players_html(clips: Mapping[str, np.ndarray | str | Path], columns: int = 3) -> str:

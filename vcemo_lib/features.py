@@ -45,7 +45,7 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
 
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
-    """Frames of Whisper's encoder, (T/2, 512) for base; middle layers tell emotions best. Not in the paper."""
+    """Frames of Whisper's encoder, (T/2, 512) for base. Not in the paper; middle layers do best."""
     from vcemo_lib import asr
 
     return asr.encoder_features(waves, layer=layer, model=model)
@@ -141,11 +141,12 @@ _loaded: dict[str, str] = {}  # path of vectors or an encoder -> its digest when
 
 
 def _source(name: str, load: Callable[[str], Any]) -> str:
-    """What vectors or an encoder are: the digest of a path's files, a package's version, a commit on the hub."""
+    """What vectors or an encoder are: a path's digest, a package's version, a commit on the hub."""
     if Path(name).exists():
         digest = _digest(Path(name))
         if _loaded.setdefault(name, digest) != digest:
-            raise VcemoError("these files have changed since they were loaded", where=name, do="start Python anew")
+            what = "these files have changed since they were loaded"
+            raise VcemoError(what, where=name, do="start Python anew")
         return digest
     load(name)  # fetches it where that is needed; raises VcemoError for an unknown name
     try:
@@ -191,14 +192,11 @@ class FeatureStore:
             raise VcemoError(f"no {kind} features of {utt_id!r} here", do=do)
         return arrays[key]
 
-    def batch(
-        self, ids: Sequence[str], kinds: Iterable[str] | None = None, labels: Sequence[int] | None = None
-    ) -> Batch:
-        """These utterances padded to a common length, as float32 tensors."""
+    def batch(self, ids: Sequence[str], kinds: Iterable[str] = ()) -> Batch:
+        """These utterances padded to a common length, as float32 tensors; all kinds where none are named."""
         from vcemo_lib.models import Batch
 
-        arrays = {kind: [self.get(kind, utt_id) for utt_id in ids] for kind in kinds or self.kinds}
-        return Batch.collate(ids, arrays, labels)
+        return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
         """What the features were made with, for a result file: settings, versions, digests; no paths."""
@@ -251,13 +249,12 @@ def compute(
         first: dict[str, str] = {}  # key -> the first utterance of this content
         for utt_id, key in keys[of].items():
             first.setdefault(key, utt_id)
-        if not arrays.read().missing(first):
+        if first.keys() <= arrays.read().places.keys():
             continue
         with arrays.locked():  # two notebooks may want the same features at the same time
-            todo = arrays.missing(first)
-            starts = range(0, len(todo), BATCH)
-            hidden = not (progress and todo)
-            for start in tqdm(starts, f"{kind} features", leave=False, disable=hidden, unit_scale=BATCH):
+            todo = [key for key in first if key not in arrays.places]
+            bar = dict(desc=f"{kind} features", leave=False, disable=not progress, unit_scale=BATCH)
+            for start in tqdm(range(0, len(todo), BATCH), **bar):
                 part = todo[start : start + BATCH]
                 made = make([_content(corpus, first[key], of, text) for key in part], **chosen[kind])
                 for key, array in zip(part, made, strict=True):
@@ -269,11 +266,12 @@ def compute(
 
 
 def _keys(corpus: Corpus, of: set[str], text: str) -> dict[str, dict[str, str]]:
-    """What the utterances' arrays are kept under: digests of clips and of words, as far as they are needed."""
+    """What the utterances' arrays are kept under: digests of clips and words, as far as they are needed."""
     sounds = {u: _sound_key(corpus, u) for u in corpus.ids} if of != {"text"} else {}
-    words = {u: corpus.text_of(u, text).encode("utf-8") for u in corpus.ids} if of != {"audio"} else {}
-    texts = {u: hashlib.sha256(line).hexdigest() for u, line in words.items()}
-    return {"audio": sounds, "text": texts, "both": {u: f"{sounds[u]} {texts[u]}" for u in sounds if u in texts}}
+    lines = {u: corpus.text_of(u, text) for u in corpus.ids} if of != {"audio"} else {}
+    texts = {u: hashlib.sha256(line.encode("utf-8")).hexdigest() for u, line in lines.items()}
+    both = {u: f"{sounds[u]} {texts[u]}" for u in sounds if u in texts}
+    return {"audio": sounds, "text": texts, "both": both}
 
 
 def _sound_key(corpus: Corpus, utt_id: str) -> str:
