@@ -1,4 +1,6 @@
-"""Sound in and out: equal to librosa, bad files refused in one line, transforms that do what they say."""
+"""Sound in and out: equal to librosa, bad files refused in one line, augmentations and measures that do what
+they say.
+"""
 
 from __future__ import annotations
 
@@ -155,12 +157,10 @@ def test_duration_of_a_bad_file_is_the_same_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wave", "said"),
     [
-        (np.zeros(0, np.float32), "no samples"),
-        (np.zeros((0, 2)), "no samples"),
-        (np.full(9, np.nan), "NaN"),
-        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        (np.zeros(0, np.float32), "no samples"), (np.zeros((0, 2)), "no samples"), (np.full(9, np.nan), "NaN"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"), (np.array(0.5), r"shape \(\)"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_array_is_refused(wave: np.ndarray, said: str):
     with pytest.raises(VcemoError, match=said):
         audio.load(wave)
@@ -177,21 +177,21 @@ def test_integers_are_scaled_by_their_range(dtype: type):
 @pytest.mark.parametrize(
     ("wave", "sr", "complaint"),
     [
-        (np.zeros((2, 16_000)), None, r"shape \(2, 16000\)"),
-        (np.zeros(100, np.int64), None, "type int64"),
-        (np.full(100, 1e20), None, r"samples reach 1e\+20"),
-        (np.full(9, 1e300), None, "infinity"),
-        (np.zeros(100), 1, "rate of 1 Hz"),
+        (np.zeros((2, 16_000)), None, r"shape \(2, 16000\)"), (np.zeros(100, np.int64), None, "type int64"),
+        (np.full(100, 1e20), None, "samples reach 1e\\+20"), (np.zeros(100), 1, "rate of 1 Hz"),
         (np.zeros(5_000 * 3_601, np.int8), 5_000, "longer than 3600 s"),
+        (np.full(9, 1e300), None, "infinity"),
     ],
-)
+)  # fmt: skip
 def test_an_array_that_is_no_clip_is_refused(wave: np.ndarray, sr: int | None, complaint: str):
     with pytest.raises(VcemoError, match=complaint):
         audio.load(wave, sr)
 
 
 def flac(path: Path, frames: int) -> Path:
-    """One second of a tone whose header claims so many frames; 0: an unknown length, as when streamed."""
+    """One second of a tone whose header claims so many frames; 0 stands for an unknown length, as when
+    streamed.
+    """
     soundfile.write(path, tone(300), SR, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] = data[21] & 0xF0 | frames >> 32

@@ -1,9 +1,12 @@
 """torchaudio works whatever torch it meets, and whoever imports it first."""
 
+import importlib
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,35 +23,35 @@ def run_python(code: str, **env: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def refuse(name: str) -> None:
-    raise OSError("libc10_cuda.so: cannot open shared object file: No such file or directory")
-
-
-def test_extension_that_fails_beside_cpu_torch_is_left_out():
-    assert _torchaudio.extension_is_unusable(refuse, cuda=None)
-
-
-def test_extension_that_loads_is_kept():
-    asked = []
-    assert not _torchaudio.extension_is_unusable(asked.append, cuda=None)
-    assert asked == ["_torchaudio"]
-
-
-def test_cuda_torch_is_left_alone_even_when_loading_would_fail():
-    assert not _torchaudio.extension_is_unusable(refuse, cuda="13.0")
+@pytest.mark.parametrize(
+    ("fault", "cuda", "folder"),
+    [(None, None, "lib"), (OSError, None, "_extension"), (OSError, "13.0", "lib")],
+)
+def test_an_extension_that_fails_is_left_out_beside_a_torch_without_cuda(fault, cuda, folder):
+    utils = loader(fault, cuda)
+    _torchaudio.leave_out(utils)
+    assert utils._LIB_DIR == Path("torchaudio") / folder
 
 
 def test_any_other_fault_is_not_hidden():
-    def break_otherwise(name: str) -> None:
-        raise RuntimeError("a fault of another kind")
+    with pytest.raises(RuntimeError):
+        _torchaudio.leave_out(loader(RuntimeError))
 
-    with pytest.raises(RuntimeError, match="another kind"):
-        _torchaudio.extension_is_unusable(break_otherwise, cuda=None)
+
+def loader(fault: type[Exception] | None, cuda: str | None = None) -> SimpleNamespace:
+    """A stand-in for torchaudio._extension.utils, whose extension fails in this way."""
+
+    def load(name: str) -> None:
+        assert name == "_torchaudio"
+        if fault:
+            raise fault("libc10_cuda.so: cannot open shared object file: No such file or directory")
+
+    torch = SimpleNamespace(version=SimpleNamespace(cuda=cuda))
+    return SimpleNamespace(_load_lib=load, _LIB_DIR=Path("torchaudio/lib"), torch=torch)
 
 
 def test_hook_is_set_once_and_answers_for_one_module_only():
-    _torchaudio.activate()
-    _torchaudio.activate()
+    importlib.reload(_torchaudio)
     finders = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "_Finder"]
     assert len(finders) == 1
     assert finders[0].find_spec("torchaudio") is None
@@ -92,8 +95,7 @@ def test_installed_hook_serves_scripts_that_never_import_the_library(tmp_path):
     # -S and then addsitedir: this folder's .pth is the only one that Python reads
     assert run_python(f"""
         import site, sys, sysconfig
-        others = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "_Finder"]
-        sys.meta_path[:] = others
+        sys.meta_path[:] = [f for f in sys.meta_path if getattr(f, "__name__", "") != "_Finder"]
         for name in [name for name in sys.modules if name.startswith("vcemo_lib")]:
             del sys.modules[name]
         sys.path.append({str(os.path.dirname(os.path.dirname(_torchaudio.__file__)))!r})

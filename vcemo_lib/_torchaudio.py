@@ -1,40 +1,32 @@
 """Make `import torchaudio` work beside a CPU-only torch.
 
 The package index has one Linux build of torchaudio, linked against CUDA. Beside a CPU-only torch its
-extension cannot be loaded, and `import torchaudio` fails, as does `import transformers`, which imports it
-wherever it is installed. torchaudio itself works in pure PyTorch where the extension is *absent*. So an
-import hook lets the one module that looks for it look in an empty place when, and only when, it cannot be
-loaded. Lost are `forced_align` and `rnnt_loss`.
+extension cannot be loaded, and `import torchaudio` fails, as does `import transformers`, which imports it.
+Where the extension is *absent*, torchaudio works in pure PyTorch (but for `forced_align` and `rnnt_loss`). So
+an import hook lets torchaudio look in an empty folder where the extension cannot be loaded.
 
-`import vcemo_lib` sets the hook. `make setup` calls `install()`, which sets it for every start of its Python,
-so that a script or notebook which never imports vcemo_lib works too.
+`import vcemo_lib` sets the hook; `make setup` sets it for every start of its Python, by `install()`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 TARGET = "torchaudio._extension.utils"
 PTH_NAME = "vcemo_torchaudio.pth"
-# Executed by every start of this environment's Python, which must survive the project having been moved away.
+# Python runs this line whenever it starts; the project may have been moved away meanwhile.
 PTH_LINE = r"import sys; exec('try:\n import vcemo_lib._torchaudio\nexcept ImportError: pass')" + "\n"
 
 
-def extension_is_unusable(load: Callable[[str], object], cuda: str | None) -> bool:
-    """Whether torchaudio's own loader `load` fails, beside a torch of `torch.version.cuda`.
-
-    A torch built for CUDA is left alone: an extension that fails there is a fault that its owner should see.
-    """
-    if cuda is not None:
-        return False
+def leave_out(utils: ModuleType) -> None:
+    """Where the extension fails beside a torch without CUDA, search a folder without libraries."""
     try:
-        load("_torchaudio")
+        utils._load_lib("_torchaudio")
     except OSError:
-        return True
-    return False
+        if utils.torch.version.cuda is None:  # beside another torch it is a fault that its owner should see
+            utils._LIB_DIR = utils._LIB_DIR.parent / "_extension"
 
 
 class _Finder:
@@ -46,8 +38,7 @@ class _Finder:
 
             def exec_module(module: ModuleType) -> None:
                 run(module)
-                if extension_is_unusable(module._load_lib, module.torch.version.cuda):
-                    module._LIB_DIR = module._LIB_DIR.parent / "_extension"  # a folder without libraries
+                leave_out(module)
 
             spec.loader.exec_module = exec_module
         return spec
@@ -63,10 +54,5 @@ def install(site_packages: str | None = None) -> str:
     return str(pth)
 
 
-def activate() -> None:
-    """Set the import hook, once. Imports nothing."""
-    if not any(getattr(finder, "__name__", "") == _Finder.__name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder)
-
-
-activate()
+if not any(getattr(finder, "__name__", "") == _Finder.__name__ for finder in sys.meta_path):
+    sys.meta_path.insert(0, _Finder)

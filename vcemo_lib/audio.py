@@ -10,19 +10,20 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+import torchaudio.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
@@ -31,8 +32,8 @@ HOP = 160  # samples: a 10 ms step
 N_MELS = 80  # Slaney-normalised triangles from 0 to 8,000 Hz
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz, of what is loaded
 MAX_SECONDS = 3_600  # of a file or array
-MAX_UTTERANCE_SECONDS = 60  # of one utterance of a corpus: two and more minutes are no utterance
-MAX_AMPLITUDE = 100.0  # 40 dB above full scale: what is louder is no sound but damage, or integers
+MAX_UTTERANCE_SECONDS = 60  # of one utterance of a corpus
+MAX_AMPLITUDE = 100.0  # 40 dB above full scale: what is louder is damage, or integers
 BLOCK = 65_536  # frames read at a time
 BATCH = 4  # clips whose log-mel is computed at a time
 FLOAT32_RANGE = 1e-7  # below this share of a frame's loudest band (70 dB), float32 is wrong by 1e-3 and more
@@ -42,29 +43,25 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip as float32 (N,), mono, 16 kHz: a file that libsndfile reads, or an array (N,) or (N, channels)
-    at `sr` Hz.
+    """A clip, (N,): from a file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
 
     Channels are averaged, integers scaled by their type's range. Raises VcemoError, naming the file, for what
     cannot be read, is empty, too long, not finite or far beyond full scale.
     """
     if isinstance(source, str | Path):
-        # of a name that is no UTF-8, too
-        where: object = str(source).encode("utf-8", "backslashreplace").decode()
-        wave, sr = _read(Path(source), where)
+        where, (wave, sr) = str(source), _read(Path(source))
     else:
         where, wave, sr = "an array", _as_floats(source), sr or SAMPLE_RATE
-    peak = float(np.abs(wave).max(initial=0.0))  # NaN where there is one
+    shape, peak = wave.shape, float(np.abs(wave).max(initial=0.0))  # NaN where there is one
+    is_clip = len(shape) == 1 or len(shape) == 2 and shape[0] >= shape[1]
     for wrong, what, remedy in (
         (not wave.size, "the clip has no samples", "remove it, or record it again"),
-        (wave.ndim not in (1, 2), f"audio has shape {wave.shape}", "give (N,) or (N, channels)"),
-        (wave.ndim == 2 and wave.shape[0] < wave.shape[-1], f"audio has shape {wave.shape}",
-         "give (N,) or (N, channels), a row a sample"),
+        (not is_clip, f"audio has shape {shape}", "give (N,) or (N, channels), a row a sample"),
         (not MIN_RATE <= sr <= MAX_RATE, f"a sampling rate of {sr} Hz", f"give {MIN_RATE} to {MAX_RATE} Hz"),
-        (wave.shape[0] > MAX_SECONDS * sr if wave.ndim else False, f"the clip is longer than {MAX_SECONDS} s", "cut it"),
+        (max(shape, default=0) > MAX_SECONDS * sr, f"the clip is longer than {MAX_SECONDS} s", "cut it"),
         (not np.isfinite(peak), "the clip holds NaN or infinity", "export it again"),
         (peak > MAX_AMPLITUDE, f"samples reach {peak:.3g}, and 1 is full scale", "scale them to [-1, 1]"),
-    ):  # fmt: skip
+    ):
         if wrong:
             raise VcemoError(what, where=where, do=remedy)
     if wave.ndim == 2:
@@ -72,17 +69,17 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
     return np.ascontiguousarray(wave if sr == SAMPLE_RATE else resample(wave, sr), dtype=np.float32)
 
 
-def _read(path: Path, where: object) -> tuple[np.ndarray, int]:
-    """A file's samples, (N,) with its channels averaged, and its rate; MAX_SECONDS and a little more at most.
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS.
 
-    It is read on block by block, without a seek: a header's count of frames may be unknown or wrong.
+    It is read block by block, without a seek: a header's count of frames may be unknown or wrong.
     """
     import soundfile
 
     blocks, frames = [np.zeros(0, np.float32)], 0
     try:
         if not path.is_file():
-            raise VcemoError("no such audio file", where=where, do="check the path")
+            raise VcemoError("no such audio file", where=path, do="check the path")
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             sound.seekable = lambda: False
             rate, most = sound.samplerate, MAX_SECONDS * max(sound.samplerate, MIN_RATE)
@@ -92,7 +89,7 @@ def _read(path: Path, where: object) -> tuple[np.ndarray, int]:
     except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").partition("\n")[0]
         remedy = f"convert it to wav, flac, ogg or mp3 ({reason})"
-        raise VcemoError("this audio file cannot be read", where=where, do=remedy) from error
+        raise VcemoError("this audio file cannot be read", where=path, do=remedy) from error
     return np.concatenate(blocks), rate
 
 
@@ -110,12 +107,11 @@ def _as_floats(samples: np.ndarray) -> np.ndarray:
 
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     """A wave (N,) at `sr` Hz -> 16 kHz, by a windowed sinc as good as resampy's "kaiser_best"."""
-    import torch
-    from torchaudio.functional import resample as by_sinc
-
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
-    kaiser = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": 64, "rolloff": 0.9476, "beta": 14.77}
-    return by_sinc(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **kaiser).numpy()
+    return F.resample(
+        torch.from_numpy(wave), ratio.numerator, ratio.denominator, resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=64, rolloff=0.9476, beta=14.77,
+    ).numpy()  # fmt: skip
 
 
 def duration(source: str | Path) -> float:
@@ -123,17 +119,15 @@ def duration(source: str | Path) -> float:
     import soundfile
 
     try:
-        seconds = soundfile.info(str(source)).duration
+        if (seconds := soundfile.info(str(source)).duration) <= MAX_SECONDS:
+            return seconds
     except (OSError, RuntimeError, TypeError, ValueError):
-        seconds = float("inf")
-    # which gives the clear error
-    return seconds if seconds <= MAX_SECONDS else len(load(source)) / SAMPLE_RATE
+        pass  # `load` tells what is wrong
+    return len(load(source)) / SAMPLE_RATE
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
-    """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Raises VcemoError as `load`
-    does.
-    """
+    """A corpus' utterance, (N,), cut out of its file where it is a piece of one. Errors as of `load`."""
     path, (start, end) = corpus.path(utt_id), corpus.segment(utt_id)
     stop = None if end is None else round(end * SAMPLE_RATE)
     piece = load(path)[round(start * SAMPLE_RATE) : stop]
@@ -153,78 +147,21 @@ def levels(wave: np.ndarray) -> np.ndarray:
 
 
 def sounding(wave: np.ndarray) -> np.ndarray:
-    """Which 10 ms of a wave (N,) hold sound, (ceil(N / 160),) bool: those less than `SOUNDING_DB` below the
-    loudest.
-    """
+    """Which 10 ms of a wave hold sound, less than SOUNDING_DB below the loudest: (ceil(N / 160),) bool."""
     found = levels(wave)
     return found > found.max() - SOUNDING_DB
 
 
-# ---- log-mel ---------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4)
-def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
-    """Slaney's mel filterbank, (n_mels, 1 + N_FFT // 2), equal to librosa.filters.mel(sr=16000, n_fft=400).
-    """
-    import torch
-    from torchaudio.functional import melscale_fbanks
-
+@cache
+def mel_filters() -> np.ndarray:
+    """Slaney's mel filterbank, (80, 201), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
     before = torch.get_default_dtype()
-    # in float32 torchaudio's triangles are off by up to 4e-4 of their height
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float64)  # in float32 the triangles are off by up to 4e-4 of their height
     try:
-        filters = melscale_fbanks(1 + N_FFT // 2, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+        top, bins = SAMPLE_RATE / 2, 1 + N_FFT // 2
+        return F.melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
     finally:
         torch.set_default_dtype(before)
-    return filters.T.float().numpy()
-
-
-def log_mels(
-    waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
-) -> list[np.ndarray]:
-    """Log-mel spectrograms, (T, 80) float32 each with T = 1 + N // 160: librosa's mel power, natural
-    logarithm.
-
-    They are computed on `device`, or where the waves lie, in batches of clips of like length.
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
-    found: dict[int, np.ndarray] = {}
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            clips = [torch.as_tensor(waves[i], device=device) for i in batch]
-            mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
-            found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
-    return [found[i] for i in range(len(waves))]
-
-
-def _log_mel(waves: Tensor) -> Tensor:
-    """(B, N) -> (B, T, 80). Frames whose bands are further apart than float32 can tell are computed in
-    float64.
-    """
-    import torch
-    from torchaudio.functional import spectrogram
-
-    filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
-    window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
-
-    # (..., 201) complex; the squares of both parts of a bin add to its power
-    def mel_power(bins: Tensor) -> Tensor:
-        squares = torch.view_as_real(bins).square().flatten(-2)
-        return (squares @ filters.to(squares.dtype)).float()
-
-    bins = spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
-    mel = mel_power(bins.transpose(1, 2)).clamp_(min=LOG_FLOOR)  # (B, T, 80)
-    low, high = torch.aminmax(mel, dim=-1)  # (B, T)
-    if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
-        padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))
-        frames = padded.unfold(-1, N_FFT, HOP)[wide]  # (W, 400)
-        mel[wide] = mel_power(torch.fft.rfft(frames * window)).clamp_(min=LOG_FLOOR)
-    return mel.clamp_(max=torch.finfo(mel.dtype).max).log_()  # finite, however loud
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
@@ -232,20 +169,53 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     return log_mels([wave])[0]
 
 
-# ---- prosody ---------------------------------------------------------------------------------------------
+@torch.inference_mode()
+def log_mels(
+    waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
+) -> list[np.ndarray]:
+    """Log-mel spectrograms, (T, 80) each: the natural logarithm of librosa's mel power.
+
+    They are computed on `device`, or where the waves lie, in batches of clips of like length.
+    """
+    order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
+    found: dict[int, np.ndarray] = {}
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        clips = [torch.as_tensor(waves[i], device=device) for i in batch]
+        mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
+        found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
+    return [found[i] for i in range(len(waves))]
+
+
+def _log_mel(waves: Tensor) -> Tensor:
+    """(B, N) -> (B, T, 80). Frames whose bands lie further apart than float32 resolves take float64."""
+    filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
+    window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
+
+    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts add to the power
+        squares = torch.view_as_real(bins).square().flatten(-2)
+        return (squares @ filters.to(squares.dtype)).float().clamp_(min=LOG_FLOOR)
+
+    bins = F.spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
+    mel = mel_power(bins.transpose(1, 2))  # (B, T, 80)
+    low, high = torch.aminmax(mel, dim=-1)  # (B, T)
+    if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
+        padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))
+        frames = padded.unfold(-1, N_FFT, HOP)[wide]  # (W, 400)
+        mel[wide] = mel_power(torch.fft.rfft(frames * window))
+    return mel.clamp_(max=torch.finfo(mel.dtype).max).log_()  # finite, however loud
 
 
 def compile_loops() -> None:
     """Have librosa's loops compiled and kept, as `make setup` does: half a minute, once.
 
-    Two processes that compile them at the same moment mix up each other's files in numba's cache, and from
-    then on every process that reads them crashes.
+    Processes that compile them at the same moment damage numba's cache, which crashes every later reader.
     """
     for kind in (np.float32, np.float64):
         prosody(np.sin(np.arange(SAMPLE_RATE, dtype=kind) / 13))
 
 
-def prosody(wave: np.ndarray, fmin: float = 65.0, fmax: float = 600.0) -> dict[str, float]:
+def prosody(wave: np.ndarray) -> dict[str, float]:
     """Prosodic measures of a clip; those of the pitch are NaN where nothing is voiced.
 
     duration (s, from first to last sound), f0_median_hz, f0_range_semitones (5th to 95th percentile),
@@ -263,47 +233,41 @@ def prosody(wave: np.ndarray, fmin: float = 65.0, fmax: float = 600.0) -> dict[s
         return {"duration": 0.0, **dict.fromkeys(nothing, nan), "voiced_fraction": 0.0}
     first, last = np.flatnonzero(sounds)[[0, -1]]
     core = wave[first * hop : (last + 1) * hop]
-    f0, voiced, _ = librosa.pyin(wave, fmin=fmin, fmax=fmax, sr=SAMPLE_RATE, frame_length=length, hop_length=hop,
-                                 resolution=0.2, fill_na=np.nan)  # fmt: skip
+    f0, voiced, _ = librosa.pyin(
+        wave, fmin=65, fmax=600, sr=SAMPLE_RATE, frame_length=length, hop_length=hop, resolution=0.2
+    )
     f0 = f0[np.isfinite(f0) & sounds[: len(f0)]]
     low, middle, high = np.percentile(f0, [5, 50, 95]) if len(f0) else (nan, nan, nan)
-    spectrum, hertz = np.square(np.abs(np.fft.rfft(core))), np.fft.rfftfreq(len(core), 1 / SAMPLE_RATE)
-    dull, bright = (spectrum[(hertz >= a) & (hertz < b)].sum() for a, b in ((50, 1000), (1000, 5000)))
+    power, hertz = np.square(np.abs(np.fft.rfft(core))), np.fft.rfftfreq(len(core), 1 / SAMPLE_RATE)
+    dull, bright = (power[(hertz >= a) & (hertz < b)].sum() + 1e-10 for a, b in ((50, 1000), (1000, 5000)))
     return {
         "duration": len(core) / SAMPLE_RATE,
         "f0_median_hz": float(middle),
         "f0_range_semitones": float(12 * np.log2(high / low)),
         "level_db": float(10 * np.log10(np.mean(np.square(core)) + 1e-10)),
         "level_sd_db": float(level[sounds].std()),
-        "hf_ratio_db": float(10 * np.log10((bright + 1e-10) / (dull + 1e-10))),
+        "hf_ratio_db": float(10 * np.log10(bright / dull)),
         "voiced_fraction": float(np.mean(voiced[sounds[: len(voiced)]])),
     }
 
 
-# ---- players ---------------------------------------------------------------------------------------------
-
-
 def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
-    """The wave as an MP3 file, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160).
-    """
+    """The wave as an MP3, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160)."""
     import soundfile
 
-    # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
-    chosen = {} if kbits is None else {"bitrate_mode": "CONSTANT", "compression_level": (160 - kbits) / 152}
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(wave, -1, 1), SAMPLE_RATE, format="MP3", **chosen)
+    buffer, rate = io.BytesIO(), {}
+    if kbits:  # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
+        rate = {"bitrate_mode": "CONSTANT", "compression_level": (160 - kbits) / 152}
+    soundfile.write(buffer, np.clip(wave, -1, 1), SAMPLE_RATE, format="MP3", **rate)
     return buffer.getvalue()
 
 
 def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
-    """An HTML `<audio>` player with the clip inside it, so that it plays offline; `label` is read by screen
-    readers.
-    """
-    wave = load(source)
-    data = base64.b64encode(encode_mp3(wave)).decode("ascii")
-    name, caption = html.escape(label or "audio clip"), f"<figcaption>{html.escape(label)}</figcaption>" if label else ""
-    sound = f'<audio controls aria-label="{name}" src="data:audio/mpeg;base64,{data}"></audio>'
-    return f'<figure style="margin:0">{sound}{caption}</figure>'
+    """An HTML `<audio>` player that carries its clip and plays offline; screen readers read its `label`."""
+    data, name = base64.b64encode(encode_mp3(load(source))).decode("ascii"), html.escape(label)
+    sound = f'aria-label="{name or "audio clip"}" src="data:audio/mpeg;base64,{data}"'
+    caption = f"<figcaption>{name}</figcaption>" if name else ""
+    return f'<figure style="margin:0"><audio controls {sound}></audio>{caption}</figure>'
 
 
 def players_html(clips: Mapping[str, np.ndarray | str | Path], columns: int = 3) -> str:

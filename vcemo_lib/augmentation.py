@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+import torchaudio.functional as F
+from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 SNR_DB = 30.0  # noise, dB below the speech
 STEPS = 2.0  # pitch, at most so many semitones up or down
@@ -29,12 +29,10 @@ def _for_arrays(transform: Callable[..., Tensor]) -> Callable[..., Any]:
 
     @functools.wraps(transform)
     def either(wave: np.ndarray | Tensor, *args: Any, **options: Any) -> np.ndarray | Tensor:
-        import torch
-
         if isinstance(wave, torch.Tensor):
             return transform(wave, *args, **options)
         with torch.inference_mode():
-            return transform(torch.tensor(np.asarray(wave, np.float32)), *args, **options).numpy()
+            return transform(torch.tensor(wave, dtype=torch.float32), *args, **options).numpy()
 
     return either
 
@@ -42,56 +40,40 @@ def _for_arrays(transform: Callable[..., Tensor]) -> Callable[..., Any]:
 @_for_arrays
 def add_noise(wave: Tensor, snr_db: float = SNR_DB, rng: np.random.Generator | None = None) -> Tensor:
     """The wave with Gaussian noise `snr_db` dB below its mean power; digital silence stays silent."""
-    import torch
-    import torchaudio
-
     noise = (rng or np.random.default_rng()).standard_normal(tuple(wave.shape), np.float32)
     snr = torch.full(wave.shape[:-1], snr_db, device=wave.device)
-    return torchaudio.functional.add_noise(wave, torch.from_numpy(noise).to(wave), snr)
+    return F.add_noise(wave, torch.from_numpy(noise).to(wave), snr)
 
 
 @_for_arrays
 def pitch_shift(wave: Tensor, steps: float) -> Tensor:
     """The wave `steps` semitones higher, or lower where negative; its length is kept."""
-    import torch
-    import torchaudio
-
     length = wave.shape[-1]
     padded = torch.nn.functional.pad(wave, (0, max(0, WINDOW - length)))
-    return torchaudio.functional.pitch_shift(padded, RATE, steps, n_fft=WINDOW)[..., :length]
+    return F.pitch_shift(padded, RATE, steps, n_fft=WINDOW)[..., :length]
 
 
 @_for_arrays
 def time_stretch(wave: Tensor, rate: float) -> Tensor:
     """The wave `rate` times as fast, its pitch kept."""
-    import torch
-    import torchaudio
-
     if rate <= 0:
         raise VcemoError(f"a time stretch of {rate}", do="give a rate above 0, such as 0.9 or 1.1")
     window = torch.hann_window(WINDOW, device=wave.device)
     spectrum = torch.stft(wave, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, math.pi * HOP, WINDOW // 2 + 1, device=wave.device)[:, None]  # (bins, 1)
-    stretched = torchaudio.functional.phase_vocoder(spectrum, rate, advance)
-    return torch.istft(stretched, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
+    spectrum = F.phase_vocoder(spectrum, rate, advance)
+    return torch.istft(spectrum, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
 
 
-def augment(
-    wave: np.ndarray | Tensor,
-    rng: np.random.Generator,
-    snr_db: float = SNR_DB,
-    steps: float = STEPS,
-    stretch: float = STRETCH,
-) -> Any:
-    """A new variant: stretched by up to +-`stretch`, shifted by up to +-`steps` semitones, with noise."""
-    wave = time_stretch(wave, rng.uniform(1 - stretch, 1 + stretch))
-    wave = pitch_shift(wave, rng.uniform(-steps, steps))
-    return add_noise(wave, snr_db, rng)
+def augment(wave: np.ndarray | Tensor, rng: np.random.Generator) -> Any:
+    """A new variant of a wave: another tempo, another pitch, with noise."""
+    wave = time_stretch(wave, rng.uniform(1 - STRETCH, 1 + STRETCH))
+    wave = pitch_shift(wave, rng.uniform(-STEPS, STEPS))
+    return add_noise(wave, SNR_DB, rng)
 
 
 def check(model: nn.Module) -> None:
-    """Refuse a model without log-mel, or one that reads where each word lies: augmentation would confuse it.
-    """
+    """Refuse a model without log-mel, or one that reads where each word lies: augmentation moves both."""
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
     if "mel" not in kinds or getattr(model, "also_reads", ()):
         remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"

@@ -11,10 +11,9 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -29,15 +28,11 @@ if TYPE_CHECKING:
 
 Arrays = list[np.ndarray]  # each (rows, width)
 BATCH = 32  # clips or texts computed at a time; what a kill can cost
-FORMAT = 2  # of the cache and of the functions below: raise it when what they compute changes
-
-
-# ---- what is computed --------------------------------------------------------------------------------------
+FORMAT = 2  # of the functions below: raise it when what they compute changes
 
 
 def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
-    """Log-mel spectrograms, (T, 80) each (section 3.1), of the clips or of their augmented version 1, 2, ...
-    (4.2).
+    """Log-mel (T, 80) of clips (section 3.1), or of their augmented version 1, 2, ... (4.2).
 
     What is drawn for a version depends on the clip and the version's number alone.
     """
@@ -50,9 +45,7 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
 
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
-    """Frames of Whisper's encoder, (T/2, 512) each for base. Not in the paper; middle layers tell emotions
-    best.
-    """
+    """Frames of Whisper's encoder, (T/2, 512) for base. Not in the paper; middle layers do best."""
     from vcemo_lib import asr
 
     return asr.encoder_features(waves, layer=layer, model=model)
@@ -73,13 +66,13 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
     return text.load_bert(encoder).tokens(texts)
 
 
-def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled") -> Arrays:
-    """Which frames are each word's, (W, 2) in log-mel frames, of clips with their words; what CME 2021 aligns
-    by.
+def word_spans(
+    clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled"
+) -> Arrays:
+    """Which log-mel frames are each word's, (W, 2), of clips with their words: what CME 2021 aligns by.
 
-    times: "voice", words laid over the voiced frames by their characters (a guess, but a fast one); or the
-    name of a Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a
-    frame or so.
+    times: "voice", words laid over the voiced frames by their characters, a fast guess; or the name of a
+    Whisper ("base"), which times what it hears. In float16 a bound beyond 20 s is off by a frame or so.
     """
     from vcemo_lib import alignment, asr, audio, text
 
@@ -91,16 +84,15 @@ def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", ve
     return [alignment.from_times(t, heard.words or ()) for t, heard in zip(tokens, transcripts, strict=True)]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How a kind of feature is made: of sound or of words, by which function, and its settings by default."""
+class Kind(NamedTuple):
+    """How a kind of feature is made: of what ("audio", "text" or "both"), by which function and settings."""
 
-    of: str  # "audio", "text", or "both"
+    of: str
     make: Callable[..., Arrays]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
 
 
-KINDS: dict[str, Kind] = {
+KINDS = {
     "mel": Kind("audio", mel, {"augmented": 0}),
     "words": Kind("text", words, {"vectors": "bundled"}),
     "bert": Kind("text", bert, {"encoder": "bundled"}),
@@ -116,24 +108,24 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: chosen.get(name, default) for name, default in KINDS[kind].settings.items()}
 
 
-# ---- what decides the numbers ------------------------------------------------------------------------------
-
-
 def version_of(kind: str, settings: Mapping[str, Any]) -> str:
-    """All that decides a kind's numbers besides its settings: constants, digests of weights and vectors,
-    versions.
-    """
-    from vcemo_lib import alignment, asr, audio, augmentation, text, weights
+    """What else decides a kind's numbers: constants, versions, digests of weights and vectors."""
+    import torch
+
+    from vcemo_lib import alignment, audio, augmentation, text, weights
+    from vcemo_lib.asr.transcribe import VERSION
 
     parts: list[object] = [FORMAT]
-    if kind == "mel" or settings.get("times") == "voice":
+    by_voice = settings.get("times") == "voice"
+    if kind == "mel" or by_voice:
         parts += [audio.SAMPLE_RATE, audio.N_FFT, audio.HOP, audio.N_MELS, audio.LOG_FLOOR]
     if settings.get("augmented"):
         parts += [augmentation.SNR_DB, augmentation.STEPS, augmentation.STRETCH, augmentation.WINDOW]
-    if settings.get("times") == "voice":
+    if by_voice:
         parts += [audio.SOUNDING_DB, alignment.PAUSE]
     elif model := settings.get("times") or settings.get("model"):
-        parts += [_digest(weights.whisper(model)), _precision(), asr.VERSION if "times" in settings else ""]
+        precision = "float16" if torch.cuda.is_available() else "float32"
+        parts += [_digest(weights.whisper(model)), precision, VERSION if "times" in settings else ""]
     for name, bundled, load in (("vectors", text.BUNDLED_WORDS, text.load_words),
                                 ("encoder", text.BUNDLED_BERT, text.load_bert)):  # fmt: skip
         if settings.get(name) == text.BUNDLED:
@@ -145,23 +137,16 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     return " ".join(map(str, parts))
 
 
-def _precision() -> str:
-    """What Whisper computes in here."""
-    import torch
-
-    return "float16" if torch.cuda.is_available() else "float32"
-
-
 _loaded: dict[str, str] = {}  # path of vectors or an encoder -> its digest when this process first used it
 
 
 def _source(name: str, load: Callable[[str], Any]) -> str:
-    """What vectors or an encoder are: the digest of a path's files, a package's version, a commit on the hub.
-    """
+    """What vectors or an encoder are: a path's digest, a package's version, a commit on the hub."""
     if Path(name).exists():
         digest = _digest(Path(name))
-        if _loaded.setdefault(str(name), digest) != digest:
-            raise VcemoError("these files have changed since they were loaded", where=name, do="start Python anew")
+        if _loaded.setdefault(name, digest) != digest:
+            what = "these files have changed since they were loaded"
+            raise VcemoError(what, where=name, do="start Python anew")
         return digest
     load(name)  # fetches it where that is needed; raises VcemoError for an unknown name
     try:
@@ -175,19 +160,11 @@ def _source(name: str, load: Callable[[str], Any]) -> str:
 
 def _digest(path: Path) -> str:
     """12 hex digits of a file's content, or of all files in a folder."""
+    from vcemo_lib import weights
+
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    stats = [(file, file.stat()) for file in files]
-    sums = [(str(file.relative_to(path)), _sha256(file, s.st_size, s.st_mtime_ns)) for file, s in stats]
+    sums = [(str(file.relative_to(path)), weights.sha256(file)) for file in files]
     return hashlib.sha256(repr(sums).encode()).hexdigest()[:12]
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, modified: int) -> str:  # a file is read once per process and change
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ---- a corpus' features ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -208,25 +185,22 @@ class FeatureStore:
         return self._cache(kind).width
 
     def get(self, kind: str, utt_id: str) -> np.ndarray:
-        """One utterance's array, (rows, width) float16, memory-mapped. Raises VcemoError where there is none.
-        """
-        arrays, keys = self._cache(kind), self.keys[KINDS[kind].of]
-        if utt_id not in keys or keys[utt_id] not in arrays:
-            raise VcemoError(f"no {kind} features of {utt_id!r} here", do="compute them for a corpus that holds it")
-        return arrays[keys[utt_id]]
+        """One utterance's array, (rows, width) float16. Raises VcemoError where there is none."""
+        arrays, key = self._cache(kind), self.keys[KINDS[kind].of].get(utt_id)
+        if key not in arrays.places:
+            do = "compute them for a corpus that holds it"
+            raise VcemoError(f"no {kind} features of {utt_id!r} here", do=do)
+        return arrays[key]
 
-    def batch(
-        self, ids: Sequence[str], kinds: Iterable[str] | None = None, labels: Sequence[int] | None = None
-    ) -> Batch:
-        """These utterances padded to a common length, as float32 tensors."""
+    def batch(self, ids: Sequence[str], kinds: Iterable[str] = ()) -> Batch:
+        """These utterances padded to a common length, as float32 tensors; all kinds where none are named."""
         from vcemo_lib.models import Batch
 
-        return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds}, labels)
+        return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
-        """What the features were made with, for a result file: settings, and digests of encoders; no paths.
-        """
-        kinds = {kind: {**settings, "version": version_of(kind, settings)} for kind, settings in self.settings.items()}
+        """What the features were made with, for a result file: settings, versions, digests; no paths."""
+        kinds = {kind: s | {"version": version_of(kind, s)} for kind, s in self.settings.items()}
         return {"kinds": kinds, "text": self.text}
 
     def _cache(self, kind: str) -> ArrayCache:
@@ -254,64 +228,61 @@ def compute(
 ) -> FeatureStore:
     """The features of every utterance; what is kept already is not computed again.
 
-    text      "gold", the manifest's words, or "asr", those that Whisper heard settings  vectors=, encoder=
-    (names for vcemo_lib.text), model=, layer= (Whisper's), times= (word_spans), augmented= Raises VcemoError
-    for an unknown kind or setting, a clip that cannot be read, a cache that cannot be written.
+    text      "gold", the manifest's words, or "asr", those that Whisper heard
+    settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times= (word_spans),
+              augmented=
+
+    Raises VcemoError for an unknown kind or setting, a clip that cannot be read, features that are not finite
+    and a cache that cannot be written.
     """
     from tqdm.auto import tqdm
 
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
-        raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=f"known are {', '.join(sorted(known))}")
+        do = f"known are {', '.join(sorted(known))}"
+        raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=do)
     chosen = {kind: settings_of(kind, settings) for kind in kinds}
     keys = _keys(corpus, {KINDS[kind].of for kind in kinds}, text)
     store = FeatureStore({kind: cache_of(kind, settings, cache) for kind in kinds}, keys, chosen, text)
     for kind, arrays in store.caches.items():
-        # the first utterance of each content
-        first = {key: u for u, key in reversed(keys[KINDS[kind].of].items())}
-        wanted = list(dict.fromkeys(keys[KINDS[kind].of].values()))
-        if not arrays.read().missing(wanted):
+        of, make, _ = KINDS[kind]
+        first: dict[str, str] = {}  # key -> the first utterance of this content
+        for utt_id, key in keys[of].items():
+            first.setdefault(key, utt_id)
+        if first.keys() <= arrays.read().places.keys():
             continue
         with arrays.locked():  # two notebooks may want the same features at the same time
-            todo = arrays.read().missing(wanted)
-            arrays.mend()
-            bar = tqdm(total=len(todo), desc=f"{kind} features", leave=False, disable=not (progress and todo))
-            for start in range(0, len(todo), BATCH):
+            todo = [key for key in first if key not in arrays.places]
+            bar = dict(desc=f"{kind} features", leave=False, disable=not progress, unit_scale=BATCH)
+            for start in tqdm(range(0, len(todo), BATCH), **bar):
                 part = todo[start : start + BATCH]
-                content = [_content(corpus, first[key], KINDS[kind].of, text) for key in part]
-                made = [np.asarray(array) for array in KINDS[kind].make(content, **chosen[kind])]
+                made = make([_content(corpus, first[key], of, text) for key in part], **chosen[kind])
                 for key, array in zip(part, made, strict=True):
                     if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:  # NaN included
-                        raise VcemoError(f"{kind} features of {first[key]!r} are not finite", do="check its clip and words")
-                arrays.append(part, made)
-                bar.update(len(part))
-            bar.close()
+                        what = f"{kind} features of {first[key]!r} are not finite"
+                        raise VcemoError(what, do="check its clip and words")
+                arrays.add(dict(zip(part, made, strict=True)))
     return store
 
 
 def _keys(corpus: Corpus, of: set[str], text: str) -> dict[str, dict[str, str]]:
-    """What the utterances' arrays are kept under: "audio", "text" and "both", as needed -> utt_id -> key."""
-    keys = {}
-    if of & {"audio", "both"}:
-        keys["audio"] = {u: _sound_key(corpus, u) for u in corpus.ids}
-    if of & {"text", "both"}:
-        keys["text"] = {u: hashlib.sha256(corpus.text_of(u, text).encode("utf-8")).hexdigest() for u in corpus.ids}
-    if "both" in of:
-        keys["both"] = {u: f"{keys['audio'][u]} {keys['text'][u]}" for u in corpus.ids}
-    return keys
+    """What the utterances' arrays are kept under: digests of clips and words, as far as they are needed."""
+    sounds = {u: _sound_key(corpus, u) for u in corpus.ids} if of != {"text"} else {}
+    lines = {u: corpus.text_of(u, text) for u in corpus.ids} if of != {"audio"} else {}
+    texts = {u: hashlib.sha256(line.encode("utf-8")).hexdigest() for u, line in lines.items()}
+    both = {u: f"{sounds[u]} {texts[u]}" for u in sounds if u in texts}
+    return {"audio": sounds, "text": texts, "both": both}
 
 
 def _sound_key(corpus: Corpus, utt_id: str) -> str:
     """SHA-256 of a clip's bytes, and of its place in the file where it has one."""
     path, place = corpus.path(utt_id), corpus.segment(utt_id)
     try:
-        digest = hashlib.sha256(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         what = f"cannot read the clip of {utt_id!r}: {error.strerror}"
         raise VcemoError(what, where=path, do="restore the file or drop its row") from error
-    if place != (0.0, None):
-        digest.update(repr(place).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(data if place == (0.0, None) else data + repr(place).encode()).hexdigest()
 
 
 def _content(corpus: Corpus, utt_id: str, of: str, text: str) -> Any:

@@ -1,8 +1,6 @@
-"""From a feature store to batches: a part of a corpus is read into memory once, batches are cut from it by
-indexing.
+"""From a feature store to batches: a part of a corpus is read into memory once, batches are cut by indexing.
 
-On a GPU as on a processor no worker process, pinning or copying is needed: all of VCEMO-Sim's log-mel is 0.1
-GB.
+On a GPU as on a processor no worker process, pinning or copying is needed: VCEMO-Sim's log-mel is 0.1 GB.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from vcemo_lib.models.batch import Batch
 
 ACOUSTIC = ("mel", "whisper")
 UNSCALED = ("word_spans",)  # frames, not values
+POOL = 6  # batches whose utterances are sorted by length together
 Moments = tuple[Tensor, Tensor]  # mean and standard deviation, each (width,)
 
 
@@ -34,7 +33,8 @@ class Ragged:
     @classmethod
     def of(cls, rows: Tensor, lengths: Tensor) -> Ragged:
         """rows (R, width) and lengths (N,) that add up to R."""
-        return cls(torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).half(), lengths, lengths.cumsum(0) - lengths)
+        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).half()
+        return cls(rows, lengths, lengths.cumsum(0) - lengths)
 
     def padded(self, index: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """The sequences at index (B,) -> values (B, longest, width) float32, lengths (B,)."""
@@ -65,31 +65,28 @@ class InMemoryDataset:
     def batch(self, index: np.ndarray) -> Batch:
         """The utterances at index (B,), padded."""
         at = torch.from_numpy(index).to(self.labels.device)
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Any] = {}
         for kind, ragged in self.sequences.items():
             longest = max(1, int(self.lengths[kind][index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
         return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
 
-    def plan(self, batch_size: int, rng: np.random.Generator | None = None, pool: int = 6) -> Iterator[np.ndarray]:
+    def plan(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Indices of one epoch's batches, each of utterances of similar length, so that little is padding.
 
-        With `rng` utterances are shuffled, cut into pools of `pool` batches and sorted by length within each
-        pool only (sorting all would put slow, sad speech into one batch); then the batches are shuffled.
-        Their sizes differ by one at most, so BatchNorm never meets a tiny last batch. Without `rng`: by
-        length.
+        With `rng` utterances are shuffled and sorted within pools of POOL batches only (sorting all would put
+        slow, sad speech into one batch); then the batches are shuffled. Without: by length. Sizes differ by
+        one at most: BatchNorm never meets a tiny last batch.
         """
         length = next(iter(self.lengths.values()))
         count = -(-len(self) // batch_size)
         if rng is None:
             yield from np.array_split(np.argsort(length, kind="stable"), count)
             return
-        order = rng.permutation(len(self))
-        pools = np.array_split(order, -(-count // pool))
+        pools = np.array_split(rng.permutation(len(self)), -(-count // POOL))
         order = np.concatenate([p[np.argsort(length[p], kind="stable")] for p in pools])
         batches = np.array_split(order, count)
-        for i in rng.permutation(count):
-            yield batches[i]
+        yield from (batches[i] for i in rng.permutation(count))
 
     def to(self, device: torch.device) -> InMemoryDataset:
         moved = {kind: ragged.to(device) for kind, ragged in self.sequences.items()}
@@ -101,29 +98,26 @@ class AugmentedDataset:
     """A training part in several versions of its sound, all of them in memory."""
 
     clean: InMemoryDataset
-    mel: Ragged  # lengths and starts (versions, N)
-    lengths: np.ndarray  # (versions, N), on the processor
+    mel: Ragged  # version after version, N sequences each
+    lengths: np.ndarray  # (versions * N,), on the processor
 
     @classmethod
     def of(cls, versions: Sequence[InMemoryDataset]) -> AugmentedDataset:
         """The same N utterances as they are, then in each augmented version."""
-        ragged = [version.sequences["mel"] for version in versions]
-        # one zero row behind them all
-        rows = torch.cat([*(r.rows[:-1] for r in ragged), ragged[0].rows[-1:]])
-        offsets = np.cumsum([0] + [len(r.rows) - 1 for r in ragged[:-1]])
-        starts = torch.stack([r.starts + int(offset) for r, offset in zip(ragged, offsets, strict=True)])
-        lengths = np.stack([version.lengths["mel"] for version in versions])
-        return cls(versions[0], Ragged(rows, torch.stack([r.lengths for r in ragged]), starts), lengths)
+        each = [version.sequences["mel"] for version in versions]
+        rows = torch.cat([*(ragged.rows[:-1] for ragged in each), each[0].rows[-1:]])
+        lengths = torch.cat([ragged.lengths for ragged in each])
+        on_cpu = np.concatenate([version.lengths["mel"] for version in versions])
+        return cls(versions[0], Ragged(rows, lengths, lengths.cumsum(0) - lengths), on_cpu)
 
     def draw(self, rng: np.random.Generator) -> InMemoryDataset:
         """The part with one version of each clip, drawn evenly. No row is copied."""
-        each = np.arange(len(self.clean))
-        chosen = rng.integers(len(self.lengths), size=len(each))  # (N,)
-        device = self.mel.rows.device
-        at = torch.from_numpy(chosen).to(device), torch.from_numpy(each).to(device)
-        sequences = self.clean.sequences | {"mel": Ragged(self.mel.rows, self.mel.lengths[at], self.mel.starts[at])}
-        lengths = self.clean.lengths | {"mel": self.lengths[chosen, each]}
-        return replace(self.clean, sequences=sequences, lengths=lengths)
+        count = len(self.clean)
+        chosen = rng.integers(len(self.lengths) // count, size=count) * count + np.arange(count)  # (N,)
+        at = torch.from_numpy(chosen).to(self.mel.rows.device)
+        mel = Ragged(self.mel.rows, self.mel.lengths[at], self.mel.starts[at])
+        lengths = self.clean.lengths | {"mel": self.lengths[chosen]}
+        return replace(self.clean, sequences=self.clean.sequences | {"mel": mel}, lengths=lengths)
 
 
 def augmented(part: Any, copies: int, progress: bool = True) -> list[InMemoryDataset]:
@@ -136,26 +130,23 @@ def augmented(part: Any, copies: int, progress: bool = True) -> list[InMemoryDat
 
 def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
     """Read the features of a corpus part out of a store: anything with `batch(ids, kinds)`."""
+    if not (ids := list(part.ids)):
+        raise VcemoError("a part without utterances", where=part.name, do="split the corpus otherwise")
     rows: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     lengths: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-    ids = list(part.ids)
     for start in range(0, len(ids), 64):
         batch = store.batch(ids[start : start + 64], kinds)
         for kind in kinds:
-            values, _ = batch.sequence(kind)
-            length = getattr(batch, f"{kind}_len")
-            # unlike the mask, False for an empty sequence
-            real = torch.arange(values.shape[1]) < length[:, None]
-            values = values.half()
-            if not values.sum(dtype=torch.float32).isfinite():  # one cheap look at all values
-                bad = [u for u, row in zip(batch.ids, values, strict=True) if not row.isfinite().all()]
-                raise VcemoError(f"{kind} features are not finite", where=", ".join(bad), do="compute these features again")
-            rows[kind].append(values[real])
+            values, length = getattr(batch, kind).half(), getattr(batch, f"{kind}_len")
+            if not (finite := values.isfinite().flatten(1).all(1)).all():  # (B,)
+                bad = ", ".join(u for u, good in zip(batch.ids, finite, strict=True) if not good)
+                raise VcemoError(f"{kind} features are not finite", where=bad, do="compute them again")
+            rows[kind].append(values[torch.arange(values.shape[1]) < length[:, None]])
             lengths[kind].append(length)
     ragged = {kind: Ragged.of(torch.cat(rows[kind]), torch.cat(lengths[kind])) for kind in kinds}
-    labels = torch.tensor(part.y(), dtype=torch.int64)
+    on_cpu = {kind: sequence.lengths.numpy() for kind, sequence in ragged.items()}
     speakers = np.asarray(part.table.loc[ids, "speaker"], dtype=str)
-    return InMemoryDataset(ids, labels, speakers, ragged, {kind: r.lengths.numpy() for kind, r in ragged.items()})
+    return InMemoryDataset(ids, torch.tensor(part.y()), speakers, ragged, on_cpu)
 
 
 @dataclass
@@ -171,11 +162,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, parts: Mapping[str, InMemoryDataset], per_speaker: bool) -> Scaler:
-        """Statistics of parts["train"]; with `per_speaker` also each speaker's, from the clips in all parts.
-        """
-        train = parts["train"]
-        overall = {kind: _moments(r.rows[:-1]) for kind, r in train.sequences.items() if kind not in UNSCALED}
-        scaler = cls(overall, {})
+        """Statistics of parts["train"]; with `per_speaker` also each speaker's, of the clips in all parts."""
+        train = parts["train"].sequences.items()
+        scaler = cls({kind: _moments(r.rows[:-1]) for kind, r in train if kind not in UNSCALED}, {})
         if per_speaker:
             scaler.learn_speakers(*parts.values())
         return scaler
@@ -184,27 +173,25 @@ class Scaler:
         """Add the speakers of these parts that are not known yet."""
         clips: dict[tuple[str, str], list[Tensor]] = {}
         for part in parts:
-            for kind in set(part.sequences) & set(ACOUSTIC):
+            for kind in part.sequences.keys() & set(ACOUSTIC):
                 ragged = part.sequences[kind]
-                for i, speaker in enumerate(part.speakers):
+                each = ragged.rows[:-1].split(ragged.lengths.tolist())
+                for speaker, clip in zip(part.speakers, each, strict=True):
                     if speaker not in self.by_speaker:
-                        clip = ragged.rows[ragged.starts[i] : ragged.starts[i] + ragged.lengths[i]]
                         clips.setdefault((speaker, kind), []).append(clip)
         for (speaker, kind), rows in clips.items():
             self.by_speaker.setdefault(speaker, {})[kind] = _moments(torch.cat(rows))
 
     def apply(self, part: InMemoryDataset) -> InMemoryDataset:
         """The same part, scaled."""
-        scaled: dict[str, Ragged] = {}
-        for kind, ragged in part.sequences.items():
-            if kind in UNSCALED:
-                scaled[kind] = ragged
-                continue
-            mean, deviation = self.overall[kind]  # (width,), (width,)
+        scaled = dict(part.sequences)
+        for kind in part.sequences.keys() - set(UNSCALED):
+            ragged, moments = part.sequences[kind], self.overall[kind]  # (width,) each
             if kind in ACOUSTIC and self.by_speaker:
-                of = [self.by_speaker.get(speaker, {}).get(kind, (mean, deviation)) for speaker in part.speakers]
-                mean = torch.stack([m for m, _ in of]).repeat_interleave(ragged.lengths, dim=0)  # (R, width)
-                deviation = torch.stack([d for _, d in of]).repeat_interleave(ragged.lengths, dim=0)
+                of = [self.by_speaker.get(speaker, {}).get(kind, moments) for speaker in part.speakers]
+                pairs = torch.stack([torch.stack(pair) for pair in of])  # (N, 2, width)
+                moments = pairs.repeat_interleave(ragged.lengths, dim=0).unbind(1)  # (R, width) each
+            mean, deviation = moments
             scaled[kind] = Ragged.of((ragged.rows[:-1].float() - mean) / deviation, ragged.lengths)
         return replace(part, sequences=scaled)
 

@@ -29,12 +29,11 @@ MEASURES = {
     "hf_ratio_1to5k_over_below1k_db": "brightness (dB)",  # energy of 1-5 kHz over that below 1 kHz
 }
 SMALLEST_RANGE = 0.1  # semitones: a flat voice has a logarithm too
+NEUTRAL = "neutral"
 
 
 def read(corpus: Corpus) -> pd.DataFrame:
-    """`prosody.csv` of a corpus' folder: what `audio.prosody` measured on every clip, (N, measures), index
-    utt_id.
-    """
+    """`prosody.csv` of a corpus' folder: what `audio.prosody` measured, (N, measures), index utt_id."""
     import pandas as pd
 
     path = corpus.root / "prosody.csv"
@@ -45,10 +44,9 @@ def read(corpus: Corpus) -> pd.DataFrame:
 
 
 def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) -> pd.DataFrame:
-    """What `audio.prosody` gives, a row a clip -> the five MEASURES (N, 5).
+    """What `audio.prosody` gives, a row a clip -> the five MEASURES (N, 5); NaN for the pitch of no voice.
 
-    `plain_seconds` is how long each sentence takes when nothing is felt; without it durations are compared as
-    they are, and longer sentences seem slower. A clip without a voiced frame has NaN for its pitch.
+    `plain_seconds` is how long each sentence takes when nothing is felt; without it long ones seem slow.
     """
     import pandas as pd
 
@@ -62,20 +60,17 @@ def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) 
     return pd.DataFrame(columns, index=table.index)
 
 
-def from_neutral(
-    values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral"
-) -> pd.DataFrame:
-    """Each clip's measures less the mean of its speaker's neutral clips, (N, M); NaN for a speaker without
-    any.
+def from_neutral(values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str]) -> pd.DataFrame:
+    """Each clip's measures less the mean of its speaker's neutral clips, (N, M); NaN where there are none.
 
     It reads the labels: good for describing a corpus, forbidden as a feature (see `standardise`).
     """
-    speakers, still = np.asarray(speakers), np.asarray(emotions) == neutral
+    speakers, still = np.asarray(speakers), np.asarray(emotions) == NEUTRAL
     return values - values[still].groupby(speakers[still]).mean().reindex(speakers).to_numpy()
 
 
 def shifts_from_neutral(
-    values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str], neutral: str = "neutral"
+    values: pd.DataFrame, speakers: Sequence[str], emotions: Sequence[str]
 ) -> pd.DataFrame:
     """Each emotion's shift of each measure from the same speaker's neutral: one row an emotion and feature.
 
@@ -85,34 +80,29 @@ def shifts_from_neutral(
     """
     import pandas as pd
 
-    speakers, emotions = np.asarray(speakers), np.asarray(emotions)
-    shifts, rows = from_neutral(values, speakers, emotions, neutral), []
-    for emotion in sorted(set(emotions) - {neutral}):
-        for feature in values.columns:
-            moved = shifts.loc[emotions == emotion, feature].groupby(speakers[emotions == emotion])
-            still = values.loc[emotions == neutral, feature].groupby(speakers[emotions == neutral])
-            means, within = moved.mean().dropna(), _within(moved)
-            share, still_share = ((1 / groups.count().reindex(means.index)).mean() for groups in (moved, still))
-            sampling = within * share + _within(still) * still_share
-            between = means.var() - (0.0 if np.isnan(sampling) else sampling)
-            mean, n = shifts.loc[emotions == emotion, feature].mean(), int(moved.count().sum())
-            spreads = np.sqrt(np.maximum(between, 0.0)), np.sqrt(within)
-            rows.append((emotion, feature, mean, *spreads, n, len(means)))
-    columns = ["emotion", "feature", "mean_shift", "sd_between_speakers", "sd_within_speaker", "n", "speakers"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _within(groups: object) -> float:
-    """Variance within the groups, pooled; NaN where no group has two."""
-    spare = groups.count() - 1
-    free = spare.clip(lower=0).sum()
-    return float((groups.var().fillna(0.0) * spare).sum() / free) if free else float("nan")
+    shifts, emotions = from_neutral(values, speakers, emotions), np.asarray(emotions)
+    clips = shifts.groupby([emotions, np.asarray(speakers)])  # of one emotion by one speaker
+    means, counts = clips.mean(), clips.count()
+    spare = (counts - 1).clip(lower=0)
+    within = (clips.var().fillna(0.0) * spare).groupby(level=0).sum() / spare.groupby(level=0).sum()
+    share = 1 / counts.where(counts > 0)
+    still = share.reindex([(NEUTRAL, speaker) for _, speaker in share.index]).set_axis(share.index)
+    sampling = within * share.groupby(level=0).mean()
+    sampling += within.reindex([NEUTRAL]).to_numpy() * still.where(counts > 0).groupby(level=0).mean()
+    between = means.groupby(level=0).var() - sampling.fillna(0.0)
+    columns = {
+        "mean_shift": shifts.groupby(emotions).mean(),
+        "sd_between_speakers": between.clip(lower=0.0) ** 0.5,
+        "sd_within_speaker": within**0.5,
+        "n": counts.groupby(level=0).sum(),
+        "speakers": means.groupby(level=0).count(),
+    }
+    table = pd.DataFrame({name: column.T.unstack() for name, column in columns.items()})
+    return table.drop(NEUTRAL, errors="ignore").rename_axis(["emotion", "feature"]).reset_index()
 
 
 def human_shifts(corpus: str = "casia") -> pd.DataFrame:
-    """The same table as measured on people: "casia" (acted Mandarin, 4 speakers) or "ravdess" (acted English,
-    24).
-    """
+    """The same table measured on people: acted Mandarin ("casia", 4 speakers) or English ("ravdess", 24)."""
     import pandas as pd
 
     table = pd.read_csv(repo_data() / "vcemo_sim" / "human" / "prosody_shift_from_neutral.csv")
@@ -123,8 +113,7 @@ def human_shifts(corpus: str = "casia") -> pd.DataFrame:
 
 
 def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
-    """Two tables of shifts side by side: emotion, feature, measured, human, spread (between people) and
-    inside.
+    """Two tables of shifts side by side: emotion, feature, measured, human, spread (between people), inside.
 
     `inside` is whether the measured mean shift lies within one `spread` of the human one.
     """
@@ -135,9 +124,7 @@ def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
 
 
 def standardise(values: pd.DataFrame, speakers: Sequence[str]) -> pd.DataFrame:
-    """Each measure with mean 0 and standard deviation 1 over each speaker's own clips, (N, M): no labels are
-    used.
-    """
+    """Each measure with mean 0 and deviation 1 over each speaker's own clips, (N, M): no labels are used."""
     groups = values.groupby(np.asarray(speakers))
     spread = groups.transform("std").replace(0.0, np.nan)
     return ((values - groups.transform("mean")) / spread).fillna(0.0)
