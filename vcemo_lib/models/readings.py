@@ -23,21 +23,17 @@ class Reading(NamedTuple):
     concerns: str  # "layers", "loss" or "training"
 
 
-with Path(__file__).with_name("readings.csv").open(encoding="utf-8", newline="") as _file:
-    _rows = list(csv.DictReader(_file))
-READINGS = tuple(Reading(**row | {"other": ast.literal_eval(row["other"])}) for row in _rows)
+ROWS = csv.DictReader(Path(__file__).with_name("readings.csv").read_text(encoding="utf-8").splitlines())
+READINGS = tuple(Reading(**row | {"other": ast.literal_eval(row["other"])}) for row in ROWS)
 
 
 def readings(concerns: str | None = None) -> pd.DataFrame:
     """What the paper says, what `paper()` and `tutorial()` choose, and what else one could."""
     import pandas as pd
 
+    table = pd.DataFrame([r for r in READINGS if concerns in (None, r.concerns)]).set_index("setting")
     chosen = {"paper()": paper(), "on IEMOCAP": paper(corpus="iemocap"), "tutorial()": tutorial()}
-    rows = [
-        {"setting": r.setting, "the paper": r.says, "the matter": r.matter}
-        | {column: getattr(settings, r.setting) for column, settings in chosen.items()}
-        | {"other reading": r.other}
-        for r in READINGS
-        if concerns in (None, r.concerns)
-    ]
-    return pd.DataFrame(rows).set_index("setting")
+    for column, settings in chosen.items():
+        table[column] = pd.Series({name: getattr(settings, name) for name in table.index}, dtype=object)
+    table = table.rename(columns={"says": "the paper", "matter": "the matter", "other": "other reading"})
+    return table[["the paper", "the matter", *chosen, "other reading"]]
