@@ -138,7 +138,7 @@ class Ours:
             s,
             0,
         )
-        self.compiled = compiled_attention(self.learner.models, "auto")
+        self.compiled = compiled_attention(self.learner, "auto")
         self.compiled.__enter__()  # for as long as the process lives
 
     def __call__(self, steps: int | None = None) -> int:

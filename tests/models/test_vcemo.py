@@ -59,7 +59,8 @@ def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> Non
 @pytest.mark.parametrize(
     "changes",
     [{}, {"lstm_bidirectional": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"acoustic": "both"},
-     {"bert": "mean"}, {"bert": "cls"}, {"bidirectional": True}, {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
+     {"bert": "mean"}, {"bert": "cls"}, {"bidirectional": True},
+     {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
     ids=str,
 )  # fmt: skip
 def test_padding_changes_nothing(changes: dict, training: bool) -> None:
@@ -226,7 +227,8 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [({"bert": "sum"}, "bert is 'sum'"), ({"modalities": ()}, "modalities"),
-     ({"modalities": ("video",)}, "modalities"), ({"width": 30, "heads": 4}, "heads"), ({"learning_rate": 1}, "learning_rate"), ({"epochs": 0}, "epochs"),
+     ({"modalities": ("video",)}, "modalities"), ({"width": 30, "heads": 4}, "heads"),
+     ({"learning_rate": 1}, "learning_rate"), ({"epochs": 0}, "epochs"),
      ({"dropout": 1.0}, "dropout"), ({"conv_channels": (4,)}, "conv_")],
     ids=str,
 )  # fmt: skip
