@@ -1,37 +1,26 @@
-"""Where the paper contradicts itself or is silent, and the setting that decides it (readings.csv)."""
+"""Where the paper contradicts itself or is silent, and the setting that decides it (readings.csv).
+
+setting   the field of `Settings` that decides the place;  other  another value it could have
+says      what the paper says, with its section;           matter  what is the matter with it
+concerns  "layers", "loss" or "training"
+"""
 
 from __future__ import annotations
 
 import ast
-import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
 
 from vcemo_lib.models.settings import paper, tutorial
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class Reading(NamedTuple):
-    """One open place: the field of `Settings` that decides it, and another value it could have."""
-
-    setting: str
-    other: Any
-    says: str  # what the paper says, with its section
-    matter: str  # what is the matter with it
-    concerns: str  # "layers", "loss" or "training"
-
-
-ROWS = csv.DictReader(Path(__file__).with_name("readings.csv").read_text(encoding="utf-8").splitlines())
-READINGS = tuple(Reading(**row | {"other": ast.literal_eval(row["other"])}) for row in ROWS)
+TABLE = pd.read_csv(Path(__file__).with_name("readings.csv"), converters={"other": ast.literal_eval})
+READINGS = tuple(TABLE.itertuples(index=False, name="Reading"))
 
 
 def readings(concerns: str | None = None) -> pd.DataFrame:
     """What the paper says, what `paper()` and `tutorial()` choose, and what else one could."""
-    import pandas as pd
-
-    table = pd.DataFrame([r for r in READINGS if concerns in (None, r.concerns)]).set_index("setting")
+    table = TABLE[TABLE.concerns.eq(concerns) | (concerns is None)].set_index("setting")
     chosen = {"paper()": paper(), "on IEMOCAP": paper(corpus="iemocap"), "tutorial()": tutorial()}
     for column, settings in chosen.items():
         table[column] = pd.Series({name: getattr(settings, name) for name in table.index}, dtype=object)

@@ -71,8 +71,6 @@ def fit(
                 owner = torch.from_numpy(index).to(device())
                 losses = learner.step(train.batch(team.shard(index)), owner, lr)
                 steps.append(Step(epoch, number, [train.ids[i] for i in index], lr, losses))
-                if device().type == "cpu":  # which has nothing to wait for, and need not go on in vain
-                    check_steps(steps[-1:], s, kept)
             check_steps(steps, s, kept)
             team.average(learner.running_statistics())
             row = {"epoch": epoch} | mean_losses(steps)

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,9 +20,6 @@ from vcemo_lib.evaluation import bootstrap, scores
 from vcemo_lib.loading import InMemoryDataset, Scaler, gather
 from vcemo_lib.models import Settings, build, model_class
 from vcemo_lib.training import checkpoint
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in training
 RUN_FILE = "run.safetensors"
@@ -68,8 +66,6 @@ class Predictions:
     @property
     def table(self) -> pd.DataFrame:
         """One row an utterance: speaker, emotion, predicted, and the probability of each emotion."""
-        import pandas as pd
-
         name = np.asarray(self.classes)
         columns = {"speaker": self.speakers, "emotion": name[self.y_true], "predicted": name[self.y_pred]}
         columns |= dict(zip(self.classes, self.probabilities.T, strict=True))
@@ -103,8 +99,6 @@ def kinds_of(model: nn.Module) -> list[str]:
 
 def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """One row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds."""
-    import pandas as pd
-
     return pd.DataFrame(history).set_index("epoch")
 
 

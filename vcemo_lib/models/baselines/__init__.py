@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -26,9 +27,6 @@ from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Masked, average_pool, drop_modality
 from vcemo_lib.models.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Widths = Mapping[str, int] | None  # kind of feature -> channels, where they differ from the usual
 
 
@@ -37,8 +35,6 @@ def faults(model: str | None = None) -> pd.DataFrame:
 
     "code" is a fault of the authors' code, "evaluation" of their figures; "input", "training" just differ.
     """
-    import pandas as pd
-
     table = pd.read_csv(Path(__file__).with_name("faults.csv"), index_col="model")
     return table if model is None else table.loc[[model]]
 
