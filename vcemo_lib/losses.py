@@ -2,7 +2,6 @@
 
 N utterances, V views of each, D channels, M remembered keys.
 """
-# ruff: noqa: F722  jaxtyping's shapes are no forward references
 
 from __future__ import annotations
 
@@ -16,20 +15,13 @@ from torch import Tensor, nn
 from vcemo_lib.errors import VcemoError
 
 Labels = Int[Tensor, " N"]
-KeyLabels = Int[Tensor, " M"]
-Keys = Float[Tensor, "M D"]
+Projections = Float[Tensor, "N D"] | Float[Tensor, "N V D"]
 
 
 def supcon(
-    z: Float[Tensor, "N D"] | Float[Tensor, "N V D"],
-    labels: Labels,
-    temperature: float = 1.0,
-    base_temperature: float | None = None,
-    normalize: bool = True,
-    anchors: str = "positives",
-    keys: Keys | None = None,
-    key_labels: KeyLabels | None = None,
-    key_allowed: Bool[Tensor, "N M"] | None = None,
+    z: Projections, labels: Labels, temperature: float = 1.0, base_temperature: float | None = None,
+    normalize: bool = True, anchors: str = "positives", keys: Float[Tensor, "M D"] | None = None,
+    key_labels: Int[Tensor, " M"] | None = None, key_allowed: Bool[Tensor, "N M"] | None = None,
 ) -> Float[Tensor, ""]:
     """The paper's L_SupCon (section 3.4; Khosla et al. 2020, eq. 2): pull a class together, push others off.
 
@@ -45,9 +37,8 @@ def supcon(
     key_allowed  False where an utterance must not meet a key (its own older copy)
     anchors      "positives": mean over the anchors that have a positive. "all": the others count as 0, as
                  in the authors' code of reference 7
-    base_temperature  if given, the loss is multiplied by temperature / base_temperature, which keeps
-                 gradients alike while the temperature changes. The equation has no such factor; at
-                 temperature 1 the 0.07 of reference 7's code would make it 14.3, and alpha another quantity.
+    base_temperature  if given, the loss is multiplied by temperature / base_temperature (in reference 7's
+                 code 0.07: 14.3 at temperature 1). The equation has no such factor.
     returns a scalar; 0 if no anchor has a positive
     """
     if z.ndim not in (2, 3) or labels.shape != z.shape[:1]:
@@ -92,6 +83,11 @@ class LabelQueue(nn.Module):
     `owner` remembers whose key it is, so that an utterance can be kept from its own older copies.
     """
 
+    keys: Tensor
+    labels: Tensor
+    owner: Tensor
+    next: Tensor
+
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.register_buffer("keys", torch.zeros(size, width))  # (M, D)
@@ -107,7 +103,7 @@ class LabelQueue(nn.Module):
         slots = (self.next + torch.arange(len(keys), device=keys.device)) % size  # (N,): wraps round the end
         self.keys[slots] = keys.to(self.keys.dtype)
         self.labels[slots] = labels
-        self.owner[slots] = torch.full_like(labels, -1) if owner is None else owner[-size:]
+        self.owner[slots] = -1 if owner is None else owner[-size:]
         self.next.copy_((self.next + len(keys)) % size)
 
 

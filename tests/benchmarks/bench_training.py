@@ -1,8 +1,10 @@
-"""Training: our loop against a DataLoader loop in float32, its share of the peak arithmetic, its growth.
+"""Training: our loop against a plain DataLoader loop in float32, its share of the machine's arithmetic, and
+how it grows.
 
 All in one run, on features drawn at random: log-mel, word vectors and sentence vectors of clips of 2.7 s on
-average. On a processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the
-paper's 5,981 utterances too.
+average. On a
+processor the model is `tutorial()`'s, on an NVIDIA GPU `paper()`'s, there with 50 epochs of the paper's 5,981
+utterances too.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from vcemo_lib.training.preparation import compiled_attention, prepare_training
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
 PAPER_UTTERANCES = 5981  # of VCEMO's training part
-LONG = (150, 391)  # frames of a clip: at least, below
-SHORT = (40, 101)  # where 100,000 clips must fit into a small machine's memory
+LONG, SHORT = (150, 391), (
+    40,
+    101,
+)  # frames of a clip; short ones where 100,000 must fit into a small machine's memory
 
 
 class Store:
@@ -41,12 +45,9 @@ class Store:
         rng = np.random.default_rng(0)
         self.widths, self.n = widths, n
         spans = {"mel": frames, "words": (2, 13), "bert": (5, 24)}  # rows of an utterance
-
-        def draw(kind: str, width: int) -> np.ndarray:
-            return rng.standard_normal((rng.integers(*spans[kind]), width)).astype(np.float16)
-
-        size = min(n, BLOCK)
-        self.block = {kind: [draw(kind, width) for _ in range(size)] for kind, width in widths.items()}
+        draw = min(n, BLOCK)
+        self.block = {kind: [rng.standard_normal((rng.integers(*spans[kind]), width)).astype(np.float16) for _ in range(draw)]
+                      for kind, width in widths.items()}  # fmt: skip
         self.labels = rng.integers(len(LABELS), size=n)
 
     def get(self, kind: str, i: int) -> np.ndarray:
@@ -76,8 +77,11 @@ class Items(Dataset):
         return self.store.n
 
     def __getitem__(self, i: int) -> tuple[int, dict[str, torch.Tensor], int]:
-        arrays = {kind: torch.from_numpy(self.store.get(kind, i)).float() for kind in self.store.widths}
-        return i, arrays, int(self.store.labels[i])
+        return (
+            i,
+            {kind: torch.from_numpy(self.store.get(kind, i)).float() for kind in self.store.widths},
+            int(self.store.labels[i]),
+        )
 
 
 def padded(items: list) -> Batch:
@@ -86,8 +90,9 @@ def padded(items: list) -> Batch:
     for kind in items[0][1]:
         tensors[kind] = pad_sequence([features[kind] for _, features, _ in items], batch_first=True)
         tensors[f"{kind}_len"] = torch.tensor([len(features[kind]) for _, features, _ in items])
-    labels = torch.tensor([label for *_, label in items])
-    return Batch([str(i) for i, _, _ in items], labels=labels, **tensors)
+    return Batch(
+        [str(i) for i, _, _ in items], labels=torch.tensor([label for *_, label in items]), **tensors
+    )
 
 
 class Plain:
@@ -96,16 +101,20 @@ class Plain:
     def __init__(self, model: nn.Module, store: Store, s: Settings) -> None:
         self.model, self.s, self.where = model.to(training.device()).train(), s, training.device()
         self.loader = DataLoader(Items(store), s.batch_size, shuffle=True, collate_fn=padded, num_workers=0)
-        optimizer = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer = optimizer(model.parameters(), s.lr, weight_decay=s.weight_decay)
+        self.optimizer = (torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam)(
+            model.parameters(), s.lr, weight_decay=s.weight_decay
+        )
 
     def __call__(self) -> float:
         total = 0.0
         for batch in self.loader:
             batch = batch.to(self.where)
-            out = self.model(batch)
-            ce, con = F.cross_entropy(out.logits, batch.labels), supcon(out.projection, batch.labels)
-            loss = joint(ce, con, self.s.alpha)
+            said = self.model(batch)
+            loss = joint(
+                F.cross_entropy(said.logits, batch.labels),
+                supcon(said.projection, batch.labels),
+                self.s.alpha,
+            )
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.s.clip or float("inf"))
@@ -119,12 +128,17 @@ class Ours:
 
     def __init__(self, model: nn.Module, features: InMemoryDataset, s: Settings) -> None:
         model.settings = s.but(augment=0)
-        widths = {kind: sequences.rows.shape[1] for kind, sequences in features.sequences.items()}
-        parts = {"train": features, "val": Store(8, widths).features()}
+        parts = {
+            "train": features,
+            "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.sequences.items()}).features(),
+        }
         self.train = prepare_training(model, None, parts, None).train
-        self.learner = training.Learner(model.to(training.device()), model.settings)
-        self.s, self.epochs = s, 0
-        self.compiled = compiled_attention(self.learner.models, "auto")
+        self.learner, self.s, self.epochs = (
+            training.Learner(model.to(training.device()), model.settings),
+            s,
+            0,
+        )
+        self.compiled = compiled_attention(self.learner, "auto")
         self.compiled.__enter__()  # for as long as the process lives
 
     def __call__(self, steps: int | None = None) -> int:
@@ -140,7 +154,9 @@ class Ours:
 
 
 def clock(taken: SimpleNamespace) -> float:
-    """Seconds that the work costs: processor time, which other work disturbs little; of a GPU, wall time."""
+    """Seconds that say what the work costs: processor time, which other work disturbs little; of a GPU, wall
+    time.
+    """
     return taken.wall if GPU else taken.cpu
 
 
@@ -150,8 +166,9 @@ def arithmetic(ours: Ours) -> float:
 
     def count(lstm: nn.LSTM, given: tuple, _: object) -> None:
         steps = given[0].shape[0] * given[0].shape[1]  # B * T
-        forward = 2 * steps * 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size)
-        recurrent.append(3 * forward)  # backward takes twice that
+        recurrent.append(
+            3 * 2 * steps * 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size)
+        )  # forward, and twice that back
 
     lstms = [m for m in ours.learner.model.modules() if isinstance(m, nn.LSTM)]
     hooks = [m.register_forward_hook(count) for m in lstms]
@@ -163,7 +180,9 @@ def arithmetic(ours: Ours) -> float:
 
 
 def ceiling() -> float:
-    """Floating point operations a second of a large matrix product: float32, on a GPU bfloat16."""
+    """Floating point operations a second of the largest matrix product that torch does here: float32, on a
+    GPU bfloat16.
+    """
     size, kind = (8192, torch.bfloat16) if GPU else (1024, torch.float32)
     a = torch.randn(size, size, dtype=kind, device=training.device())
 
@@ -174,11 +193,13 @@ def ceiling() -> float:
             torch.cuda.synchronize()
 
     product()
-    return max(10 * 2 * size**3 / clock(in_turns([product], 1)[0]) for _ in range(5))
+    return max(10 * 2 * size**3 / clock(one) for one in (in_turns([product], 1)[0] for _ in range(5)))
 
 
 def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> list[dict[str, float]]:
-    """A row a corpus size: seconds to make it ready, of a step, of an epoch; the features' memory."""
+    """Of corpora of these sizes: seconds to make them ready, a step, a whole epoch (from its steps), and the
+    features' memory.
+    """
     rows = []
     for n in sizes:
         features = Store(n, widths, LONG if GPU else SHORT).features()
@@ -188,19 +209,31 @@ def grown(sizes: list[int], s: Settings, widths: dict[str, int], steps: int) -> 
         with timed() as taken:
             ours(steps=steps)
         done = min(steps, -(-n // s.batch_size))
-        kept = ours.train.sequences.values()
-        memory = sum(r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in kept)
+        memory = sum(
+            r.rows.nbytes + r.lengths.nbytes + r.starts.nbytes for r in ours.train.sequences.values()
+        )
         step = clock(taken) / done
-        row = {"utterances": n, "ready_s": clock(ready), "step_ms": 1000 * step}
-        rows.append(row | {"epoch_s": step * -(-n // s.batch_size), "features_mb": memory / 1e6})
+        rows.append(
+            {
+                "utterances": n,
+                "ready_s": clock(ready),
+                "step_ms": 1000 * step,
+                "epoch_s": step * -(-n // s.batch_size),
+                "features_mb": memory / 1e6,
+            }
+        )
     return rows
 
 
 def at_paper_size(widths: dict[str, int]) -> dict[str, float]:
-    """Wall seconds of 50 epochs at the paper's size, with one view, and with two and the queue."""
+    """Wall seconds of 50 epochs on the paper's number of utterances, with one view, and with two and the
+    queue.
+    """
     found = {}
-    one_view, both = paper(augment=0), paper(augment=0, views=2, queue=16_384)
-    for name, s in {"one view": one_view, "two views, queue of 16,384": both}.items():
+    for name, s in (
+        ("one view", paper(augment=0)),
+        ("two views, queue of 16,384", paper(augment=0, views=2, queue=16_384)),
+    ):
         ours = Ours(build("vcemo", s, widths), Store(PAPER_UTTERANCES, widths).features(), s)
         ours()  # compiles
         torch.cuda.synchronize()
@@ -220,8 +253,9 @@ def main() -> None:
     s = paper(augment=0) if GPU else tutorial(augment=0)
     widths = {"mel": 80, "words": 300, "bert": s.bert_width}
     store = Store(options.utterances, widths)
-    plain = Plain(build("vcemo", s, widths), store, s)
-    ours = Ours(build("vcemo", s, widths), store.features(), s)
+    plain, ours = Plain(build("vcemo", s, widths), store, s), Ours(
+        build("vcemo", s, widths), store.features(), s
+    )
     plain(), ours()  # which warms both up
     slow, fast = in_turns([plain, ours], options.repeats)
     model, unit = "paper()" if GPU else "tutorial()", "wall" if GPU else "processor"
@@ -266,12 +300,8 @@ def main() -> None:
         )
     if options.write:
         note = f"`{model}`, {share:.0%} of the arithmetic that the largest matrix product reaches"
-        what, against = "`training.fit`'s epoch", "a DataLoader loop in float32"
-        keep(
-            "training", what=what, against=against, ratio=ratio, note=note, ratio_wall=slow.wall / fast.wall,
-            utterances=options.utterances, gflop_a_step=operations / 1e9, share_of_ceiling=share,
-            growth=rows, paper_size_s=whole,
-        )  # fmt: skip
+        keep("training", what="`training.fit`'s epoch", against="a DataLoader loop in float32", ratio=ratio, note=note, ratio_wall=slow.wall / fast.wall,
+             utterances=options.utterances, gflop_a_step=operations / 1e9, share_of_ceiling=share, growth=rows, paper_size_s=whole)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.models import Batch, Settings, build, settings_for
+from vcemo_lib.models import MODELS, Batch, Settings, build, paper, settings_for
 from vcemo_lib.models import tutorial as ours
 from vcemo_lib.models.attention import CoAttention
-from vcemo_lib.models.baselines import BASELINES, faults, published, tutorial
+from vcemo_lib.models.baselines import faults
 from vcemo_lib.models.baselines.cme import mean_and_max
 from vcemo_lib.training import Run, fit
 
@@ -28,11 +28,12 @@ SPANS = [
     [],
     [(0, 7)],
 ]  # the third word of the first has no time
+BASELINES = [name for name in MODELS if name != "vcemo"]
 baselines = pytest.mark.parametrize("name", BASELINES)
 
 
 def small(name: str, **changes) -> Settings:
-    return tutorial(name, **(SMALL | changes))
+    return settings_for(name, **(SMALL | changes))
 
 
 def arrays(lengths=LENGTHS, seed: int = 0) -> dict[str, list[np.ndarray]]:
@@ -256,7 +257,7 @@ def test_cme_words_without_a_time_are_spread_evenly() -> None:
 
 
 def test_published_settings_are_the_authors() -> None:
-    xu, yoon, mdre, umons, cme = (published(name) for name in ("xu", "yoon", "mdre", "umons", "cme"))
+    xu, yoon, mdre, umons, cme = (settings_for(name, "paper", 4) for name in BASELINES)
     assert (xu.width, xu.heads, xu.dropout, xu.lr, xu.batch_size, xu.epochs, xu.clip) == (
         200,
         8,
@@ -293,10 +294,9 @@ def test_published_settings_are_the_authors() -> None:
 
 
 def test_settings_of_any_model_by_size() -> None:
-    assert settings_for("umons", "paper", 4) == published("umons") and settings_for(
-        "cme", classes=4, lr=1e-2
-    ) == tutorial("cme", 4, lr=1e-2)
+    assert settings_for("cme", classes=4, lr=1e-2) == settings_for("cme").but(classes=4, lr=1e-2)
     assert settings_for("vcemo", alpha=0.0) == ours(alpha=0.0)
+    assert settings_for("vcemo", "paper", 4) == paper(4)
     with pytest.raises(VcemoError, match="no size 'huge'"):
         settings_for("xu", "huge")
 
@@ -313,9 +313,9 @@ def test_small_settings_train_like_our_own(name: str) -> None:
         "speaker_norm",
         "modality_dropout",
     )
-    assert all(getattr(tutorial(name), field) == getattr(ours(), field) for field in of_training)
-    assert build(name).settings == tutorial(name)  # what one gets without asking
-    with pytest.raises(VcemoError, match="reads one acoustic feature"):
+    assert all(getattr(settings_for(name), field) == getattr(ours(), field) for field in of_training)
+    assert build(name).settings == settings_for(name)  # what one gets without asking
+    with pytest.raises(VcemoError, match="one acoustic feature"):
         build("xu", small("xu", acoustic="both"))
     with pytest.raises(VcemoError, match="reads audio and words"):
         build(name, ours())

@@ -58,8 +58,8 @@ def test_any_modalities_shapes_and_gradients(modalities: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"lstm_bidirectional": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"},
-     {"acoustic": "both"}, {"bert": "mean"}, {"bert": "cls"}, {"bidirectional": True},
+    [{}, {"lstm_bidirectional": True}, {"audio_pool": (1, 1)}, {"acoustic": "whisper"}, {"acoustic": "both"},
+     {"bert": "mean"}, {"bert": "cls"}, {"bidirectional": True},
      {"guides": ("audio", "bert")}, {"pool": "mean"}, {"guided_by": "same_depth"}],
     ids=str,
 )  # fmt: skip

@@ -13,12 +13,9 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.training import checkpoint
 
 TENSORS = {
-    "a": torch.arange(6.0).view(2, 3),
-    "b": torch.tensor(3),
-    "c": torch.zeros(0, 4),
-    "d": torch.tensor([True, False]),
-    "e": torch.ones(3, dtype=torch.bfloat16),
-}
+    "a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3), "c": torch.zeros(0, 4),
+    "d": torch.tensor([True, False]), "e": torch.ones(3, dtype=torch.bfloat16),
+}  # fmt: skip
 FACTS = {"name": "人", "numbers": [1, 2.5]}
 
 

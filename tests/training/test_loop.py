@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 import torch
-from tiny_training import NO_DROPOUT, QUEUED, N, same_weights, tiny, train
+from tiny_training import QUEUED, N, same_weights, tiny, train
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import build
@@ -181,14 +181,6 @@ def test_the_model_that_is_given_is_trained_and_its_frozen_branches_stay(store, 
     assert run.model is model and set(heard) == {40}, "hooks run, on frames averaged once"
     for name, p in model.named_parameters():
         assert torch.equal(p, before[name]) == name.startswith("branches."), name
-
-
-def test_settings_that_are_given_act(store, parts) -> None:
-    quiet = tiny(**NO_DROPOUT)
-    changed = fit(build("vcemo", tiny(), seed=0), store, parts, settings=quiet, progress=False)
-    assert same_weights(changed, train(store, parts, **NO_DROPOUT)) and changed.settings == quiet
-    with pytest.raises(VcemoError, match="built with another length, width"):
-        fit(build("vcemo", tiny()), store, parts, settings=tiny(width=32, length=4), progress=False)
 
 
 def test_weights_that_the_last_step_spoils_are_told(store, parts) -> None:

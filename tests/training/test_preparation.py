@@ -167,7 +167,7 @@ def test_augmentation_draws_versions_of_training_clips_and_of_no_others(
     assert np.isfinite(run.history.to_numpy()).all()
     again = fit(build("vcemo", settings), Both(), spoken, progress=False)
     assert len(heard) == 2 * 8 and same_weights(run, again), "versions are kept, and drawn by the seed"
-    plain = fit(build("vcemo", settings), Both(), spoken, settings=settings.but(augment=0), progress=False)
+    plain = fit(build("vcemo", settings.but(augment=0)), Both(), spoken, progress=False)
     assert not same_weights(run, plain)
     made = features.compute(spoken["train"], ("mel",), progress=False, augmented=1)
     for part in ("val", "test"):

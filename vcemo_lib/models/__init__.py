@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ MODELS = {  # name -> module:class, imported when it is built
     "umons": "vcemo_lib.models.baselines.umons:UMONS",
     "cme": "vcemo_lib.models.baselines.cme:CME",
 }
+SETTINGS = Path(__file__).parent / "baselines" / "settings.toml"  # where a model differs from VCEMO
 
 
 def model_class(name: str) -> type[nn.Module]:
@@ -41,30 +44,28 @@ def model_class(name: str) -> type[nn.Module]:
 
 
 def build(
-    name: str = "vcemo",
-    settings: Settings | None = None,
-    widths: Mapping[str, int] | None = None,
-    seed: int = 0,
+    name: str = "vcemo", settings: Settings | None = None,
+    widths: Mapping[str, int] | None = None, seed: int = 0,
 ) -> nn.Module:
-    """A model with fresh weights, the same for the same seed; without settings, those of its `tutorial()`.
+    """A model with fresh weights, the same for the same seed; without settings, those of the tutorial.
 
     `widths` overrides feature widths, e.g. {"bert": 768}. The model carries `.name`, `.settings`, `.widths`
     and `.kinds` (which features each modality reads).
     """
     cls = model_class(name)
-    settings = settings or getattr(cls, "tutorial", tutorial)()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return cls(settings, widths)
+        return cls(settings or settings_for(name), widths)
 
 
 def settings_for(name: str = "vcemo", size: str = "tutorial", classes: int = 6, **changes: Any) -> Settings:
     """A model's settings: "tutorial", small and trained like all others, or "paper", its authors' own."""
-    ours = {"tutorial": tutorial, "paper": paper}
-    if size not in ours:
-        raise VcemoError(f"there is no size {size!r}", do=f"choose one of {', '.join(ours)}")
-    attribute = {"tutorial": "tutorial", "paper": "published"}[size]
-    return getattr(model_class(name), attribute, ours[size])(classes, **changes)
+    sizes = {"tutorial": tutorial, "paper": paper}
+    if size not in sizes:
+        raise VcemoError(f"there is no size {size!r}", do=f"choose one of {', '.join(sizes)}")
+    own = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+    differs = own["baselines"][size] | own[name].get(size, {}) if name in own else {}
+    return Settings.from_dict(sizes[size](classes).as_dict() | differs).but(**changes)
 
 
 def parameters(model: nn.Module) -> int:

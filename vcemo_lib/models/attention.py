@@ -51,19 +51,15 @@ class Attention(nn.Module):
         self, x: Tokens, source: Source, mask: SourceMask | None = None
     ) -> tuple[Tokens, AttentionMap]:
         """x attends to source: the mixed values and the attention map."""
-        queries = self.split_heads(self.query(x))  # (B, h, T, d/h)
-        keys = self.split_heads(self.key(source))  # (B, h, S, d/h)
-        values = self.split_heads(self.value(source))  # (B, h, S, d/h)
+        inputs = self.query(x), self.key(source), self.value(source)  # (B, T, d), (B, S, d), (B, S, d)
+        heads = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in inputs)
+        queries, keys, values = heads  # (B, h, T, d/h), (B, h, S, d/h), (B, h, S, d/h)
         scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # (B, h, T, S)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
         weights = scores.softmax(dim=-1)  # (B, h, T, S)
         context = self.dropout(weights) @ values  # (B, h, T, d/h)
         return self.out(context.transpose(1, 2).flatten(2)), weights
-
-    def split_heads(self, x: Tokens) -> Tensor:
-        """(B, T, d) -> (B, h, T, d/h)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class AddNorm(nn.Module):
@@ -79,9 +75,8 @@ class AddNorm(nn.Module):
 
 def feed_forward(width: int, hidden: int, dropout: float, width_out: int | None = None) -> nn.Sequential:
     """An MLP with one hidden layer, at every step alike."""
-    return nn.Sequential(
-        nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width_out or width)
-    )  # fmt: skip
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, width_out or width)
+    return nn.Sequential(first, nn.ReLU(), Dropout(dropout), last)
 
 
 class SelfAttention(nn.Module):
@@ -123,9 +118,8 @@ class GuidedAttention(nn.Module):
 class CoAttention(nn.Module):
     """The co-attention layer of figure 2: an encoder of SA layers on x, a decoder of GA layers on y.
 
-    Every decoder layer is guided by the encoder's *final* output, the paper's point of difference:
-    "leveraging the final output of the self-attention layers can offer more enriched information". With
-    `guided_by="same_depth"` it is the output at the decoder layer's own depth, as in UMONS 2020.
+    Every decoder layer is guided by the encoder's *final* output, the paper's point of difference (it "can
+    offer more enriched information"). `guided_by="same_depth"`: by that of its own depth, as in UMONS 2020.
     """
 
     def __init__(
@@ -151,21 +145,25 @@ class CoAttention(nn.Module):
         return x, y, maps
 
 
+def softmax_pool(scores: PoolWeights, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
+    """Many steps -> one vector: their mean, weighted by the softmax of their scores over the real steps."""
+    weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, T)
+    return torch.einsum("bt,btd->bd", weights, x), weights
+
+
 class AttentionPool(nn.Module):
-    """Many steps -> one vector: a learned score a step, softmax over time, weighted mean (MCAN's AttFlat)."""
+    """Pooling by a learned score a step (MCAN's AttFlat)."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.score = feed_forward(width, width, dropout, width_out=1)
 
     def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
-        weights = self.score(x).squeeze(-1).masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, T)
-        return torch.einsum("bt,btd->bd", weights, x), weights
+        return softmax_pool(self.score(x).squeeze(-1), x, mask)
 
 
 class MeanPool(nn.Module):
     """The plain mean of the real steps, with the same interface."""
 
     def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
-        weights = mask / mask.sum(dim=-1, keepdim=True)  # (B, T)
-        return torch.einsum("bt,btd->bd", weights.to(x.dtype), x), weights
+        return softmax_pool(x.new_zeros(mask.shape), x, mask)

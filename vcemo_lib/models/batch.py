@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
 
@@ -38,17 +39,17 @@ class Batch:
 
     @classmethod
     def collate(
-        cls,
-        ids: Sequence[str],
-        features: Mapping[str, Sequence[np.ndarray]],
-        labels: Sequence[int] | np.ndarray | None = None,
+        cls, ids: Sequence[str], features: Mapping[str, Sequence[np.ndarray]], labels: Any = None
     ) -> Batch:
-        """Pad one list of (rows, width) arrays for each kind into a batch."""
-        padded: dict[str, Tensor] = {}
+        """Pad one list of (rows, width) arrays for each kind into a batch; labels (B,) are class indices."""
+        tensors: dict[str, Tensor] = {}
         for kind, arrays in features.items():
-            padded[kind], padded[f"{kind}_len"] = pad(arrays)
-        known = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.int64)
-        return cls(ids=list(ids), labels=known, **padded)
+            rows = [torch.from_numpy(np.array(a, dtype=np.float32)) for a in arrays]
+            tensors[kind] = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, max rows, width)
+            tensors[f"{kind}_len"] = torch.tensor([len(a) for a in arrays])
+        if labels is not None:
+            tensors["labels"] = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+        return cls(list(ids), **tensors)
 
     def sequence(self, kind: str) -> tuple[Tensor, Tensor]:
         """The values (B, T, width), zero where padded, and their mask (B, T), True where real.
@@ -66,14 +67,5 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: t.to(device) for name, t in values.items() if isinstance(t, Tensor)})
-
-
-def pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Arrays of (rows, width), rows differing -> values (B, max rows, width) float32 and lengths (B,)."""
-    lengths = torch.tensor([len(a) for a in arrays])
-    values = torch.zeros(len(arrays), max(1, int(lengths.max())), arrays[0].shape[1])  # (B, T, width)
-    for row, array in zip(values, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    return values, lengths
+        tensors = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, **tensors)

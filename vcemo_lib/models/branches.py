@@ -53,11 +53,8 @@ def drop_modality(tokens: Mapping[str, Masked], share: float) -> dict[str, Maske
     """Zero one modality, drawn at random, of a share of the utterances, so that no modality carries all."""
     x, _ = next(iter(tokens.values()))
     dropped = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
-    dropped = dropped.masked_fill(torch.rand(len(x), device=x.device) >= share, -1)  # -1: none
-    return {
-        modality: (x.masked_fill((dropped == i)[:, None, None], 0.0), mask)  # (B, T, d)
-        for i, (modality, (x, mask)) in enumerate(tokens.items())
-    }
+    dropped = dropped.masked_fill(torch.rand(len(x), device=x.device) >= share, -1)[:, None, None]  # -1: none
+    return {m: (x.masked_fill(dropped == i, 0.0), mask) for i, (m, (x, mask)) in enumerate(tokens.items())}
 
 
 class ChannelDropout(Dropout):
@@ -76,8 +73,7 @@ class FrameNorm(nn.BatchNorm2d):
             return self.weighted(x, mask)
         batch, channels, steps, bands = x.shape
         real = mask.flatten().nonzero().squeeze(1)  # (R,) where the batch's real frames are
-        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels)
-        frames = frames.index_select(0, real)  # (R, F * C)
+        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels)[real]  # (R, F * C)
         # As one image with its channels last, which is BatchNorm's fast layout on a processor.
         image = frames.view(1, len(real), bands, channels).permute(0, 3, 1, 2)  # (1, C, R, F)
         normal = super().forward(image).relu_().permute(0, 2, 3, 1).reshape(frames.shape)  # (R, F * C)
@@ -123,9 +119,7 @@ class Recurrent(nn.Module):
     packing is needed (which on a processor is three times slower).
     """
 
-    def __init__(
-        self, width_in: int, width: int, bidirectional: bool, cell: type[nn.RNNBase] = nn.LSTM
-    ) -> None:
+    def __init__(self, width_in: int, width: int, bidirectional: bool, cell: type = nn.LSTM) -> None:
         super().__init__()
         self.forwards = cell(width_in, width // 2 if bidirectional else width, batch_first=True)
         self.backwards = cell(width_in, width - width // 2, batch_first=True) if bidirectional else None
@@ -160,8 +154,7 @@ class AudioBranch(nn.Module):
 
     def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
         """(B, T, 80), (B, T) -> (B, length, d), all of them real; pooled: x is averaged already."""
-        if not pooled:
-            x, mask = average_pool(x, mask, self.pool)  # (B, T, F)
+        x, mask = average_pool(x, mask, (1, 1) if pooled else self.pool)  # (B, T, F)
         x = x[:, None]  # (B, 1, T, F)
         for block in self.blocks:
             x, mask = block(x, mask)  # (B, C, T', F')
@@ -182,8 +175,7 @@ class WordBranch(nn.Module):
 
     def forward(self, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
         """(B, W, 300), (B, W) -> (B, length, d), all of them real; pooled: x is averaged already."""
-        if not pooled:
-            x, mask = shorten(x, mask, self.pool)
+        x, mask = shorten(x, mask, 1 if pooled else self.pool)
         x = self.lstm(self.dropout(x), mask)  # (B, W, d), zero where padded
         x = self.conv(x.transpose(1, 2)).transpose(1, 2).relu()  # (B, W, d)
         x = to_length(x, mask, self.length)
@@ -197,12 +189,10 @@ class DualAudioBranch(nn.Module):
         super().__init__()
         self.mel, self.whisper = mel, whisper
 
-    def forward(
-        self, mel: Tokens, mel_mask: Mask, whisper: Tokens, whisper_mask: Mask, pooled: bool = False
-    ) -> Masked:
-        """(B, T, 80), (B, T), (B, T / 2, 512), (B, T / 2) -> (B, length, d), all of them real."""
-        x, mask = self.mel(mel, mel_mask, pooled)
-        return x + self.whisper(whisper, whisper_mask, pooled)[0], mask
+    def forward(self, mel: Tokens, mel_mask: Mask, x: Tokens, mask: Mask, pooled: bool = False) -> Masked:
+        """mel (B, T, 80), (B, T) and x (B, T / 2, 512), (B, T / 2) -> (B, length, d), all of them real."""
+        tokens, real = self.mel(mel, mel_mask, pooled)
+        return tokens + self.whisper(x, mask, pooled)[0], real
 
 
 class BertBranch(nn.Module):

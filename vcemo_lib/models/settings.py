@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from math import inf
 from numbers import Integral, Real
 from typing import Any
 
 from vcemo_lib.errors import VcemoError
 
 MODALITIES = ("audio", "words", "bert")
-RENAMED = {  # earlier names, which stored runs carry
-    "own_copies": "allow_own_keys", "both_guide": "bidirectional", "lstm_both_ways": "lstm_bidirectional",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,27 +74,19 @@ class Settings:
     augment: int = 1  # altered versions of a clip: an epoch draws one, or the clip (3.5; number open)
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if (value := getattr(self, name)) not in allowed:
-                _refuse(name, value, f"choose one of {', '.join(map(repr, allowed))}")
-        given = self.modalities
-        if not isinstance(given, tuple | list) or not 0 < len(given) == len({*given} & {*MODALITIES}):
-            _refuse("modalities", given, f"name some of {MODALITIES}, each once")
-        for name, (low, high) in _WHOLE.items():
-            value = getattr(self, name)
-            if not _within(value, low, high):
-                _refuse(name, value, f"give a whole number from {low} to {high}")
-        for name in ("audio_pool", "conv_channels", "conv_strides"):
-            if not _within(value := getattr(self, name), 1, 1024):
-                _refuse(name, value, "give a tuple of whole numbers from 1 to 1024")
-        for remedy, fits, names in _REAL:
-            for name in names:
-                if not isinstance(value := getattr(self, name), Real) or not fits(value):
-                    _refuse(name, value, remedy)
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise wrong(name, value, f"choose one of {', '.join(map(repr, choices))}")
+        for name, (low, high) in RANGES.items():
+            if not within(value := getattr(self, name), low, high):
+                number = "whole number" if isinstance(low, int) else "number"
+                raise wrong(name, value, f"give a {number} from {low} to {high}")
+        if not self.modalities or len({*self.modalities} & {*MODALITIES}) != len(self.modalities):
+            raise wrong("modalities", self.modalities, f"name some of {MODALITIES}, each once")
         if self.width % self.heads:
-            _refuse("width", self.width, f"it must divide by heads ({self.heads})")
+            raise wrong("width", self.width, f"it must divide by heads ({self.heads})")
         if len(self.conv_channels) != len(self.conv_strides):
-            _refuse("conv_strides", self.conv_strides, "give one stride for each of conv_channels")
+            raise wrong("conv_strides", self.conv_strides, "give one stride for each of conv_channels")
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
@@ -107,18 +95,10 @@ class Settings:
         return {"audio": acoustic, "words": ("words",), "bert": ("bert",)}
 
     def but(self, **changes: Any) -> Settings:
-        """A copy with some fields changed; a name that does not exist is refused."""
-        if unknown := changes.keys() - {f.name for f in fields(self)}:
-            raise VcemoError(f"no setting is called {', '.join(sorted(unknown))}",
-                             do="see the fields of vcemo_lib.models.Settings")  # fmt: skip
+        """A copy with some fields changed."""
+        if unknown := changes.keys() - asdict(self).keys():
+            raise VcemoError(f"no setting is called {', '.join(sorted(unknown))}", do="see models.Settings")
         return replace(self, **changes)
-
-    def other_layers(self, other: Settings) -> list[str]:
-        """The fields in which `other` differs and which a model's layers are built from."""
-        names = [f.name for f in fields(self)]
-        free = ("speaker_norm", "dropout", "text_dropout", "modality_dropout", "guides")
-        built = [name for name in names[: names.index("alpha")] if name not in free]
-        return [name for name in built if getattr(self, name) != getattr(other, name)]
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as plain values, ready for JSON."""
@@ -126,33 +106,18 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """The inverse of `as_dict`, also after JSON and under the names of earlier versions (`RENAMED`)."""
-        def frozen(value: Any) -> Any:
-            return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
-
-        if not isinstance(values, dict):
-            raise VcemoError(f"settings are a {type(values).__name__}, not a table", where="Settings")
+        """The inverse of `as_dict`, also after JSON and under the names of earlier versions."""
         known = {RENAMED.get(name, name): frozen(value) for name, value in values.items()}
-        names = {f.name for f in fields(cls)}
-        if wrong := names ^ known.keys():
-            told = [f"{n!r} is {'missing' if n in names else 'unknown'}" for n in sorted(wrong)]
-            raise VcemoError(f"these settings do not fit: {', '.join(told)}", where="Settings",
+        if differ := known.keys() ^ {f.name for f in fields(cls)}:
+            raise VcemoError(f"missing or unknown settings: {', '.join(sorted(differ))}", where="Settings",
                              do="read them with the version of vcemo_lib that wrote them")  # fmt: skip
         return cls(**known)
 
 
-def _refuse(name: str, value: Any, remedy: str) -> None:
-    raise VcemoError(f"{name} is {value!r}", where="Settings", do=remedy)
-
-
-def _within(value: Any, low: int, high: int) -> bool:
-    """A whole number from low to high, or a short tuple (of tuples) of such."""
-    if isinstance(value, tuple | list):
-        return 0 < len(value) <= 32 and all(_within(v, low, high) for v in value)
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
-
-
-_CHOICES: dict[str, tuple] = {
+RENAMED = {  # earlier names, which stored runs carry
+    "own_copies": "allow_own_keys", "both_guide": "bidirectional", "lstm_both_ways": "lstm_bidirectional",
+}  # fmt: skip
+CHOICES: dict[str, tuple] = {
     "acoustic": ("mel", "whisper", "both"),
     "bert": ("cls", "mean", "tokens"),
     "guides": (("words", "fused"), ("audio", "fused"), ("words", "bert"), ("audio", "bert")),
@@ -165,60 +130,63 @@ _CHOICES: dict[str, tuple] = {
     "schedule": ("constant", "cosine"),
     "select": ("ua", "wa", "f1_weighted", "f1_macro"),
 }
-_SWITCHES = ("speaker_norm", "lstm_bidirectional", "bidirectional", "normalize", "allow_own_keys")
-_CHOICES |= dict.fromkeys(_SWITCHES, (True, False))
-
-# Upper limits, so that settings read from a stranger's file cannot demand any memory or time.
-_WHOLE = {
-    "length": (1, 4096), "layers": (1, 100), "heads": (1, 1024), "queue": (0, 2**24),
-    "augment": (0, 1000), "patience": (0, 10**7),
+for switch in ("speaker_norm", "lstm_bidirectional", "bidirectional", "normalize", "allow_own_keys"):
+    CHOICES[switch] = (True, False)
+# Whole numbers have whole bounds; a tuple's numbers all lie within. Upper limits are there so that settings
+# from a stranger's file cannot demand any memory or time.
+RANGES: dict[str, tuple[float, float]] = {
+    "classes": (1, 2**16), "bert_width": (1, 2**16), "width": (1, 2**16), "ff_width": (1, 2**16),
+    "projection": (1, 2**16), "audio_pool": (1, 1024), "conv_channels": (1, 1024), "conv_strides": (1, 1024),
+    "length": (1, 4096), "heads": (1, 1024), "layers": (1, 100), "queue": (0, 2**24), "augment": (0, 1000),
+    "epochs": (1, 10**7), "batch_size": (1, 10**7), "patience": (0, 10**7),
+    "dropout": (0.0, 0.99), "text_dropout": (0.0, 0.99), "modality_dropout": (0.0, 0.99),
+    "momentum": (0.0, 1.0), "warmup": (0.0, 1.0), "alpha": (0.0, 1e9), "clip": (0.0, 1e9),
+    "temperature": (1e-9, 1e9), "base_temperature": (1e-9, 1e9),
+    "lr": (0.0, 1e38), "weight_decay": (0.0, 1e9),
 }  # fmt: skip
-_WHOLE |= dict.fromkeys(("classes", "bert_width", "width", "ff_width", "projection"), (1, 2**16))
-_WHOLE |= dict.fromkeys(("epochs", "batch_size"), (1, 10**7))
-_REAL = (
-    ("give a number above zero", lambda v: 0 < v < inf, ("temperature", "base_temperature", "lr")),
-    ("give 0 or more", lambda v: 0 <= v < inf, ("alpha", "weight_decay", "clip")),
-    ("give a share from 0 to below 1", lambda v: 0 <= v < 1, ("dropout", "text_dropout", "modality_dropout")),
-    ("give a share from 0 to 1", lambda v: 0 <= v <= 1, ("momentum", "warmup")),
-)
+
+
+def within(value: Any, low: float, high: float) -> bool:
+    """Is it a number from low to high, a whole one if `low` is, or a short tuple (of tuples) of such?"""
+    if isinstance(value, tuple | list):
+        return 0 < len(value) <= 32 and all(within(v, low, high) for v in value)
+    kind = Integral if isinstance(low, int) else Real
+    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+
+
+def frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def wrong(name: str, value: Any, remedy: str) -> VcemoError:
+    return VcemoError(f"{name} is {value!r}", where="Settings", do=remedy)
 
 
 def paper(classes: int = 6, corpus: str = "vcemo", **changes: Any) -> Settings:
-    """The paper's experiment on "vcemo" or on "iemocap"."""
-    iemocap = {"alpha": 100.0, "lr": 1e-4, "weight_decay": 0.0, "views": 2, "queue": 16_384}  # 4.2 and 3.5
+    """The paper's experiment on "vcemo" or on "iemocap" (4.2 and 3.5)."""
     if corpus not in ("vcemo", "iemocap"):
         raise VcemoError(f"the paper has no corpus {corpus!r}", do="choose 'vcemo' or 'iemocap'")
+    iemocap = {"alpha": 100.0, "lr": 1e-4, "weight_decay": 0.0, "views": 2, "queue": 16_384}
     return Settings(classes).but(**(iemocap if corpus == "iemocap" else {}) | changes)
 
 
 def tutorial(classes: int = 6, **changes: Any) -> Settings:
     """The same model, small enough to train on two processor cores while the reader waits."""
-    small = {
-        "bert": "tokens",  # guided attention over a single vector could only add a constant
-        "bert_width": 384,  # the bundled encoder
-        "speaker_norm": True,  # speakers differ more than emotions do
-        "audio_pool": (8, 2),  # 80 ms and 40 bands: on validation as good as 40 ms, in two thirds of the time
-        "conv_channels": (16, 16),
-        "conv_strides": ((2, 2), (2, 1)),
-        "lstm_bidirectional": False,
-        "length": 8,
-        "width": 64,
-        "heads": 4,
-        "layers": 1,
-        "ff_width": 128,
-        "dropout": 0.15,
-        "text_dropout": 0.5,  # text is learned by heart first
-        "modality_dropout": 0.4,  # else the voice, learned first, keeps the words from being learned
-        "optimizer": "adamw",
-        "lr": 1.5e-3,  # the paper's 1e-5 is too small to train this from nothing
-        "weight_decay": 1e-2,
-        "schedule": "cosine",
-        "warmup": 0.15,
-        "epochs": 16,
-        "batch_size": 64,
-        "clip": 1.0,
-        "patience": 16,
-        "select": "ua",  # every emotion counts the same
-        "augment": 0,  # minutes of phase vocoder for a run of seconds
-    }
-    return Settings(classes).but(**small | changes)
+    small = Settings(
+        bert="tokens",  # guided attention over a single vector could only add a constant
+        bert_width=384,  # the bundled encoder
+        speaker_norm=True,  # speakers differ more than emotions do
+        audio_pool=(8, 2),  # 80 ms, 40 bands: on validation as good as 40 ms, in two thirds of the time
+        conv_channels=(16, 16), conv_strides=((2, 2), (2, 1)), lstm_bidirectional=False,
+        length=8, width=64, heads=4, layers=1, ff_width=128,
+        dropout=0.15,
+        text_dropout=0.5,  # text is learned by heart first
+        modality_dropout=0.4,  # else the voice, learned first, keeps the words from being learned
+        optimizer="adamw",
+        lr=1.5e-3,  # the paper's 1e-5 is too small to train this from nothing
+        weight_decay=1e-2, schedule="cosine", warmup=0.15, epochs=16, batch_size=64, clip=1.0, patience=16,
+        select="ua",  # every emotion counts the same
+        augment=0,  # minutes of phase vocoder for a run of seconds
+    )  # fmt: skip
+    return small.but(**{"classes": classes} | changes)

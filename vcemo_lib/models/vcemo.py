@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import (
-    AttentionMap,
-    AttentionPool,
-    CoAttention,
-    MeanPool,
-    SelfAttention,
-    feed_forward,
-)
+from vcemo_lib.models import branches
+from vcemo_lib.models.attention import AttentionPool, CoAttention, MeanPool, SelfAttention, feed_forward
 from vcemo_lib.models.batch import Batch
-from vcemo_lib.models.branches import (
-    AudioBranch,
-    BertBranch,
-    DualAudioBranch,
-    Masked,
-    WordBranch,
-    drop_modality,
-)
+from vcemo_lib.models.branches import Masked, drop_modality
 from vcemo_lib.models.settings import Settings
 
 
@@ -57,7 +43,7 @@ class Fusion(nn.Module):
         self.merge = merge
         self.stacks = nn.ModuleList(CoAttention(*size) for _ in range(2 if s.bidirectional else 1))
 
-    def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[AttentionMap]]:
+    def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[Tensor]]:
         """(B, S, d), (B, T, d) -> (B, T, d) if added or (B, S + T, d) if concatenated; mask; maps."""
         (x, x_mask), (y, y_mask) = guide, guided
         new_x, new_y, maps = self.stacks[0](x, y, x_mask, y_mask)
@@ -88,7 +74,7 @@ class VCEMO(nn.Module):
         self.widths = {"mel": 80, "whisper": 512, "words": 300, "bert": s.bert_width} | dict(widths or {})
         self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each reads
         self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])  # and beside it
-        self.branches = nn.ModuleDict({m: self._branch(m) for m in s.modalities})
+        self.branches = nn.ModuleDict({m: self.branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
         self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
         self.fusion2 = Fusion(s, merge="concat") if timed and "bert" in s.modalities else None
@@ -97,46 +83,50 @@ class VCEMO(nn.Module):
         self.unimodal = nn.ModuleList(SelfAttention(*layer) for _ in range(before_last))
         self.final = SelfAttention(*layer)
         self.pool = AttentionPool(s.width, s.dropout) if s.pool == "attention" else MeanPool()
-        self.predictor = _head(s, s.classes)
-        self.projector = _head(s, s.projection)
+        self.predictor, self.projector = self.head(s.classes), self.head(s.projection)
 
-    def _branch(self, modality: str) -> nn.Module:
-        s = self.settings
-        if modality == "bert":
-            return BertBranch(self.widths["bert"], s.width, s.bert, s.text_dropout)
-        if modality == "words":
-            return WordBranch(self.widths["words"], s, s.text_dropout)
-        branches = [self._audio_branch(kind) for kind in s.kinds["audio"]]
-        return branches[0] if len(branches) == 1 else DualAudioBranch(*branches)
+    def branch(self, modality: str) -> nn.Module:
+        """The branch that reads a modality; two acoustic features have one each."""
+        s, widths = self.settings, self.widths
+        make = {
+            "mel": lambda: branches.AudioBranch(widths["mel"], s),
+            "whisper": lambda: branches.WordBranch(widths["whisper"], s, s.dropout, s.audio_pool[0]),
+            "words": lambda: branches.WordBranch(widths["words"], s, s.text_dropout),
+            "bert": lambda: branches.BertBranch(widths["bert"], s.width, s.bert, s.text_dropout),
+        }
+        made = [make[kind]() for kind in s.kinds[modality]]
+        return made[0] if len(made) == 1 else branches.DualAudioBranch(*made)
 
-    def _audio_branch(self, kind: str) -> nn.Module:
+    def head(self, width_out: int) -> nn.Module:
+        """Predictor or projector: an MLP with one hidden layer, or a linear layer (sections 3.3 and 3.4)."""
         s = self.settings
-        if kind == "whisper":
-            return WordBranch(self.widths["whisper"], s, s.dropout, pool=s.audio_pool[0])
-        return AudioBranch(self.widths["mel"], s)
+        if s.head_layers == 1:
+            return nn.Linear(s.width, width_out)
+        return feed_forward(s.width, s.width, s.dropout, width_out)
 
     @property
     def frame_pools(self) -> dict[str, tuple[int, int]]:
-        """What our audio branches average before anything else: kind -> (frames, channels)."""
-        pool, ours = self.settings.audio_pool, (AudioBranch, WordBranch, DualAudioBranch)
-        replaced = "audio" in self.branches and type(self.branches["audio"]) not in ours
-        return {} if replaced else {"mel": pool, "whisper": (pool[0], 1)}
+        """What our own audio branch averages first of all: kind -> (frames, channels)."""
+        pool, ours = self.settings.audio_pool, branches.__name__
+        known = "audio" in self.branches and type(self.branches["audio"]).__module__ == ours
+        return {"mel": pool, "whisper": (pool[0], 1)} if known else {}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
-        s, attention = self.settings, {}
+        s = self.settings
+        attention: dict[str, Tensor | list[Tensor]] = {}
         tokens = {modality: self.encode(modality, batch) for modality in self.branches}
         if self.training and s.modality_dropout and len(tokens) > 1:
             tokens = drop_modality(tokens, s.modality_dropout)
         if self.fusion1:  # words and audio become one sequence on their common time
             guide, guided = s.guides[0], "audio" if s.guides[0] == "words" else "words"
-            *fused, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
-            tokens["fused"] = tuple(fused)
+            x, mask, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
+            tokens["fused"] = x, mask
         if self.fusion2:  # outside knowledge joins: BERT's tokens beside the fused ones
             bert, other = tokens.pop("bert"), tokens.popitem()[1]
             sides = (bert, other) if s.guides[1] == "bert" else (other, bert)
-            *fused, attention["fusion2"] = self.fusion2(*sides)
-            tokens["fused"] = tuple(fused)
+            x, mask, attention["fusion2"] = self.fusion2(*sides)
+            tokens["fused"] = x, mask
         ((x, mask),) = tokens.values()  # (B, T, d), (B, T): one sequence is left
         for layer in self.unimodal:
             x, _ = layer(x, mask)
@@ -149,13 +139,7 @@ class VCEMO(nn.Module):
 
     def encode(self, modality: str, batch: Batch) -> Masked:
         """One modality's tokens (B, T, d) and their mask (B, T)."""
-        inputs = chain.from_iterable(map(batch.sequence, self.settings.kinds[modality]))
+        inputs = [x for kind in self.settings.kinds[modality] for x in batch.sequence(kind)]
         pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
         return self.branches[modality](*inputs, **pooled)
 
-
-def _head(s: Settings, width_out: int) -> nn.Module:
-    """Predictor or projector: an MLP with one hidden layer, or a linear layer (sections 3.3 and 3.4)."""
-    if s.head_layers == 1:
-        return nn.Linear(s.width, width_out)
-    return feed_forward(s.width, s.width, s.dropout, width_out)

@@ -1,12 +1,4 @@
-"""Training: `fit(model, store, parts)` -> `Run`. One loop for the paper's model and for all its baselines.
-
-    loop         the loop itself, on one page
-    preparation  from a feature store to what the loop needs: read, scaled, on the device, frames averaged
-    learner      one update: losses, gradients, MoCo's key encoder and queue
-    runs         what comes out: `Run` and `Predictions`
-    checkpoint   tensors and facts in one checked file
-    distributed  several processes that train one model
-"""
+"""Training: `fit(model, store, parts)` -> `Run`. One loop for the paper's model and for all its baselines."""
 
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.learner import Learner, learning_rate

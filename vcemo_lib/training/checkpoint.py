@@ -14,7 +14,7 @@ from torch import Tensor
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
 
-FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata, so that nothing can part
+FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata
 
 
 def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
@@ -39,10 +39,8 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
-    except OSError as error:
-        raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
+    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
+        raise VcemoError(f"this is not a whole checkpoint ({error})", where=path, do=do) from error
     if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
         raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
     return tensors, facts

@@ -11,17 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.training.runs import device
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -46,35 +43,29 @@ class Team:
     def all_gather(self, x: Tensor, total: int) -> Tensor:
         """The shards x (n, ...) of all processes in the batch's order, (total, ...).
 
-        Gradients reach this process' own rows, multiplied by `size`, since `average` divides by it.
+        Its gradient is the sum of all processes' gradients: `size` times one's, since all have the same loss.
         """
         if self.size == 1:
             return x
         longest = -(-total // self.size)
-        mine = torch.cat([x.detach(), x.new_zeros(longest - len(x), *x.shape[1:])])  # (longest, ...)
-        shards = [torch.empty_like(mine) for _ in range(self.size)]
-        distributed.all_gather(shards, mine)
-        whole = torch.stack(shards, dim=1).flatten(0, 1)[:total]  # row i of process r is i * size + r
-        if not x.requires_grad:
-            return whole
-        own = torch.arange(self.rank, total, self.size, device=x.device)
-        return whole.index_copy(0, own, x * self.size - (self.size - 1) * x.detach())  # x, `size` gradients
+        padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])  # (longest, ...)
+        shards = distributed.nn.functional.all_gather(padded)
+        return torch.stack(shards, dim=1).flatten(0, 1)[:total]  # row i of process r is i * size + r
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in one message."""
-        if self.size == 1 or not (tensors := list(tensors)):
+        if self.size == 1 or not (tensors := [t.detach() for t in tensors]):
             return
-        flat = torch.cat([t.detach().flatten().float() for t in tensors])
+        flat = torch.cat([t.flatten().float() for t in tensors])
         distributed.all_reduce(flat)
         for t, mean in zip(tensors, (flat / self.size).split([t.numel() for t in tensors]), strict=True):
-            t.detach().copy_(mean.view_as(t))
+            t.copy_(mean.view_as(t))
 
     def broadcast(self, value: Any) -> Any:
         """The first process' value: so that all stop at the same epoch."""
-        if self.size == 1:
-            return value
         values = [value]
-        distributed.broadcast_object_list(values)
+        if self.size > 1:
+            distributed.broadcast_object_list(values)
         return values[0]
 
     def barrier(self) -> None:
@@ -90,7 +81,6 @@ def connect() -> Team:
     try:
         from accelerate import PartialState
     except ImportError as error:
-        raise VcemoError("several processes were started and accelerate is missing",
-                         do="pip install 'vcemo-lib[cluster]'") from error  # fmt: skip
+        raise VcemoError("accelerate is missing", do="pip install 'vcemo-lib[cluster]'") from error
     state = PartialState(cpu=device().type == "cpu")  # nccl, or gloo without GPUs; gives each process its GPU
     return Team(state.process_index, state.num_processes)

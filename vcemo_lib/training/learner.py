@@ -28,24 +28,21 @@ def learning_rate(step: int, steps: int, s: Settings) -> float:
     return s.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-class Learner:
-    """A model with its loss and its optimizer."""
+class Learner(nn.Module):
+    """A model with its loss and its optimizer; with a queue, also MoCo's key encoder (section 3.5)."""
 
     def __init__(self, model: nn.Module, settings: Settings, team: Team | None = None) -> None:
+        super().__init__()
         self.model, self.settings, self.team = model, settings, team or Team()
         self.device = next(model.parameters()).device
         adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
-        self.key_model, self.queue = None, None
+        self.key_model: nn.Module | None = None
+        self.queue: LabelQueue | None = None
         if settings.alpha and settings.queue:
-            # MoCo. In training mode: BatchNorm uses the copy's own batch, and dropout makes another view.
+            # In training mode: BatchNorm uses the copy's own batch, and dropout makes another view.
             self.key_model = copy.deepcopy(model).train().requires_grad_(False)
             self.queue = LabelQueue(settings.queue, settings.projection).to(self.device)
-
-    @property
-    def models(self) -> list[nn.Module]:
-        """The model and, with a queue, its key encoder."""
-        return [self.model] if self.key_model is None else [self.model, self.key_model]
 
     def losses(self, batch: Batch, owner: Tensor | None = None) -> dict[str, Tensor]:
         """Joint loss, cross-entropy (mean over the views) and SupCon.
@@ -65,10 +62,10 @@ class Learner:
             raise VcemoError(f"the model {self.model.name!r} has no projector", do="train it with alpha=0")
         z = torch.stack([view.projection for view in views], dim=1)  # (share of B, V, 128)
         z = self.team.all_gather(z, total)  # (B, V, 128)
-        keys = {} if self.queue is None else self.keys(batch, labels, owner)
+        keys = self.keys(batch, labels, owner) if self.queue else {}
         con = supcon(z, labels, s.temperature, s.base_temperature, s.normalize, s.anchors, **keys)
-        if self.queue is not None:  # only now: the batch has met the queue as it was
-            self.queue.push(keys["keys"][: len(labels)], labels, owner)
+        if self.queue:  # only now: the batch has met the queue as it was
+            self.queue.push(keys["keys"][:total], labels, owner)
         return {"loss": joint(ce, con, s.alpha), "ce": ce, "supcon": con}
 
     @torch.no_grad()
@@ -106,21 +103,14 @@ class Learner:
 
     def running_statistics(self) -> list[Tensor]:
         """BatchNorm's running averages, in which the processes of a team differ."""
-        return [t for model in self.models for t in model.buffers() if t.is_floating_point()]
+        return [t for name, t in self.named_buffers() if "running_" in name]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next update depends on."""
-        state = checkpoint.prefixed("model", self.model.state_dict())
-        state |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-        if self.queue is not None:
-            state |= checkpoint.prefixed("key_model", self.key_model.state_dict())
-            state |= checkpoint.prefixed("queue", self.queue.state_dict())
-        return state
+        memory = checkpoint.optimizer_tensors(self.optimizer)
+        return super().state_dict() | checkpoint.prefixed("optimizer", memory)
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
-        self.model.load_state_dict(checkpoint.under("model", tensors))
+        """The inverse of `state_dict`; other tensors are left alone."""
+        super().load_state_dict({name: tensors[name] for name in super().state_dict()})
         checkpoint.restore_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
-        if self.queue is not None:
-            self.key_model.load_state_dict(checkpoint.under("key_model", tensors))
-            self.queue.load_state_dict(checkpoint.under("queue", tensors))

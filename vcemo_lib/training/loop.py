@@ -20,31 +20,23 @@ from vcemo_lib.models import Settings
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.distributed import connect
 from vcemo_lib.training.learner import Learner, learning_rate
-from vcemo_lib.training.preparation import apply_settings, compiled_attention, prepare_training, read_parts
+from vcemo_lib.training.preparation import compiled_attention, prepare_training, read_parts
 from vcemo_lib.training.runs import RUN_FILE, Run, as_table, device, predict, run_identity
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 def fit(
-    model: nn.Module,
-    store: Any,
-    parts: Mapping[str, Any],
-    seed: int = 0,
-    settings: Settings | None = None,
-    out: Path | str | None = None,
-    progress: bool = True,
-    resume: bool = True,
-    compile: bool | str = "auto",
+    model: nn.Module, store: Any, parts: Mapping[str, Any], seed: int = 0, out: Path | str | None = None,
+    progress: bool = True, resume: bool = True, compile: bool | str = "auto",
 ) -> Run:
-    """Train a model in place; the Run holds it with the weights of its best validation epoch.
+    """Train a model in place by its settings; the Run holds it with the weights of its best epoch.
 
-    store     anything with `batch(ids, kinds)` and `width(kind)`, such as a FeatureStore
-    parts     {"train": Corpus, "val": Corpus, ...}; of "test" only the speakers' statistics are used
-    settings  the model's own unless given; what its layers were built from must stay
-    out       a folder for a checkpoint an epoch and `run.safetensors` at the end. With `resume` a killed run
-              goes on from its last whole epoch and ends as if it had never stopped; a finished one is read.
-    compile   fuse the attention layers by torch.compile, which takes a minute; "auto": on NVIDIA GPUs
+    store    anything with `batch(ids, kinds)` and `width(kind)`, such as a FeatureStore
+    parts    {"train": Corpus, "val": Corpus, ...}; of "test" only the speakers' statistics are used
+    out      a folder for a checkpoint an epoch and `run.safetensors` at the end. With `resume` a killed run
+             goes on from its last whole epoch and ends as if it had never stopped; a finished one is read.
+    compile  fuse the attention layers by torch.compile, which takes a minute; "auto": on NVIDIA GPUs
 
     With `settings.augment` altered versions of the training clips are computed first, or read where kept.
     Under `accelerate launch` all processes train this one model (see `distributed`); all must see `out`.
@@ -53,12 +45,9 @@ def fit(
     from tqdm.auto import tqdm
 
     team = connect()  # first of all: it gives this process its GPU
-    if settings:
-        apply_settings(model, settings)
-    s = model.settings
+    s, folder = model.settings, None if out is None else Path(out)
     features, scaler, classes = read_parts(model, store, parts)
     identity = run_identity(model, seed, features)
-    folder = None if out is None else Path(out)
     if folder and resume and (folder / RUN_FILE).exists():
         return read_finished(folder, model, store, identity)
     learner = Learner(model.to(device()), s, team)
@@ -66,10 +55,10 @@ def fit(
     steps_per_epoch = team.steps_per_epoch(len(data.train), s.batch_size)
     history, best = restore(folder, learner, identity) if folder and resume else ([], {})
 
-    with compiled_attention(learner.models, compile):
+    with compiled_attention(learner, compile):
         shown = {"initial": len(history), "leave": False, "disable": not progress or team.rank > 0}
         for epoch in tqdm(range(len(history), s.epochs), "epochs", s.epochs, **shown):
-            if out_of_patience(history, s):
+            if history and epoch - 1 - best_epoch(history, s) >= s.patience:
                 break
             start, kept = time.perf_counter(), folder / CHECKPOINT if folder and history else None
             # Chance depends on seed and epoch alone: a resumed run draws the same.
@@ -82,13 +71,12 @@ def fit(
                 owner = torch.from_numpy(index).to(device())
                 losses = learner.step(train.batch(team.shard(index)), owner, lr)
                 steps.append(Step(epoch, number, [train.ids[i] for i in index], lr, losses))
-                if device().type == "cpu":  # which has nothing to wait for, and need not go on in vain
-                    check_steps(steps[-1:], s, kept)
             check_steps(steps, s, kept)
             team.average(learner.running_statistics())
             row = {"epoch": epoch} | mean_losses(steps)
             if team.rank == 0:
-                row |= validate(model, data.val, classes)
+                val = predict(model, data.val, classes)
+                row |= {"val_loss": val.loss()} | {f"val_{name}": v for name, v in val.scores().items()}
             history.append(team.broadcast(row | {"seconds": time.perf_counter() - start}))
             check_epoch(model, history[-1], steps[-1], kept)
             if best_epoch(history, s) == epoch:
@@ -105,16 +93,6 @@ def fit(
         (folder / CHECKPOINT).unlink(missing_ok=True)
     team.barrier()
     return run
-
-
-class Step(NamedTuple):
-    """What one update was, and its losses, which a GPU may still be computing."""
-
-    epoch: int
-    number: int  # of all steps of the run
-    ids: list[str]  # of its batch
-    lr: float
-    losses: dict[str, Tensor]
 
 
 def read_finished(folder: Path, model: nn.Module, store: Any, identity: str) -> Run:
@@ -144,11 +122,14 @@ def refuse_another_run(found: str | None, wanted: str, folder: Path) -> None:
                          do="choose another folder, or pass resume=False to replace it")  # fmt: skip
 
 
-def validate(model: nn.Module, part: Any, classes: tuple[str, ...]) -> dict[str, float]:
-    """Loss and scores on the validation part, as a row of the history names them."""
-    predictions = predict(model, part, classes)
-    scores = {f"val_{name}": value for name, value in predictions.scores().items()}
-    return {"val_loss": predictions.loss()} | scores
+class Step(NamedTuple):
+    """What one update was, and its losses, which a GPU may still be computing."""
+
+    epoch: int
+    number: int  # of all steps of the run
+    ids: list[str]  # of its batch
+    lr: float
+    losses: dict[str, Tensor]
 
 
 def mean_losses(steps: Sequence[Step]) -> dict[str, float]:
@@ -164,31 +145,24 @@ def best_epoch(history: Sequence[Mapping[str, float]], s: Settings) -> int:
     return max(range(len(history)), key=lambda epoch: history[epoch][f"val_{s.select}"])
 
 
-def out_of_patience(history: Sequence[Mapping[str, float]], s: Settings) -> bool:
-    """Has the validation score not risen for `patience` epochs?"""
-    return bool(history) and len(history) - 1 - best_epoch(history, s) >= s.patience
-
-
 def check_steps(steps: Sequence[Step], s: Settings, kept: Path | None) -> None:
     """Raise VcemoError for the first of these steps whose loss or gradient was not finite."""
     finite = torch.stack([step.losses["finite"] for step in steps]).tolist()  # one wait for all of them
     if not all(finite):
         step = steps[finite.index(False)]
-        told = f"loss {step.losses['loss'].item():g}, gradient norm {step.losses['norm'].item():g}"
-        raise diverged(told, step, s, kept)
+        raise diverged("loss {loss:g}, gradient norm {norm:g}".format(**step.losses), step, s, kept)
 
 
 def check_epoch(model: nn.Module, row: Mapping[str, float], last: Step, kept: Path | None) -> None:
     """Raise VcemoError if an epoch ended with a weight or a validation loss that is not finite."""
     broken = sum(int((~p.isfinite()).sum()) for p in model.parameters())
     if broken or not np.isfinite(row["val_loss"]):
-        told = f"{broken} weights are not finite, validation loss {row['val_loss']:g}"
-        raise diverged(told, last, model.settings, kept)
+        what = f"{broken} weights are not finite, validation loss {row['val_loss']:g}"
+        raise diverged(what, last, model.settings, kept)
 
 
-def diverged(told: str, step: Step, s: Settings, kept: Path | None) -> VcemoError:
-    batch = f"batch of {len(step.ids)} from {step.ids[0]} to {step.ids[-1]}"
-    where = (f"epoch {step.epoch}, step {step.number}, {batch}, "
+def diverged(what: str, step: Step, s: Settings, kept: Path | None) -> VcemoError:
+    where = (f"epoch {step.epoch}, step {step.number}, utterances {step.ids[0]} to {step.ids[-1]}, "
              f"lr={step.lr:.2g}, alpha={s.alpha:g}, temperature={s.temperature:g}")  # fmt: skip
     saved = f"; the last good checkpoint is {kept}" if kept else ""
-    return VcemoError(f"training diverged: {told}", where, f"lower lr (set to {s.lr:g}) or set clip{saved}")
+    return VcemoError(f"training diverged: {what}", where, f"lower lr (set to {s.lr:g}) or set clip{saved}")

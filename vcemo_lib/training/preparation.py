@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,6 @@ from torch import nn
 from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, augmented, gather
-from vcemo_lib.models import MODELS, Settings, model_class
 from vcemo_lib.models.attention import GuidedAttention, SelfAttention
 from vcemo_lib.models.branches import average_pool
 from vcemo_lib.training.runs import EVAL_BATCH, device, kinds_of
@@ -35,46 +34,32 @@ class TrainingData:
         return self.versions.draw(rng) if self.versions else self.train
 
 
-def apply_settings(model: nn.Module, settings: Settings) -> None:
-    """Give a model other settings of loss, training and dropout; refuse what its layers were built from."""
-    if differ := model.settings.other_layers(settings):
-        raise VcemoError(f"the model was built with another {', '.join(differ)}", where="fit",
-                         do="build a model with these settings")  # fmt: skip
-    if model.name in MODELS:
-        with torch.device("meta"):  # layers without memory, for their rates of dropout
-            wanted = dict(model_class(model.name)(settings, model.widths).named_modules())
-        for name, layer in model.named_modules():
-            if isinstance(layer, nn.Dropout) and isinstance(wanted.get(name), nn.Dropout):
-                layer.p = wanted[name].p
-    model.settings = settings
-
-
 def read_parts(
     model: nn.Module, store: Any, parts: Mapping[str, Any]
 ) -> tuple[dict[str, InMemoryDataset], Scaler, tuple[str, ...]]:
     """The scaled training and validation part, their scaler and the classes, or VcemoError."""
-    s = model.settings
-    if missing := {"train", "val"} - parts.keys():
-        raise VcemoError(f"no {' and no '.join(sorted(missing))} part", where="fit",
-                         do="give parts with 'train' and 'val'")  # fmt: skip
+    s, kinds = model.settings, kinds_of(model)
+    for name in ("train", "val"):
+        if name not in parts or not len(parts[name].ids):
+            raise VcemoError(f"there is no {name} part, or it is empty", where="fit",
+                             do="give parts with 'train' and 'val'")  # fmt: skip
     classes = tuple(parts["train"].labels)
     if len(classes) != s.classes:
         raise VcemoError(f"the model tells {s.classes} emotions apart, the corpus has {len(classes)}",
                          do=f"build it with classes={len(classes)}")  # fmt: skip
-    for kind in kinds_of(model):
-        if store.width(kind) != model.widths[kind]:
-            told = f"{kind} features are {store.width(kind)} wide, the model expects {model.widths[kind]}"
-            raise VcemoError(told, do=f"build it with widths={{{kind!r}: {store.width(kind)}}}")
+    for kind in kinds:
+        if (width := store.width(kind)) != model.widths[kind]:
+            raise VcemoError(f"{kind} features are {width} wide, the model expects {model.widths[kind]}",
+                             do=f"build it with widths={{{kind!r}: {width}}}")  # fmt: skip
     read = parts if s.speaker_norm else ("train", "val")
-    features = {name: gather(store, parts[name], kinds_of(model)) for name in read}
-    if empty := [name for name in ("train", "val") if not len(features[name])]:
-        raise VcemoError(f"the {empty[0]} part is empty", where="fit", do="split the corpus otherwise")
+    features = {name: gather(store, parts[name], kinds) for name in read}
     scaler = Scaler.fit(features, s.speaker_norm)
     return {name: scaler.apply(features[name]) for name in ("train", "val")}, scaler, classes
 
 
 def prepare_training(
-    model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler, progress: bool = False
+    model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler,
+    progress: bool = False,
 ) -> TrainingData:
     """The training data on the device, with `settings.augment` altered versions of each training clip."""
     parts = [features["train"], features["val"]]
@@ -91,30 +76,28 @@ def pre_pool(model: nn.Module, part: InMemoryDataset) -> InMemoryDataset:
     Once before training, not in each pass: an epoch of a small model takes a fifth less time. The part is
     marked `pooled`, and so are its batches. A model of the reader's own averages as it likes.
     """
-    ours = model.name in MODELS and type(model) is model_class(model.name)
-    pools = {kind: pool for kind, pool in model.frame_pools.items() if kind in part.sequences} if ours else {}
-    if all(pool == (1, 1) for pool in pools.values()):
-        return part
-    for kind, pool in pools.items():
+    ours = type(model).__module__.startswith("vcemo_lib.models.")
+    pools = {kind: pool for kind, pool in model.frame_pools.items() if pool != (1, 1)} if ours else {}
+    for kind in pools.keys() & part.sequences.keys():
         alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}), [], []
         for index in np.array_split(np.arange(len(part)), -(-len(part) // EVAL_BATCH)):
-            x, mask = average_pool(*alone.batch(index).sequence(kind), pool)
+            x, mask = average_pool(*alone.batch(index).sequence(kind), pools[kind])
             rows.append(x[mask])  # (real steps, width)
             lengths.append(mask.sum(dim=1))
-        rows, length = torch.cat([*rows, rows[0].new_zeros(1, rows[0].shape[1])]), torch.cat(lengths)
-        ragged = Ragged(rows, length, length.cumsum(0) - length)  # float32: averages are no float16 any more
-        part = replace(part, sequences=part.sequences | {kind: ragged}, lengths=part.lengths | {kind: length.numpy()})
-    return replace(part, pooled=True)
+        length, zero = torch.cat(lengths), rows[0].new_zeros(1, rows[0].shape[1])
+        ragged = Ragged(torch.cat([*rows, zero]), length, length.cumsum(0) - length)  # float32: no rounding
+        part = replace(part, sequences=part.sequences | {kind: ragged},
+                       lengths=part.lengths | {kind: length.numpy()}, pooled=True)  # fmt: skip
+    return part
 
 
 @contextmanager
-def compiled_attention(models: Sequence[nn.Module], wanted: bool | str) -> Iterator[None]:
+def compiled_attention(model: nn.Module, wanted: bool | str) -> Iterator[None]:
     """Inside it the attention layers run compiled ("auto": on an NVIDIA GPU with a C compiler and Triton)."""
     if wanted == "auto":
-        tools = importlib.util.find_spec("triton") and any(map(shutil.which, ("cc", "gcc", "clang")))
-        wanted = torch.cuda.is_available() and bool(tools)
-    layers = [layer for model in models for layer in model.modules()]
-    layers = [layer for layer in layers if wanted and isinstance(layer, SelfAttention | GuidedAttention)]
+        compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
+        wanted = torch.cuda.is_available() and compiler and importlib.util.find_spec("triton") is not None
+    layers = [m for m in model.modules() if wanted and isinstance(m, SelfAttention | GuidedAttention)]
     for layer in layers:
         layer.compile()  # all alike, so compiled once
     try:

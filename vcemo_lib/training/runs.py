@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,9 +20,6 @@ from vcemo_lib.evaluation import intervals, scores
 from vcemo_lib.loading import InMemoryDataset, Scaler, gather
 from vcemo_lib.models import Settings, build, model_class
 from vcemo_lib.training import checkpoint
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in training
 RUN_FILE = "run.safetensors"
@@ -68,12 +66,10 @@ class Predictions:
     @property
     def table(self) -> pd.DataFrame:
         """One row an utterance: speaker, emotion, predicted, and the probability of each emotion."""
-        import pandas as pd
-
         name = np.asarray(self.classes)
         columns = {"speaker": self.speakers, "emotion": name[self.y_true], "predicted": name[self.y_pred]}
-        probabilities = pd.DataFrame(self.probabilities, self.ids, self.classes)
-        return pd.DataFrame(columns, self.ids).join(probabilities).rename_axis("utt_id")
+        columns |= dict(zip(self.classes, self.probabilities.T, strict=True))
+        return pd.DataFrame(columns, pd.Index(self.ids, name="utt_id"))
 
 
 @torch.inference_mode()
@@ -88,14 +84,12 @@ def predict(model: nn.Module, part: InMemoryDataset, classes: tuple[str, ...]) -
             output = model(part.batch(index))
         order.append(index)
         logits.append(output.logits.float().cpu())
-        found = torch.empty(len(index), 0) if output.features is None else output.features
-        features.append(found.float().cpu())
+        features.append((output.logits if output.features is None else output.features).float().cpu())
     back = np.argsort(np.concatenate(order))
     probabilities = F.softmax(torch.cat(logits), dim=-1).numpy()[back]  # (N, C)
-    return Predictions(
-        part.ids, classes, part.labels.cpu().numpy(), probabilities.argmax(1), probabilities,
-        torch.cat(features).numpy()[back], part.speakers,
-    )  # fmt: skip
+    y_true, y_pred = part.labels.cpu().numpy(), probabilities.argmax(1)
+    embedding = torch.cat(features).numpy()[back]  # (N, d)
+    return Predictions(part.ids, classes, y_true, y_pred, probabilities, embedding, part.speakers)
 
 
 def kinds_of(model: nn.Module) -> list[str]:
@@ -105,8 +99,6 @@ def kinds_of(model: nn.Module) -> list[str]:
 
 def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """One row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds."""
-    import pandas as pd
-
     return pd.DataFrame(history).set_index("epoch")
 
 
@@ -151,17 +143,15 @@ class Run:
     def save(self, folder: Path | str) -> Path:
         """Write `run.safetensors` (weights, statistics, settings, history) into a folder."""
         speakers = sorted(self.scaler.by_speaker)
-        moments = {"overall": self.scaler.overall}
-        moments |= {f"speaker.{i}": self.scaler.by_speaker[speaker] for i, speaker in enumerate(speakers)}
+        moments = {f"overall.{kind}": m for kind, m in self.scaler.overall.items()}
+        for i, speaker in enumerate(speakers):
+            moments |= {f"speaker.{i}.{kind}": m for kind, m in self.scaler.by_speaker[speaker].items()}
         tensors = checkpoint.prefixed("model", self.model.state_dict())
-        for name, kinds in moments.items():
-            stacked = {kind: torch.stack(m) for kind, m in kinds.items()}  # (2, width)
-            tensors |= checkpoint.prefixed(name, stacked)
-        facts = {
+        tensors |= {name: torch.stack(m) for name, m in moments.items()}  # (2, width)
+        facts = {name: getattr(self, name) for name in ("best_epoch", "seconds", "seed", "identity")} | {
             "name": self.model.name, "settings": self.settings.as_dict(), "widths": dict(self.model.widths),
-            "history": self.history.reset_index().to_dict("list"), "best_epoch": self.best_epoch,
-            "seed": self.seed, "seconds": self.seconds, "classes": list(self.classes), "speakers": speakers,
-            "identity": self.identity,
+            "history": self.history.reset_index().to_dict("list"), "classes": list(self.classes),
+            "speakers": speakers,
         }  # fmt: skip
         return checkpoint.save(Path(folder) / RUN_FILE, tensors, facts)
 
@@ -171,26 +161,28 @@ class Run:
         path = Path(folder) / RUN_FILE if Path(folder).is_dir() else Path(folder)
         tensors, facts = checkpoint.load(path)
         if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
-            told = f"{len(broken)} tensors are not finite, such as {broken[0]}"
-            raise VcemoError(told, where=path, do="train again")
+            raise VcemoError(f"{len(broken)} tensors are not finite, such as {broken[0]}", where=path,
+                             do="train again")  # fmt: skip
         try:
-            model = load_model(facts, checkpoint.under("model", tensors)).to(device()).eval()
             moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
-            speakers = enumerate(facts["speakers"])
-            by_speaker = {speaker: checkpoint.under(f"speaker.{i}", moments) for i, speaker in speakers}
-            scaler = Scaler(checkpoint.under("overall", moments), by_speaker)
-            history, classes = as_table(facts["history"]), tuple(facts["classes"])
-            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed", "identity")}
-            return cls(model, scaler, history, classes=classes, store=store, **plain)
+            by_speaker = {
+                name: checkpoint.under(f"speaker.{i}", moments) for i, name in enumerate(facts["speakers"])
+            }
+            return cls(
+                model=load_model(facts, checkpoint.under("model", tensors)).to(device()).eval(),
+                scaler=Scaler(checkpoint.under("overall", moments), by_speaker),
+                history=as_table(facts["history"]), best_epoch=facts["best_epoch"], seconds=facts["seconds"],
+                seed=facts["seed"], classes=tuple(facts["classes"]), identity=facts["identity"], store=store,
+            )  # fmt: skip
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
-            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise VcemoError(f"this file does not describe a run ({told})", where=path) from error
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise VcemoError(f"this file does not describe a run ({what})", where=path) from error
 
 
 def load_model(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
-    """The model that a run's facts describe, with its weights. Nothing is made before their shapes agree."""
+    """The model that a run's facts describe. Shapes are compared first: a file cannot demand any memory."""
     settings, widths = Settings.from_dict(facts["settings"]), dict(facts["widths"])
-    with torch.device("meta"):  # layers without memory: a stranger's file cannot demand any
+    with torch.device("meta"):  # layers without memory
         wanted = model_class(facts["name"])(settings, widths).state_dict()
     if {name: t.shape for name, t in wanted.items()} != {name: t.shape for name, t in weights.items()}:
         raise ValueError("its weights are not those of its settings")

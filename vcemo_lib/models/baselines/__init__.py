@@ -13,43 +13,21 @@ All read sound and word vectors. Their settings are in settings.toml; a field th
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.models import model_class, settings
-from vcemo_lib.models.attention import Mask, Tokens
+from vcemo_lib.models.attention import Dropout, Mask, Tokens
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Masked, average_pool, drop_modality
 from vcemo_lib.models.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-HERE = Path(__file__).parent
-SETTINGS = tomllib.loads((HERE / "settings.toml").read_text(encoding="utf-8"))
-BASELINES = {
-    "xu": "Xu 2019",
-    "yoon": "Yoon 2019 (MHA-2)",
-    "mdre": "Yoon 2018 (MDRE)",
-    "umons": "UMONS 2020",
-    "cme": "CME 2021",
-}
-
-
-def published(name: str, classes: int = 4, **changes: Any) -> Settings:
-    """A baseline's own settings, as far as known (four emotions: all but UMONS used IEMOCAP)."""
-    return model_class(name).published(classes, **changes)
-
-
-def tutorial(name: str, classes: int = 6, **changes: Any) -> Settings:
-    """A baseline of the size of our `tutorial()`, trained as that is: only the architectures differ."""
-    return model_class(name).tutorial(classes, **changes)
+Widths = Mapping[str, int] | None  # kind of feature -> channels, where they differ from the usual
 
 
 def faults(model: str | None = None) -> pd.DataFrame:
@@ -57,49 +35,27 @@ def faults(model: str | None = None) -> pd.DataFrame:
 
     "code" is a fault of the authors' code, "evaluation" of their figures; "input", "training" just differ.
     """
-    import pandas as pd
-
-    table = pd.read_csv(HERE / "faults.csv", index_col="model")
+    table = pd.read_csv(Path(__file__).with_name("faults.csv"), index_col="model")
     return table if model is None else table.loc[[model]]
 
 
 class Baseline(nn.Module):
-    """What the baselines share: sound and words, averaged and scaled as for VCEMO, come in; logits go out.
-
-    They have no projector, so they train with alpha=0 only.
-    """
+    """What the baselines share: sound and words come in as VCEMO gets them; there is no projector."""
 
     name: ClassVar[str]
     also_reads: ClassVar[tuple[str, ...]] = ()  # features beyond those of its modalities
 
-    def __init__(self, s: Settings, widths: Mapping[str, int] | None = None) -> None:
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
         super().__init__()
-        if set(s.modalities) != {"audio", "words"}:
-            raise VcemoError(f"the model {self.name!r} reads audio and words, not {s.modalities!r}",
-                             do="build it with modalities=('audio', 'words')")  # fmt: skip
-        if s.acoustic == "both":
-            raise VcemoError(f"the model {self.name!r} reads one acoustic feature",
-                             do="build it with acoustic='mel' or 'whisper'")  # fmt: skip
+        if set(s.modalities) != {"audio", "words"} or s.acoustic == "both":
+            raise VcemoError(f"the model {self.name!r} reads audio and words, and one acoustic feature",
+                             do="build it with modalities=('audio', 'words') and acoustic='mel' or 'whisper'")
         self.settings = s
         self.widths = {"mel": 80, "whisper": 512, "words": 300, "word_spans": 2} | dict(widths or {})
         self.kinds = {"audio": s.acoustic, "words": "words"}
         self.frame_pools = {s.acoustic: s.audio_pool}  # averaged before anything else: (frames, channels)
         self.bands = -(-self.widths[s.acoustic] // s.audio_pool[1])  # F, what a frame is wide
-
-    @classmethod
-    def published(cls, classes: int = 4, **changes: Any) -> Settings:
-        """The authors' own settings."""
-        return cls._settings(settings.paper(classes, augment=0, weight_decay=0.0), "published", changes)
-
-    @classmethod
-    def tutorial(cls, classes: int = 6, **changes: Any) -> Settings:
-        """Small, and trained like our own `tutorial()`: optimizer, epochs, dropout, speaker statistics."""
-        return cls._settings(settings.tutorial(classes), "tutorial", changes)
-
-    @classmethod
-    def _settings(cls, base: Settings, size: str, changes: Mapping[str, Any]) -> Settings:
-        own = {"modalities": ("audio", "words"), "alpha": 0.0} | SETTINGS[cls.name].get(size, {})
-        return Settings.from_dict(base.as_dict() | own).but(**changes)
+        self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
 
     def read(self, batch: Batch) -> tuple[Masked, Masked]:
         """Sound (B, T, F), (B, T), averaged by `audio_pool`, and words (B, W, 300), (B, W)."""
@@ -111,7 +67,7 @@ class Baseline(nn.Module):
         return audio, words
 
 
-def last_state(x: Tokens, mask: Mask, bidirectional: bool) -> Tensor:
+def last_state(x: Tokens, mask: Mask, bidirectional: bool = False) -> Tensor:
     """A recurrent layer's last real step, for the backward half the first. (B, T, d) -> (B, d)."""
     last = x[torch.arange(len(x), device=x.device), mask.sum(dim=1) - 1]  # (B, d)
     half = x.shape[-1] // 2

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import Dropout
-from vcemo_lib.models.baselines import Baseline
+from vcemo_lib.models.baselines import Baseline, Widths
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
 from vcemo_lib.models.vcemo import Output
-
-FRAMES_A_SECOND = {"mel": 100, "whisper": 50}
 
 
 class CME(Baseline):
@@ -32,21 +28,19 @@ class CME(Baseline):
     name = "cme"
     also_reads = ("word_spans",)
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__(settings, widths)
-        s, d, channels = settings, settings.width, settings.conv_channels
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
+        super().__init__(s, widths)
+        d, channels, sound = s.width, s.conv_channels, 2 * s.conv_channels[-1]
         self.frame_pools = {}  # frames are averaged in each pass: word spans count the unaveraged ones
         kernels = (5, *(2,) * (len(channels) - 1))
         self.reach = sum(kernels) - len(kernels)  # frames beside its own that a convolved frame has seen
         convs = map(nn.Conv1d, (self.bands, *channels[:-1]), channels, kernels)
         self.audio_conv = nn.Sequential(*convs)  # no ReLU: theirs
         self.words_linear = nn.Linear(self.widths["words"], d)
-        sound = 2 * channels[-1]
         self.excite_words = nn.Linear(sound, d)
         self.excite_audio = nn.Linear(self.widths["words"], sound)
         self.pairs_rnn = Recurrent(d + sound, 2 * d, bidirectional=True)
         self.predictor = nn.Linear(2 * d, s.classes)
-        self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); gates "excite_words" (B, W, d), "excite_audio" (B, W, 2 C)."""
@@ -62,8 +56,7 @@ class CME(Baseline):
         excite_audio = 1 + self.excite_audio(words).sigmoid()  # (B, W, 2 C)
         words, sound = self.words_linear(words) * excite_words, sound * excite_audio
         pairs = self.pairs_rnn(torch.cat([words, sound], dim=-1), words_mask)  # (B, W, 2 d)
-        pairs = pairs.masked_fill(~words_mask[..., None], -math.inf)
-        features = pairs.amax(dim=1)  # (B, 2 d)
+        features = pairs.masked_fill(~words_mask[..., None], -math.inf).amax(dim=1)  # (B, 2 d)
         maps = {"excite_words": excite_words, "excite_audio": excite_audio}
         return Output(self.predictor(features), None, features, maps)
 
@@ -73,9 +66,8 @@ class CME(Baseline):
         word = torch.arange(real.shape[1], device=real.device)  # (W,)
         first, end = word * frames // words, -(-(word + 1) * frames // words)  # (B, W) spread evenly
         if batch.word_spans is not None and batch.word_spans.shape[1]:
-            ratio = FRAMES_A_SECOND["mel"] / FRAMES_A_SECOND[self.settings.acoustic]
-            spans = batch.word_spans / (self.settings.audio_pool[0] * ratio)  # (B, W, 2)
-            start, stop = spans.unbind(dim=-1)
+            step = self.settings.audio_pool[0] * (2 if self.settings.acoustic == "whisper" else 1)  # x 10 ms
+            start, stop = (batch.word_spans / step).unbind(dim=-1)  # (B, W)
             timed = stop > start
             first = torch.where(timed, start.floor().long(), first)
             end = torch.where(timed, stop.ceil().long(), end)

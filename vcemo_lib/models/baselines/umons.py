@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from vcemo_lib.models.attention import AddNorm, Dropout, GuidedAttention, SelfAttention, feed_forward
-from vcemo_lib.models.baselines import Baseline
+from vcemo_lib.models.attention import AddNorm, GuidedAttention, SelfAttention, feed_forward
+from vcemo_lib.models.baselines import Baseline, Widths
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Mask, Masked, Recurrent, Tokens
 from vcemo_lib.models.settings import Settings
@@ -28,28 +27,26 @@ class UMONS(Baseline):
 
     name = "umons"
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__(settings, widths)
-        s, d = settings, settings.width
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
+        super().__init__(s, widths)
+        d = s.width
         self.words_rnn = Recurrent(self.widths["words"], d, bidirectional=False)
         self.frame = nn.Linear(self.bands, d)
         self.blocks = nn.ModuleList(Block(s, last=i == s.layers - 1) for i in range(s.layers))
-        self.pools = nn.ModuleList(Glimpses(d, s.ff_width, 1, s.dropout) for _ in range(2))
+        self.pools = nn.ModuleList(Glimpses(s, count=1) for _ in range(2))
         self.merges = nn.ModuleList(nn.Linear(d, 2 * d) for _ in range(2))
         self.predictor = nn.Sequential(nn.LayerNorm(2 * d), nn.Linear(2 * d, s.classes))
-        self.text_dropout = Dropout(s.text_dropout)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); "fusion1": one map (B, h, T, W) a block, sound over words."""
-        n = self.settings.length
+        n, maps = self.settings.length, []
         (audio, y_mask), (words, x_mask) = ((x[:, :n], mask[:, :n]) for x, mask in self.read(batch))
         x, y = self.words_rnn(self.text_dropout(words), x_mask), self.frame(audio)  # (B, W, d), (B, T, d)
-        maps = []
         for block in self.blocks:
             x, y, weights = block((x, x_mask), (y, y_mask))
             maps.append(weights)
-        sides = zip(self.pools, self.merges, ((x, x_mask), (y, y_mask)), strict=True)
-        features = sum(merge(pool(*side)[:, 0]) for pool, merge, side in sides)  # (B, 2 d)
+        pooled = self.pools[0](x, x_mask)[:, 0], self.pools[1](y, y_mask)[:, 0]  # (B, d) each
+        features = self.merges[0](pooled[0]) + self.merges[1](pooled[1])  # (B, 2 d)
         return Output(self.predictor(features), None, features, {"fusion1": maps})
 
 
@@ -58,12 +55,10 @@ class Block(nn.Module):
 
     def __init__(self, s: Settings, last: bool) -> None:
         super().__init__()
-        layer = (s.width, s.heads, s.ff_width, s.dropout)
+        layer, sides = (s.width, s.heads, s.ff_width, s.dropout), range(0 if last else 2)
         self.self_attn, self.guided_attn = SelfAttention(*layer), GuidedAttention(*layer)
-        sides = 0 if last else 2
-        glimpses = (s.width, s.ff_width, s.length, s.dropout)
-        self.glimpses = nn.ModuleList(Glimpses(*glimpses) for _ in range(sides))
-        self.norms = nn.ModuleList(AddNorm(s.width, s.dropout) for _ in range(sides))
+        self.glimpses = nn.ModuleList(Glimpses(s, s.length) for _ in sides)
+        self.norms = nn.ModuleList(AddNorm(s.width, s.dropout) for _ in sides)
 
     def forward(self, words: Masked, audio: Masked) -> tuple[Tokens, Tokens, Tensor]:
         """(B, W, d), (B, T, d) with their masks -> both anew, and the map (B, h, T, W)."""
@@ -79,10 +74,10 @@ class Block(nn.Module):
 class Glimpses(nn.Module):
     """`count` weighted means of a sequence, each with its own weights (MCAN's AttFlat but its last layer)."""
 
-    def __init__(self, width: int, hidden: int, count: int, dropout: float) -> None:
+    def __init__(self, s: Settings, count: int) -> None:
         super().__init__()
-        self.score = feed_forward(width, hidden, dropout)
-        self.score[-1] = nn.Linear(hidden, count)
+        self.score = feed_forward(s.width, s.ff_width, s.dropout)
+        self.score[-1] = nn.Linear(s.ff_width, count)
 
     def forward(self, x: Tokens, mask: Mask) -> Tensor:
         """x (B, T, d) -> (B, count, d)."""

@@ -5,14 +5,11 @@ After the authors' code, didi/delta: `delta/models/multimodal_cls_model.py`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vcemo_lib.models.attention import Attention, Dropout
-from vcemo_lib.models.baselines import Baseline
+from vcemo_lib.models.attention import Attention, Dropout, softmax_pool
+from vcemo_lib.models.baselines import Baseline, Widths
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
@@ -29,17 +26,16 @@ class Xu(Baseline):
 
     name = "xu"
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__(settings, widths)
-        s, d = settings, settings.width
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
+        super().__init__(s, widths)
+        d = s.width
         self.frame = nn.Sequential(nn.Linear(self.bands, s.ff_width), nn.ReLU(), Dropout(s.dropout))
         self.audio_rnn = Recurrent(s.ff_width, d, True, nn.GRU)
         self.words_rnn = Recurrent(self.widths["words"], d, True, nn.GRU)
         self.align = Attention(d, s.heads, dropout=0.0)  # theirs drops what was found, not the map
         self.pairs_rnn = Recurrent(2 * d, d, True, nn.GRU)
-        self.pool = WordPool(d)
+        self.score = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1, bias=False))  # of a word
         self.predictor = nn.Linear(d, s.classes)
-        self.text_dropout, self.dropout = Dropout(s.text_dropout), Dropout(s.dropout)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); maps "align" (B, h, W, T), words over sound, and "pool" (B, W)."""
@@ -48,18 +44,6 @@ class Xu(Baseline):
         words = self.dropout(self.words_rnn(self.text_dropout(words), words_mask))  # (B, W, d)
         aligned, align = self.align(words, audio, audio_mask)  # (B, W, d), (B, h, W, T)
         pairs = torch.cat([self.dropout(aligned), words], dim=-1)  # (B, W, 2 d)
-        features, pool = self.pool(self.pairs_rnn(pairs, words_mask), words_mask)  # (B, d), (B, W)
+        pairs = self.pairs_rnn(pairs, words_mask)  # (B, W, d)
+        features, pool = softmax_pool(self.score(pairs).squeeze(-1), pairs, words_mask)  # (B, d), (B, W)
         return Output(self.predictor(self.dropout(features)), None, features, {"align": align, "pool": pool})
-
-
-class WordPool(nn.Module):
-    """Attention of hierarchical attention networks: weights are softmax(tanh(W x + b) . u) over the words."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
-
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, W, d) -> (B, d), weights (B, W)."""
-        weights = self.score(x).squeeze(-1).masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, W)
-        return torch.einsum("bw,bwd->bd", weights, x), weights

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vcemo_lib.models.attention import Dropout
-from vcemo_lib.models.baselines import Baseline, last_state
+from vcemo_lib.models.attention import softmax_pool
+from vcemo_lib.models.baselines import Baseline, Widths, last_state
 from vcemo_lib.models.batch import Batch
 from vcemo_lib.models.branches import Recurrent
 from vcemo_lib.models.settings import Settings
@@ -29,13 +26,11 @@ class Yoon(Baseline):
 
     name = "yoon"
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__(settings, widths)
-        s, d = settings, settings.width
-        self.audio_rnn = Recurrent(self.bands, d, bidirectional=True)
-        self.words_rnn = Recurrent(self.widths["words"], d, bidirectional=True)
-        self.predictor = nn.Linear(3 * d, s.classes)
-        self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
+        super().__init__(s, widths)
+        self.audio_rnn = Recurrent(self.bands, s.width, bidirectional=True)
+        self.words_rnn = Recurrent(self.widths["words"], s.width, bidirectional=True)
+        self.predictor = nn.Linear(3 * s.width, s.classes)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); maps "hop1" (B, W) over words, "hop2" (B, T) over sound."""
@@ -43,17 +38,10 @@ class Yoon(Baseline):
         audio = self.audio_rnn(self.dropout(audio), audio_mask)  # (B, T, d)
         words = self.words_rnn(self.text_dropout(words), words_mask)  # (B, W, d)
         h = last_state(audio, audio_mask, bidirectional=True)  # (B, d)
-        h1, hop1 = hop(h, words, words_mask)  # (B, d), (B, W)
-        h2, hop2 = hop(h1, audio, audio_mask)  # (B, d), (B, T)
+        h1, hop1 = softmax_pool(torch.einsum("bd,btd->bt", h, words), words, words_mask)  # (B, d), (B, W)
+        h2, hop2 = softmax_pool(torch.einsum("bd,btd->bt", h1, audio), audio, audio_mask)  # (B, d), (B, T)
         features = torch.cat([h, h1, h2], dim=-1)  # (B, 3 d)
         return Output(self.predictor(features), None, features, {"hop1": hop1, "hop2": hop2})
-
-
-def hop(query: Tensor, source: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Dot-product attention of query (B, d) to source (B, T, d) -> context (B, d), weights (B, T)."""
-    scores = torch.einsum("bd,btd->bt", query, source)  # (B, T)
-    weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
-    return torch.einsum("bt,btd->bd", weights, source), weights
 
 
 class MDRE(Baseline):
@@ -61,20 +49,18 @@ class MDRE(Baseline):
 
     name = "mdre"
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__(settings, widths)
-        s, d = settings, settings.width
+    def __init__(self, s: Settings, widths: Widths = None) -> None:
+        super().__init__(s, widths)
+        d = s.width
         self.audio_rnn = Recurrent(self.bands, d, False, nn.GRU)
         self.words_rnn = Recurrent(self.widths["words"], d, False, nn.GRU)
         self.audio_half, self.words_half = nn.Linear(d, d // 2), nn.Linear(d, d // 2)
         self.predictor = nn.Linear(d // 2 * 2, s.classes)
-        self.dropout, self.text_dropout = Dropout(s.dropout), Dropout(s.text_dropout)
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes); there is no attention."""
         (audio, audio_mask), (words, words_mask) = self.read(batch)
-        audio = self.audio_rnn(self.dropout(audio), audio_mask)  # (B, T, d)
-        words = self.words_rnn(self.text_dropout(words), words_mask)  # (B, W, d)
-        audio, words = last_state(audio, audio_mask, False), last_state(words, words_mask, False)  # (B, d)
+        audio = last_state(self.audio_rnn(self.dropout(audio), audio_mask), audio_mask)  # (B, d)
+        words = last_state(self.words_rnn(self.text_dropout(words), words_mask), words_mask)  # (B, d)
         features = torch.cat([self.audio_half(audio), self.words_half(words)], dim=-1)  # no ReLU: theirs
         return Output(self.predictor(features), None, features)
