@@ -21,25 +21,23 @@ PAUSE = 10  # frames without voice: a word does not go on behind so long a silen
 
 
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Words laid over the frames that hold voice, each as long as its share of the characters: (W, 2) from
-    mel (T, 80).
+    """Words laid over the voiced frames of mel (T, 80), each as long as its share of the characters: (W, 2).
 
     A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would
-    reach over a
-    pause keeps its longer piece.
+    reach over a pause keeps its longer piece.
     """
     if not len(words):
         return np.zeros((0, 2), np.float32)
     level = np.logaddexp.reduce(mel.astype(np.float64), axis=1) * 10 / np.log(10)  # (T,) dB
     voiced = np.flatnonzero(level > level.max() - SOUNDING_DB)  # (V,) frames, in order
     ends = np.cumsum([len(word) for word in words], dtype=float)
-    # (W + 1,) among the voiced frames
-    cuts = np.concatenate([[0], np.round(ends / ends[-1] * len(voiced))]).astype(int)
-    first = np.minimum(cuts[:-1], len(voiced) - 1)
-    last = np.maximum(cuts[1:] - 1, first)  # a word has one frame at least
-    pieces = [voiced[a : b + 1] for a, b in zip(first, last, strict=True)]
-    pieces = [max(np.split(piece, np.flatnonzero(np.diff(piece) > PAUSE) + 1), key=len) for piece in pieces]
-    return np.array([(piece[0], piece[-1] + 1) for piece in pieces], np.float32)
+    cuts = np.round(np.append(0, ends / ends[-1]) * len(voiced)).astype(int)  # (W + 1,), of the voiced frames
+    spans = np.zeros((len(words), 2), np.float32)
+    for span, a, b in zip(spans, np.minimum(cuts[:-1], len(voiced) - 1), cuts[1:], strict=True):
+        piece = voiced[a : max(b, a + 1)]  # a word has one frame at least
+        piece = max(np.split(piece, np.flatnonzero(np.diff(piece) > PAUSE) + 1), key=len)
+        span[:] = piece[0], piece[-1] + 1
+    return spans
 
 
 def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
@@ -49,15 +47,15 @@ def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
     character, so that they may differ. A word of which nothing was heard gets (0, 0): no time.
     """
     clock: list[tuple[str, float, float]] = []  # a character, its start and end in seconds
-    for word in heard:
-        share = (word.end - word.start) / max(1, len(word.text))
-        clock += [(c, word.start + i * share, word.start + (i + 1) * share) for i, c in enumerate(word.text)]
+    for timed in heard:
+        share, at = (timed.end - timed.start) / max(1, len(timed.text)), timed.start
+        clock += [(c, at + i * share, at + (i + 1) * share) for i, c in enumerate(timed.text)]
     matches = SequenceMatcher(None, "".join(words), "".join(c for c, _, _ in clock), autojunk=False)
-    times = {block.a + i: clock[block.b + i][1:] for block in matches.get_matching_blocks() for i in range(block.size)}
-    spans, at = np.zeros((len(words), 2), np.float32), 0
+    times = {a + i: clock[b + i][1:] for a, b, size in matches.get_matching_blocks() for i in range(size)}
+    spans, first = np.zeros((len(words), 2), np.float32), 0
     for span, word in zip(spans, words, strict=True):
-        known = [times[i] for i in range(at, at + len(word)) if i in times]
+        known = [times[i] for i in range(first, first + len(word)) if i in times]
         if known:
             span[:] = known[0][0] * FRAMES_A_SECOND, known[-1][1] * FRAMES_A_SECOND
-        at += len(word)
+        first += len(word)
     return spans

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vcemo_lib import VcemoError, asr, audio
-from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions
-from vcemo_lib.asr.decoding import _silence_memory, cut_loops, loops, prompt_tokens, silence, tokenizer_of
+from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions, decoding
+from vcemo_lib.asr.decoding import cut_loops, loops, prompt_tokens, silence, tokenizer_of
 from vcemo_lib.asr.encoder import FULL_WINDOW, halve
 from vcemo_lib.asr.transcribe import Listener, window_of
 from vcemo_lib.corpora import Corpus
@@ -42,19 +42,19 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
 
 
 @pytest.mark.weights
-def test_half_precision_hears_the_same(model, corpus: Corpus) -> None:
+def test_half_precision_hears_the_same(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     half = copy.deepcopy(model)
     halve(half)
-    _silence_memory[half] = [(k.half(), v.half()) for k, v in silence(model)]  # a processor is slow at halves
+    still = {model: silence(model)}  # a processor is slow at halves: not encoded again
+    still[half] = [(k.half(), v.half()) for k, v in still[model]]
+    monkeypatch.setattr(decoding, "silence", still.__getitem__)
     waves = [audio.load(corpus.path(corpus.ids[1]))]
-    listener, heard = Listener("base", "zh", TranscribeOptions(word_times=True, layer=-1)), []
+    listener, heard = Listener("base", "zh", TranscribeOptions(word_times=True)), []
     for listener.model in (model, half):
         heard += listener.decode(waves, window_of(len(waves[0]) / audio.SAMPLE_RATE))
     whole, halved = heard
     assert asr.cer(*(tokenizer_of(model, "zh").decode(one.tokens) for one in (whole, halved))) < 0.2
-    assert (
-        halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1) and np.isfinite(halved.features).all()
-    )
+    assert halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1)
 
 
 @pytest.mark.weights

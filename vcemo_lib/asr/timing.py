@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
-UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
 MEDIAN_FRAMES = 7
 FRAME_SECONDS = FRAME / audio.SAMPLE_RATE
 
@@ -30,40 +29,35 @@ def add_words(
 ) -> None:  # fmt: skip
     """Give each clip its words' times, from the cross-attention of the heads that follow the sound."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
     from whisper.timing import median_filter
 
-    for one in heard:
-        one.words = ()
-    spoken = [b for b, one in enumerate(heard) if one.tokens]
+    for clip in heard:
+        clip.words = ()
+    spoken = [b for b, clip in enumerate(heard) if clip.tokens]
     if not spoken:
         return
-    tokenizer = tokenizer_of(model, heard[spoken[0]].language)
-    sot = list(tokenizer.sot_sequence_including_notimestamps)
-    longest = max(len(heard[b].tokens) for b in spoken)
-    rows = []
-    for b in spoken:
-        start = list(sot)
-        if model.is_multilingual:
-            start[1] = tokenizer.to_language_token(heard[b].language)
-        rows.append(start + heard[b].tokens + [tokenizer.eot] * (longest - len(heard[b].tokens) + 1))
-    tokens = torch.tensor(rows, device=encoded.device)
+    tokenizers = [tokenizer_of(model, heard[b].language) for b in spoken]
+    starts, eot = [t.sot_sequence_including_notimestamps for t in tokenizers], tokenizers[0].eot
+    rows = [torch.tensor([*sot, *heard[b].tokens, eot]) for sot, b in zip(starts, spoken, strict=True)]
+    tokens = pad_sequence(rows, batch_first=True, padding_value=eot).to(encoded.device)
 
     decoder = Decoder(model, encoded[torch.tensor(spoken, device=encoded.device)])
     logits = decoder.logits(decoder(tokens))  # (B, n, vocabulary)
     heads = model.alignment_heads.indices().T.tolist()
     scores = torch.stack([decoder.scores[layer][:, head] for layer, head in heads], dim=1)  # (B, heads, n, T)
 
-    for row, b in enumerate(spoken):
-        count, first = len(heard[b].tokens), len(sot)
+    first = len(starts[0])
+    for row, (b, tokenizer) in enumerate(zip(spoken, tokenizers, strict=True)):
+        last = first + len(heard[b].tokens)
         frames = max(1, min(scores.shape[-1], ceil(len(waves[b]) / FRAME)))
-        attention = scores[row, :, : first + count + 1, :frames].float().softmax(dim=-1)  # (heads, n, T)
+        attention = scores[row, :, : last + 1, :frames].float().softmax(dim=-1)  # (heads, n, T)
         spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
         attention = median_filter((attention - mean) / spread.clamp_min(1e-9), MEDIAN_FRAMES).mean(dim=0)
-        starts = token_starts(-attention[first - 1 : -1].cpu().numpy())
-        chances = logits[row, first - 1 : first - 1 + count].float().softmax(dim=-1)
-        certain = chances.gather(1, tokens[row, first : first + count, None])[:, 0].tolist()
-        words = _words(tokenizer, heard[b], starts * FRAME_SECONDS, certain)
-        heard[b].words = _within_sound(words, waves[b])
+        begin = token_starts(-attention[first - 1 : -1].cpu().numpy()) * FRAME_SECONDS
+        chances = logits[row, first - 1 : last - 1].float().softmax(dim=-1)
+        certain = chances.gather(1, tokens[row, first:last, None])[:, 0].tolist()
+        heard[b].words = _within_sound(_words(tokenizer, heard[b].tokens, begin, certain), waves[b])
 
 
 def token_starts(cost: Float[np.ndarray, "tokens frames"]) -> np.ndarray:
@@ -76,14 +70,12 @@ def token_starts(cost: Float[np.ndarray, "tokens frames"]) -> np.ndarray:
 
 
 def _words(
-    tokenizer: Tokenizer, heard: Decoded, starts: np.ndarray, certain: Sequence[float]
-) -> tuple[Word, ...]:
+    tokenizer: Tokenizer, tokens: list[int], starts: np.ndarray, certain: Sequence[float]
+) -> list[Word]:
     """Tokens put together to words; `starts` (s) has an entry more, the end of the last token."""
-    unspaced = heard.language in UNSPACED
-    split = tokenizer.split_tokens_on_unicode if unspaced else tokenizer.split_tokens_on_spaces
     words: list[Word] = []
     first = 0
-    for text, group in zip(*split(heard.tokens), strict=True):
+    for text, group in zip(*tokenizer.split_to_word_tokens(tokens), strict=True):
         last = first + len(group)
         start, end = float(starts[first]), float(starts[min(last, len(starts) - 1)])
         probability = float(np.mean(certain[first:last]))
@@ -92,13 +84,12 @@ def _words(
             words[-1] = replace(words[-1], text=words[-1].text + text)
         else:
             words.append(Word(text, round(start, 2), round(max(start, end), 2), round(probability, 4)))
-    return tuple(words)
+    return words
 
 
-def _within_sound(words: tuple[Word, ...], wave: np.ndarray) -> tuple[Word, ...]:
+def _within_sound(words: Sequence[Word], wave: np.ndarray) -> tuple[Word, ...]:
     """Words without the silence that the alignment gives them, before a first word or in a pause."""
-    sounding = audio.sounding(wave)  # 10 ms a frame
-    result = []
+    sounding, result = audio.sounding(wave), []  # 10 ms a frame
     for word in words:
         heard = np.flatnonzero(sounding[round(word.start * 100) : round(word.end * 100)])
         if len(heard):

@@ -49,6 +49,11 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def say(line: str) -> None:
+    """A line for the user, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 # ---- the cache: <name>.<SHA-256>.safetensors -------------------------------------------------------------
 
 
@@ -80,11 +85,6 @@ def about(path: Path) -> dict:
         raise VcemoError("these are not weights this library wrote", where=path, do=do) from error
 
 
-def say(line: str) -> None:
-    """A line for the user, on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
 # ---- what is bundled -------------------------------------------------------------------------------------
 
 
@@ -94,20 +94,31 @@ def bundled(name: str) -> Path:
     if not folder.is_dir():
         do = "clone the repository again"
         raise VcemoError(f"the bundled weights {name!r} are missing", where=folder, do=do)
-    listed = _bundled_sums(name)
-    for path, expected in listed.items():
+    for path, expected in _bundled_sums(name).items():
         if not path.is_file() or sha256(path) != expected:
             do = "restore it with git checkout"
             raise VcemoError("a bundled file is missing or altered", where=path, do=do)
-    sums = list(listed.values())
-    record(name, "bundled", folder, sums[0] if len(sums) == 1 else _joint(sums))
+    record(name, "bundled", folder, _joint_digest(name))
     return folder
 
 
 def bundled_digest(name: str) -> str:
     """12 hex digits of a bundled folder's listed checksums: what its outputs depend on."""
-    listed = _bundled_sums(name)
-    return _joint([listed[path] for path in sorted(listed)])[:12]
+    return _joint_digest(name)[:12]
+
+
+def _joint_digest(name: str) -> str:
+    return hashlib.sha256("".join(_bundled_sums(name).values()).encode()).hexdigest()
+
+
+def _bundled_sums(name: str) -> dict[Path, str]:
+    """The listed checksum of each file of a bundled folder; the list is in `sha256sum`'s own format."""
+    models = repo_data() / "models"
+    sums = models / "SHA256SUMS"
+    if not sums.is_file():
+        raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
+    lines = sorted(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
+    return {models / path: digest for path, digest in lines if path.startswith(f"{name}/")}
 
 
 def sign_bundled(models: Path) -> list[str]:
@@ -118,34 +129,19 @@ def sign_bundled(models: Path) -> list[str]:
     return lines
 
 
-def _joint(digests: list[str]) -> str:
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _bundled_sums(name: str) -> dict[Path, str]:
-    """The listed checksum of each file of a bundled folder; the list is in `sha256sum`'s own format."""
-    models = repo_data() / "models"
-    sums = models / "SHA256SUMS"
-    if not sums.is_file():
-        raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
-    lines = (line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines() if line.strip())
-    listed = {models / path.lstrip("*").removeprefix("./"): digest for digest, path in lines}
-    return {path: digest for path, digest in listed.items() if path.is_relative_to(models / name)}
-
-
 def table() -> pd.DataFrame:
-    """What weights are here and would be fetched: columns name, kind, found, source, megabytes, path."""
+    """What weights are here and would be fetched: columns name, kind, found, source, megabytes."""
     import pandas as pd
 
     missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
     matches = (_FILE.fullmatch(path.name) for path in weights_dir().glob("*.safetensors"))
-    rows = []
+    rows: list[tuple] = []
     for name in sorted({"whisper-base", *(match[1] for match in matches if match)}):
         path = cached(name)
         source = f"cache, from {about(path)['source']}" if path else missing
         size = path.stat().st_size if path else 0
-        rows.append((name, "speech recognition", path is not None, source, size / 1e6, str(path or "")))
+        rows.append((name, "speech recognition", path is not None, source, size / 1e6))
     for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        rows.append((folder.name, "bundled", True, "bundled", size / 1e6, str(folder)))
-    return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes", "path"]).round(1)
+        rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
+    return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import vcemo_lib  # isort: skip  # noqa: F401  first: it mends torchaudio for transformers beside a CPU-only torch
@@ -90,11 +91,14 @@ def main() -> None:
         table[name] = {"macro_f1": round(float(scores.mean()), 4), "spread": round(float(scores.std(ddof=1)), 4)}
         print(f"{name:26s} {scores.mean():.3f} +- {scores.std(ddof=1):.3f}  ({time.time() - started:.0f} s)", flush=True)
     sizes = {name: round(sum(path.stat().st_size for path in (MODELS / name).iterdir()) / 1e6, 2) for name in WANTED}
-    covered = text.coverage(posts, nlp)
+    counts = Counter(word for post in posts for word in text.words(post, nlp))
+    whole = {word for word in counts if nlp.vocab.has_vector(word) or nlp.vocab.has_vector(word.lower())}
+    known = {word for word in counts if text.word_vectors([word], nlp).any()}
+    groups = {"whole": whole, "by_characters": known - whole, "unknown": counts.keys() - known}
     result = {
         "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and standard deviation of the draws",
         "encoders": table, "wanted": WANTED, "megabytes": sizes, "vectors": len(nlp.vocab.vectors),
-        "coverage": {kind: round(covered[kind], 4) for kind in ("whole", "by_characters", "unknown")},
+        "coverage": {kind: round(sum(counts[word] for word in group) / counts.total(), 4) for kind, group in groups.items()},
         "bert_training": json.loads((options.work / "bert-log.jsonl").read_text(encoding="utf-8").splitlines()[-1]),
     }  # fmt: skip
     (MODELS / "encoders.json").write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
