@@ -81,7 +81,8 @@ def word_spans(clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", ve
     name of a Whisper ("base"), which times what it hears. Kept in float16: beyond 20 s a bound is off by a
     frame or so.
     """
-    from vcemo_lib import alignment, asr, audio, text
+    from vcemo_lib import asr, audio, text
+    from vcemo_lib.asr import alignment
 
     nlp = text.load_words(vectors)
     waves, tokens = [wave for wave, _ in clips], [text.words(line, nlp) for _, line in clips]
@@ -123,7 +124,8 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     """All that decides a kind's numbers besides its settings: constants, digests of weights and vectors,
     versions.
     """
-    from vcemo_lib import alignment, asr, audio, augmentation, text, weights
+    from vcemo_lib import asr, audio, augmentation, text, weights
+    from vcemo_lib.asr import alignment
 
     parts: list[object] = [FORMAT]
     if kind == "mel" or settings.get("times") == "voice":
@@ -137,7 +139,7 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     for name, bundled, load in (("vectors", text.BUNDLED_WORDS, text.load_words),
                                 ("encoder", text.BUNDLED_BERT, text.load_bert)):  # fmt: skip
         if settings.get(name) == text.BUNDLED:
-            parts.append(weights.bundled_digest(bundled))
+            parts.append(weights.bundled_digest(bundled)[:12])
         elif name in settings:
             parts.append(_source(settings[name], load))
     if "vectors" in settings:

@@ -9,14 +9,18 @@ import pytest
 
 from vcemo_lib import VcemoError, asr, audio
 from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions, decoding
-from vcemo_lib.asr.decoding import cut_loops, loops, prompt_tokens, silence, tokenizer_of
+from vcemo_lib.asr.decoding import Decoded, cut_loops, prompt_tokens, silence, tokenizer_of
 from vcemo_lib.asr.encoder import FULL_WINDOW, halve
 from vcemo_lib.asr.transcribe import Listener, window_of
 from vcemo_lib.corpora import Corpus
 
 
 def test_loops_are_found_and_cut() -> None:
+    def loops(tokens: list[int]) -> bool:
+        return Decoded(tokens, "zh", 0.0, -0.1, unfinished=False).loops()
+
     assert loops([1, 2] * 4) and loops([9, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]) and loops([7] * 8)
+    assert Decoded([1], "zh", 0.0, -0.1, unfinished=True).loops()
     assert not loops([7] * 6), "laughter: 哈哈哈哈哈哈"
     assert not loops([1, 2] * 3) and not loops(list(range(40))) and not loops([])
     assert cut_loops([5, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 6]) == [5, 1, 2, 6]

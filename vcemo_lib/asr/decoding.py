@@ -50,14 +50,13 @@ class Decoded:
     unfinished: bool  # the token cap was reached before the end of text
     words: tuple[Word, ...] | None = None
 
-
-def loops(tokens: Sequence[int]) -> bool:
-    """Whether some run of tokens is repeated on end as no speaker would."""
-    return bool(_LOOP.search("".join(map(chr, tokens))))
+    def loops(self) -> bool:
+        """Whether the decoder has gone round in circles."""
+        return self.unfinished or cut_loops(self.tokens) != self.tokens
 
 
 def cut_loops(tokens: Sequence[int]) -> list[int]:
-    """The tokens with every such run cut to its first occurrence."""
+    """The tokens with every run that is repeated as no speaker would cut to its first occurrence."""
     return [ord(c) for c in _LOOP.sub(r"\1\2", "".join(map(chr, tokens)))]
 
 

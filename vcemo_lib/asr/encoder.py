@@ -40,7 +40,7 @@ def _load(path: Path, size: str) -> Whisper:
     import whisper
     from safetensors.torch import load_file
 
-    model = whisper.model.Whisper(whisper.model.ModelDimensions(**weights.whisper_dims(path)))
+    model = whisper.model.Whisper(whisper.model.ModelDimensions(**weights.about(path)["dims"]))
     model.load_state_dict(load_file(path))
     if size in whisper._ALIGNMENT_HEADS:
         model.set_alignment_heads(whisper._ALIGNMENT_HEADS[size])

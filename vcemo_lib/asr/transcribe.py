@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vcemo_lib import audio, weights
-from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, loops, prompt_tokens, tokenizer_of
+from vcemo_lib.asr.alignment import add_words
+from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
 from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel
-from vcemo_lib.asr.timing import add_words
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
@@ -82,34 +82,33 @@ def transcribe(
 
     `changes` are options by their names: `transcribe(corpus, word_times=True)`.
     """
-    options = replace(options or TranscribeOptions(), **changes)
-    if not isinstance(clips, Corpus):
-        listed = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
-        return _transcribe(listed, [""] * len(listed), model, options)
-    import pandas as pd
-
-    known = "language" in clips.table
-    languages = clips.table["language"].fillna("").tolist() if known else [""] * len(clips)
-    whole = {u: clips.segment(u) == (0.0, None) for u in clips.ids}
-    sounds = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
-    found = map(vars, _transcribe(sounds, languages, model, options))
-    return pd.DataFrame(found, pd.Index(clips.ids, name="utt_id"), list(Transcript.__dataclass_fields__))
-
-
-def _transcribe(
-    clips: Sequence[Clip], languages: Sequence[str], model: str, options: TranscribeOptions
-) -> list[Transcript]:
     from tqdm.auto import tqdm
 
-    spoken = [lang or "zh" if options.language == OF_CORPUS else options.language for lang in languages]
+    options = replace(options or TranscribeOptions(), **changes)
+    languages: Sequence[str] = ()
+    if isinstance(clips, Corpus):
+        whole = {u: clips.segment(u) == (0.0, None) for u in clips.ids}
+        sounds: Sequence[Clip] = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
+        languages = clips.table["language"].fillna("").tolist() if "language" in clips.table else ()
+    else:
+        sounds = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
+    spoken = [options.language] * len(sounds)
+    if options.language == OF_CORPUS:
+        spoken = [language or "zh" for language in languages or [""] * len(sounds)]
     found: dict[int, Transcript] = {}
     name, hidden = f"Whisper {Path(model).stem}", not options.progress
-    with tqdm(total=len(clips), desc=name, unit="clip", disable=hidden) as bar:
+    with tqdm(total=len(sounds), desc=name, unit="clip", disable=hidden) as bar:
         for language in dict.fromkeys(spoken):
-            listener = Listener(model, language, options)
             which = [i for i, other in enumerate(spoken) if other == language]
-            found |= zip(which, listener([clips[i] for i in which], bar.update), strict=True)
-    return [found[i] for i in range(len(clips))]
+            heard = Listener(model, language, options)([sounds[i] for i in which], bar.update)
+            found |= zip(which, heard, strict=True)
+    transcripts = [found[i] for i in range(len(sounds))]
+    if not isinstance(clips, Corpus):
+        return transcripts
+    import pandas as pd
+
+    index, columns = pd.Index(clips.ids, name="utt_id"), list(Transcript.__dataclass_fields__)
+    return pd.DataFrame(map(vars, transcripts), index, columns)
 
 
 def window_of(seconds: float) -> float:
@@ -205,8 +204,7 @@ class Listener:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
         windows = [window_of(max(map(len, waves)) / audio.SAMPLE_RATE)] * len(waves)
         heard = self.decode(waves, windows[0])
-        again = [k for k, clip in enumerate(heard) if clip.unfinished or loops(clip.tokens)]
-        if again:
+        if again := [k for k, clip in enumerate(heard) if clip.loops()]:
             second = self.decode([waves[k] for k in again], FULL_WINDOW, retry=True)
             for k, clip in zip(again, second, strict=True):
                 heard[k], windows[k] = clip, FULL_WINDOW
@@ -249,10 +247,9 @@ def gate(heard: Transcript, prompt: str | None) -> str:
         return ""
     if heard.peak_db < audio.SILENT_DB:
         return "silence"
-    if any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH):
+    unsure = any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH)
+    if unsure or heard.retried and heard.no_speech > NO_SPEECH[-1][0]:  # a loop makes the decoder sure
         return "no speech"
-    if heard.retried and heard.no_speech > NO_SPEECH[-1][0]:
-        return "no speech"  # a loop makes the decoder sure of itself
     if prompt and heard.text and heard.avg_logprob < PROMPT_LOGPROB and cer(prompt, heard.text) < 0.4:
         return "prompt"  # on sounds that are no speech Whisper likes to repeat what it was prompted with
     return ""

@@ -6,10 +6,9 @@ whole. Which source was used is told by `used()`, to be printed in notebooks and
 """
 
 from vcemo_lib.weights.fetch import hub, offline
-from vcemo_lib.weights.registry import bundled, bundled_digest, record, sha256, sign_bundled, table, used
-from vcemo_lib.weights.whisper import whisper, whisper_dims
+from vcemo_lib.weights.registry import about, bundled, bundled_digest, record, sha256, table, used
+from vcemo_lib.weights.whisper import whisper
 
 __all__ = [
-    "bundled", "bundled_digest", "hub", "offline", "record", "sha256", "sign_bundled", "table", "used",
-    "whisper", "whisper_dims",
+    "about", "bundled", "bundled_digest", "hub", "offline", "record", "sha256", "table", "used", "whisper",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 
@@ -35,21 +36,14 @@ _NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
 
 def read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
     """The variables of a `model.bin`: little-endian, strings with their length and a closing NUL."""
-    offset = 0
+    file, variables = io.BytesIO(data), {}
 
     def number(kind: str) -> int:
-        nonlocal offset
-        (value,) = struct.unpack_from("<" + kind, data, offset)
-        offset += struct.calcsize("<" + kind)
-        return value
+        return struct.unpack(f"<{kind}", file.read(struct.calcsize(f"<{kind}")))[0]
 
     def string() -> str:
-        nonlocal offset
-        length = number("H")
-        offset += length
-        return data[offset - length : offset - 1].decode("utf-8")
+        return file.read(number("H"))[:-1].decode("utf-8")
 
-    variables = {}
     try:
         version, _specification, _revision, count = number("I"), string(), number("I"), number("I")
         if version != VERSION:
@@ -57,10 +51,8 @@ def read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
         for _ in range(count):
             name = string()
             shape = [number("I") for _ in range(number("B"))]
-            kind, size = np.dtype(_TYPES[number("B")]), number("I")
-            array = np.frombuffer(data, kind, count=size // kind.itemsize, offset=offset)
-            variables[name] = array.reshape(shape)
-            offset += size
+            kind, size = _TYPES[number("B")], number("I")
+            variables[name] = np.frombuffer(file.read(size), kind).reshape(shape)
     except (struct.error, ValueError, IndexError) as error:
         raise VcemoError("this is not a whole CTranslate2 file", do="fetch it again") from error
     return variables

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, repo_data, write_atomically
+from vcemo_lib.paths import cache_dir, repo_data
 from vcemo_lib.weights.fetch import offline
 
 if TYPE_CHECKING:
@@ -98,16 +98,12 @@ def bundled(name: str) -> Path:
         if not path.is_file() or sha256(path) != expected:
             do = "restore it with git checkout"
             raise VcemoError("a bundled file is missing or altered", where=path, do=do)
-    record(name, "bundled", folder, _joint_digest(name))
+    record(name, "bundled", folder, bundled_digest(name))
     return folder
 
 
 def bundled_digest(name: str) -> str:
-    """12 hex digits of a bundled folder's listed checksums: what its outputs depend on."""
-    return _joint_digest(name)[:12]
-
-
-def _joint_digest(name: str) -> str:
+    """SHA-256 over a bundled folder's listed checksums: what its outputs depend on."""
     return hashlib.sha256("".join(_bundled_sums(name).values()).encode()).hexdigest()
 
 
@@ -119,14 +115,6 @@ def _bundled_sums(name: str) -> dict[Path, str]:
         raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
     lines = sorted(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
     return {models / path: digest for path, digest in lines if path.startswith(f"{name}/")}
-
-
-def sign_bundled(models: Path) -> list[str]:
-    """Write `SHA256SUMS` for every file in the folders of `models`, which `bundled` checks; its lines."""
-    files = sorted(path for path in models.rglob("*") if path.is_file() and path.parent != models)
-    lines = [f"{sha256(path)}  {path.relative_to(models).as_posix()}" for path in files]
-    write_atomically(models / "SHA256SUMS", "\n".join(lines) + "\n")
-    return lines
 
 
 def table() -> pd.DataFrame:

@@ -46,15 +46,15 @@ def whisper(name: str = "base") -> Path:
     return path
 
 
-def whisper_dims(path: Path) -> dict[str, int]:
-    """openai-whisper's ModelDimensions of a file that `whisper` gave, from the file's own header."""
-    return registry.about(path)["dims"]
-
-
 def _fetch(name: str, full: str) -> Path:
+    import whisper as openai_whisper
     from filelock import FileLock
 
-    url, folder, reasons = _official_url(name), registry.weights_dir(), []
+    addresses = openai_whisper._MODELS  # of each size; the file's SHA-256 is the last folder in it
+    if name not in addresses:
+        do = f"choose one of {', '.join(addresses)}, or give a path"
+        raise VcemoError(f"no Whisper size is called {name!r}", do=do)
+    folder, reasons = registry.weights_dir(), []
     try:
         folder.mkdir(exist_ok=True)
         with FileLock(folder / f"{full}.lock"):  # two notebooks may ask at once: one fetches, the other waits
@@ -62,7 +62,7 @@ def _fetch(name: str, full: str) -> Path:
                 return path
             for source in (_from_openai,) if offline() else (_from_openai, _from_index):
                 try:
-                    return source(url, full)
+                    return source(addresses[name], full)
                 except Unavailable as reason:
                     reasons.append(str(reason))
                     registry.say(f"{full}: not available, {reason}")
@@ -70,16 +70,6 @@ def _fetch(name: str, full: str) -> Path:
         raise write_error(error, folder) from error
     do = "join a network, or give the path of a weights file"
     raise VcemoError(f"{full} could not be had", where="; ".join(reasons), do=do)
-
-
-def _official_url(name: str) -> str:
-    """OpenAI's address of a size; the file's SHA-256 is the last folder in it."""
-    import whisper as openai_whisper
-
-    if name not in openai_whisper._MODELS:
-        sizes = ", ".join(openai_whisper.available_models())
-        raise VcemoError(f"no Whisper size is called {name!r}", do=f"choose one of {sizes}, or give a path")
-    return openai_whisper._MODELS[name]
 
 
 def _from_openai(url: str, full: str) -> Path:

@@ -1,9 +1,15 @@
-"""When each word is heard: openai-whisper's method (attention, median filter, time warping) for a batch."""
+"""Which sound is a word's: start and end of each word.
+
+`add_words` has Whisper time what it hears, by openai-whisper's method (attention, median filter, time warping)
+for a batch. `from_times` gives the words of a transcript such times, `over_voice` guesses where there are
+none; both in log-mel frames (10 ms), (W, 2).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
     from whisper.tokenizer import Tokenizer
 
 MEDIAN_FRAMES = 7
+FRAMES_A_SECOND = 100  # of log-mel
+PAUSE = 10  # frames without voice: a word does not go on behind so long a silence
 FRAME_SECONDS = FRAME / audio.SAMPLE_RATE
 
 
@@ -97,3 +105,44 @@ def _within_sound(words: Sequence[Word], wave: np.ndarray) -> tuple[Word, ...]:
             word = replace(word, start=start, end=end)
         result.append(word)
     return tuple(result)
+
+
+def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
+    """Words laid over the voiced frames of mel (T, 80), each as long as its share of the characters: (W, 2).
+
+    A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would
+    reach over a pause keeps its longer piece.
+    """
+    if not len(words):
+        return np.zeros((0, 2), np.float32)
+    level = np.logaddexp.reduce(mel.astype(np.float64), axis=1) * 10 / np.log(10)  # (T,) dB
+    voiced = np.flatnonzero(level > level.max() - audio.SOUNDING_DB)  # (V,) frames, in order
+    ends = np.cumsum([len(word) for word in words], dtype=float)
+    cuts = np.round(np.append(0, ends / ends[-1]) * len(voiced)).astype(int)  # (W + 1,), of the voiced frames
+    spans = np.zeros((len(words), 2), np.float32)
+    for span, a, b in zip(spans, np.minimum(cuts[:-1], len(voiced) - 1), cuts[1:], strict=True):
+        piece = voiced[a : max(b, a + 1)]  # a word has one frame at least
+        piece = max(np.split(piece, np.flatnonzero(np.diff(piece) > PAUSE) + 1), key=len)
+        span[:] = piece[0], piece[-1] + 1
+    return spans
+
+
+def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
+    """Words of a transcript, (W, 2), from the times of what Whisper heard.
+
+    Whisper times Chinese by the character, the transcript is cut into words: the two are matched character by
+    character, so that they may differ. A word of which nothing was heard gets (0, 0): no time.
+    """
+    clock: list[tuple[str, float, float]] = []  # a character, its start and end in seconds
+    for timed in heard:
+        share, at = (timed.end - timed.start) / max(1, len(timed.text)), timed.start
+        clock += [(c, at + i * share, at + (i + 1) * share) for i, c in enumerate(timed.text)]
+    matches = SequenceMatcher(None, "".join(words), "".join(c for c, _, _ in clock), autojunk=False)
+    times = {a + i: clock[b + i][1:] for a, b, size in matches.get_matching_blocks() for i in range(size)}
+    spans, first = np.zeros((len(words), 2), np.float32), 0
+    for span, word in zip(spans, words, strict=True):
+        known = [times[i] for i in range(first, first + len(word)) if i in times]
+        if known:
+            span[:] = known[0][0] * FRAMES_A_SECOND, known[-1][1] * FRAMES_A_SECOND
+        first += len(word)
+    return spans
