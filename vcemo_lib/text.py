@@ -75,9 +75,6 @@ def _read_vectors(folder: Path) -> Language:
     stored = load_file(folder / "vectors.safetensors")
     table = stored["vectors"].astype(np.float32) * stored["scale"].astype(np.float32)  # (V, 300)
     keys = (folder / "words.txt").read_text(encoding="utf-8").splitlines()
-    if len(keys) != len(table):
-        what = f"{len(keys)} words for {len(table)} vectors"
-        raise VcemoError(what, where=folder, do="restore the folder's files")
     nlp = spacy.blank("zh", config={"nlp": {"tokenizer": {"segmenter": "jieba"}}})
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=table, keys=keys, name=folder.name)
     for word in keys:
@@ -163,19 +160,18 @@ def load_bert(name: str = BUNDLED) -> TextEncoder:
 
 @lru_cache(maxsize=4)
 def _load_bert(name: str) -> TextEncoder:
-    if name == BUNDLED:
-        shown, folder = BUNDLED_BERT, weights.bundled(BUNDLED_BERT)
-    else:
-        shown, folder = name, Path(name) if Path(name).is_dir() else weights.hub(name)
+    local = Path(name).is_dir()
+    folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name) if local else weights.hub(name)
     try:
         tokenizer, model = _pretrained(folder)
     except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
         do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
         raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
     if name != BUNDLED:
-        source = "user path" if Path(name).is_dir() else f"hub, revision {folder.name}"
+        source = "user path" if local else f"hub, revision {folder.name}"
         files = list(folder.glob("*.safetensors"))
-        weights.record(shown, source, folder, weights.sha256(files[0]) if len(files) == 1 else "")
+        weights.record(name, source, folder, weights.sha256(files[0]) if len(files) == 1 else "")
+    shown = BUNDLED_BERT if name == BUNDLED else name
     return TextEncoder(shown, model.config.hidden_size, tokenizer, model.eval().requires_grad_(False))
 
 

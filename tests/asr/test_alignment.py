@@ -1,4 +1,4 @@
-"""Words and their sound: a planted path is found, nobody speaks in a pause, times are matched by characters."""
+"""Words and their sound: a planted path is found, times are matched by characters, pauses hold no word."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which sound is a word's: start and end of each word.
+"""Which sound is a word's.
 
-`add_words` has Whisper time what it hears, by openai-whisper's method (attention, median filter, time warping)
-for a batch. `from_times` gives the words of a transcript such times, `over_voice` guesses where there are
-none; both in log-mel frames (10 ms), (W, 2).
+`add_words` times what Whisper hears: openai-whisper's method (attention, median filter, time warping) for a
+batch. The words of a transcript get their start and end in log-mel frames (10 ms), (W, 2), by `from_times`
+where something was heard, else by `over_voice`.
 """
 
 from __future__ import annotations

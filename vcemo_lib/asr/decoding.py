@@ -199,18 +199,19 @@ def greedy(
     decoder = Decoder(model, encoded)
     hidden = decoder(tokens)
     no_speech = decoder.logits(hidden[:, len(before)]).softmax(dim=-1)[:, tokenizer.no_speech].tolist()
-    found: list[list[int]] = [[] for _ in range(batch)]
-    total, ended = [0.0] * batch, [False] * batch
+    clips = [Decoded([], *heard, 0.0, unfinished=True) for heard in zip(languages, no_speech, strict=True)]
     rows = list(range(batch))  # clips still decoded, in the decoder's order
     logits = decoder.logits(hidden[:, -1]) + first
     while True:
         scores, chosen = logits.log_softmax(dim=-1).max(dim=-1)
         for row, token, score in zip(rows, chosen.tolist(), scores.tolist(), strict=True):
-            if not ended[row] and len(found[row]) < caps[row]:
-                total[row] += score
-                ended[row] = token == tokenizer.eot
-                found[row] += [] if ended[row] else [token]
-        going = [k for k, row in enumerate(rows) if not ended[row] and len(found[row]) < caps[row]]
+            clip = clips[row]
+            if clip.unfinished and len(clip.tokens) < caps[row]:
+                clip.avg_logprob += score  # a sum so far
+                clip.unfinished = token != tokenizer.eot
+                clip.tokens += [token] if clip.unfinished else []
+        left = [clip.unfinished and len(clip.tokens) < cap for clip, cap in zip(clips, caps, strict=True)]
+        going = [k for k, row in enumerate(rows) if left[row]]
         if not going:
             break
         if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out at times
@@ -218,5 +219,6 @@ def greedy(
             decoder.keep(keep)
             chosen, rows = chosen[keep], [rows[k] for k in going]
         logits = decoder.logits(decoder(chosen[:, None])[:, -1]) + never
-    means = [total[b] / (len(found[b]) + ended[b] or 1) for b in range(batch)]
-    return [Decoded(found[b], languages[b], no_speech[b], means[b], not ended[b]) for b in range(batch)]
+    for clip in clips:
+        clip.avg_logprob /= len(clip.tokens) + (not clip.unfinished) or 1
+    return clips

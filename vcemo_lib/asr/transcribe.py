@@ -179,10 +179,8 @@ class Listener:
         done(len(found))
         for batch in self._batches({i: _seconds(clip) for i, clip in enumerate(clips) if i not in found}):
             waves = [audio.load(clips[i]) for i in batch]
-            long = [len(wave) > FULL_WINDOW * audio.SAMPLE_RATE for wave in waves]
-            if any(long):  # its pieces are gated and kept, each
-                pairs = zip(waves, long, strict=True)
-                heard = [join(self(pieces(w))) if is_long else self.batch([w])[0] for w, is_long in pairs]
+            if max(map(len, waves)) > FULL_WINDOW * audio.SAMPLE_RATE:
+                heard = [join(self(pieces(wave))) for wave in waves]  # pieces are gated and kept, each
             else:
                 heard = self.batch(waves)
             for i, transcript in zip(batch, heard, strict=True):

