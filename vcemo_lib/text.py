@@ -30,9 +30,6 @@ BUNDLED_WORDS, BUNDLED_BERT = "vectors-zh", "bert-mini-zh"  # folders of data/mo
 BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
 
 
-# ---- words -----------------------------------------------------------------------------------------------
-
-
 def load_words(name: str = BUNDLED) -> Language:
     """A spaCy pipeline with a word segmenter and word vectors (V, 300).
 
@@ -103,9 +100,6 @@ def word_vectors(text: str | Sequence[str], nlp: Language | None = None) -> np.n
         if parts:
             rows[row] = np.array([nlp.vocab.get_vector(part) for part in parts]).mean(axis=0)
     return rows
-
-
-# ---- sentences -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -106,13 +107,13 @@ def hub(name: str, file: str | None = None) -> Path:
     repository, _, chosen = name.partition("@")
     revision = chosen or HUB_REVISIONS.get(repository)
     files = [file] if file else list(HUB_FILES)
-    options = dict(revision=revision, allow_patterns=files, ignore_patterns="*/*")
+    get = partial(snapshot_download, repository, revision=revision, allow_patterns=files, ignore_patterns="*/*")
     why = "it is not in the cache"
     for cached in (True, False) if revision else (False, True):
         try:
             if not cached:
                 reach(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-            path = Path(snapshot_download(repository, local_files_only=cached, **options)) / (file or "")
+            path = Path(get(local_files_only=cached)) / (file or "")
             if path.exists():
                 return path
             why = why if cached else f"it has no {file}"

@@ -51,11 +51,8 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-# ---- the cache: <name>.<SHA-256>.safetensors -------------------------------------------------------------
-
-
 def weights_dir() -> Path:
-    """The cache's folder of converted weights; it may not exist yet."""
+    """The cache's folder of converted weights, <name>.<SHA-256>.safetensors; it may not exist yet."""
     return cache_dir() / "weights"
 
 
@@ -80,9 +77,6 @@ def about(path: Path) -> dict:
     except (SafetensorError, KeyError, ValueError) as error:
         do = "give openai-whisper's .pt file"
         raise VcemoError("these are not weights this library wrote", where=path, do=do) from error
-
-
-# ---- what is bundled -------------------------------------------------------------------------------------
 
 
 def bundled(name: str) -> Path:
