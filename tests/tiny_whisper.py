@@ -89,7 +89,7 @@ def same_whisper(path: Path) -> bool:
     from whisper.model import ModelDimensions, Whisper
 
     state = load_file(path)
-    Whisper(ModelDimensions(**weights.whisper_dims(path))).load_state_dict(state, strict=True)
+    Whisper(ModelDimensions(**weights.about(path)["dims"])).load_state_dict(state, strict=True)
     return all(np.array_equal(state[name].numpy(), value) for name, value in tiny_whisper().items())
 
 

@@ -14,7 +14,7 @@ from vcemo_lib.errors import VcemoError
 __version__ = "0.1.0"
 
 _MODULES = (
-    "alignment", "asr", "audio", "comparison", "corpora", "course", "evaluation", "experiments", "features",
+    "asr", "audio", "comparison", "corpora", "course", "evaluation", "experiments", "features",
     "losses", "models", "paths", "plots", "predict", "probe", "prosody", "provenance", "text", "training",
     "weights",
 )  # fmt: skip
@@ -22,6 +22,7 @@ _NAMES = {  # name -> the module it comes from
     "Corpus": "corpora",
     "EmotionRecognizer": "predict",
     "LABELS": "corpora",
+    "alignment": "asr.alignment",
     "load_corpus": "corpora",
     "labels": "corpora.labels",
     "splits": "corpora.splits",

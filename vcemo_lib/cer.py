@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
 # Characters that sound alike and mean the same here, and what OpenCC leaves as it depends on the context.
 _SAME = str.maketrans("两〇妳甚祂牠裏著", "二零你什他它里着")
-_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_COUNTED_YEARS = re.compile("年[前后来间内里多]")  # 10年前: ten years ago, not the year 10
 _LONGEST_NUMBER = 16  # digits that cn2an reads
 _MARKS = {"equal": "=", "replace": "~", "delete": "-", "insert": "+"}
-_LENGTHS = ("1-5", "6-8", "9-11", "12-15", "16 and more")  # characters, of `cer_table(by="length")`
+_LENGTHS = {0: "1-5", 5: "6-8", 8: "9-11", 11: "12-15", 15: "16 and more"}  # characters, more than the key
 
 
 @lru_cache(maxsize=1)
@@ -51,14 +49,11 @@ def _read_number(match: re.Match[str]) -> str:
 
     whole, fraction = match.groups()
     after = match.string[match.end() : match.end() + 2]
-    year = after[:1] == "年" and len(whole) in (2, 4)
-    if len(whole) == 2 and _COUNTED_YEARS.match(after):
-        year = False
+    counted = len(whole) == 2 and after[1:] in set("前后来间内里多")  # 10年前: ten years ago, not the year 10
+    year = after[:1] == "年" and len(whole) in (2, 4) and not counted
     telephone = len(whole) > 6 and not whole.endswith("0000") or whole.startswith("0")
-    if len(whole) > _LONGEST_NUMBER or (year or telephone) and not fraction:
-        read = whole.translate(_DIGITS)
-    else:
-        read = an2cn(whole)
+    by_digit = len(whole) > _LONGEST_NUMBER or (year or telephone) and not fraction
+    read = whole.translate(_DIGITS) if by_digit else an2cn(whole)
     return f"{read}点{fraction.translate(_DIGITS)}" if fraction else read
 
 
@@ -76,7 +71,7 @@ def normalise(text: str) -> str:
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     text = re.sub(r"(\d+(?:\.\d+)?)%", r"百分之\1", text)
     text = re.sub(r"(\d{1,2}):(\d{2})(?!\d)", _read_time, text)
-    text = _NUMBER.sub(_read_number, text)
+    text = re.sub(r"([0-9]+)(?:\.([0-9]+))?", _read_number, text)
     return "".join(c for c in text if unicodedata.category(c)[0] in "LNM")  # letters, numbers and marks
 
 
@@ -87,14 +82,11 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
     """
     from rapidfuzz.distance import Levenshtein
 
-    ref, hyp = normalise(ref), normalise(hyp)
-    return [
-        (_MARKS[step.tag], r, h)
-        for step in Levenshtein.opcodes(ref, hyp)
-        for r, h in zip_longest(
-            ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end], fillvalue=""
-        )
-    ]
+    ref, hyp, found = normalise(ref), normalise(hyp), []
+    for step in Levenshtein.opcodes(ref, hyp):
+        before, after = ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end]
+        found += [(_MARKS[step.tag], r, h) for r, h in zip_longest(before, after, fillvalue="")]
+    return found
 
 
 def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[int, int]:
@@ -113,60 +105,41 @@ def cer(
     0 is perfect and it may exceed 1. An empty reference gives 0 for an empty hypothesis, else infinity.
     Both texts go through `clean` first; `str` compares them as they are written.
     """
-    pairs = [(ref, hyp)] if isinstance(ref, str) else zip(ref, hyp, strict=True)
-    counts = [edits(r, h, clean) for r, h in pairs]
-    wrong, characters = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0)
+    if isinstance(ref, str) and isinstance(hyp, str):
+        ref, hyp = [ref], [hyp]
+    counts = [edits(r, h, clean) for r, h in zip(ref, hyp, strict=True)]
+    wrong, characters = map(sum, zip((0, 0), *counts, strict=True))
     return wrong / characters if characters else (float("inf") if wrong else 0.0)
 
 
 def cer_table(
-    corpus: Corpus,
-    hyps: pd.DataFrame | pd.Series | Mapping[str, str] | Sequence[str],
-    by: str = "emotion",
-    n: int = 2000,
-    seed: int = 0,
+    corpus: Corpus, hyps: pd.DataFrame | Mapping[str, str], by: str = "emotion", n: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """CER by group and over "all": columns clips, characters, cer, low, high (95 % bootstrap interval).
 
     `by` is a column of the manifest ("emotion", "speaker", ...) or "length" (characters in the reference).
-    `hyps` is what `transcribe` gave, or texts by utt_id, or texts in the corpus' order. Speakers are drawn
-    with replacement, whole, as clips of one speaker err alike; within a single speaker, clips are.
+    `hyps` is what `transcribe` gave, or texts by utt_id (a dict or Series). Speakers are drawn with
+    replacement, whole, as clips of one speaker err alike; within a single speaker, clips are.
     """
     import pandas as pd
 
     texts = hyps["text"] if isinstance(hyps, pd.DataFrame) else hyps
-    if not hasattr(texts, "keys"):
-        texts = dict(zip(corpus.ids, [getattr(hyp, "text", hyp) for hyp in texts], strict=True))
     if missing := [utt_id for utt_id in corpus.ids if utt_id not in texts]:
-        raise VcemoError(
-            f"{len(missing)} clips have no transcript", where=missing[0], do="transcribe the whole corpus"
-        )
-    counts = np.array([edits(corpus.text_of(u), texts[u]) for u in corpus.ids]).reshape(-1, 2)  # (N, 2)
-    if by == "length":
-        lengths = pd.cut(counts[:, 1], [0, 5, 8, 11, 15, np.inf], labels=_LENGTHS)
-        groups, names = np.asarray(lengths.astype(object)), list(_LENGTHS)
-    elif by in corpus.table.columns:
-        groups = corpus.table[by].to_numpy()
-        names = sorted(set(groups))
-    else:
+        what, do = f"{len(missing)} clips have no transcript", "transcribe the whole corpus"
+        raise VcemoError(what, where=missing[0], do=do)
+    counts = pd.DataFrame([edits(corpus.text_of(u), texts[u]) for u in corpus.ids], dtype=float)  # (N, 2)
+    if by != "length" and by not in corpus.table:
         do = 'choose "emotion", "speaker", "length" or a column'
         raise VcemoError(f"no column {by!r} in the manifest", do=do)
-    speakers = corpus.table["speaker"].to_numpy()
-    rng = np.random.default_rng(seed)
-    rows = {}
-    for name in [*names, "all"]:
-        chosen = np.ones(len(groups), dtype=bool) if name == "all" else groups == name
-        if not chosen.any():
-            continue
-        part = counts[chosen]
-        _, cluster = np.unique(speakers[chosen], return_inverse=True)
-        if cluster.max() == 0:
-            cluster = np.arange(len(part))
-        sums = np.zeros((cluster.max() + 1, 2))
-        np.add.at(sums, cluster, part)
+    lengths = pd.cut(counts[1], [*_LENGTHS, np.inf], labels=list(_LENGTHS.values()))
+    groups = lengths if by == "length" else corpus.table[by].set_axis(counts.index)
+    rng, speakers, rows = np.random.default_rng(seed), corpus.table["speaker"].to_numpy(), {}
+    for name, part in [*counts.groupby(groups, observed=True), ("all", counts)]:
+        sums = part.groupby(speakers[part.index]).sum()  # (speakers, 2)
+        sums = (sums if len(sums) > 1 else part).to_numpy()
         drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n) @ sums  # (n, 2)
         low, high = np.percentile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [2.5, 97.5])
-        wrong, characters = part.sum(axis=0)
+        wrong, characters = part.sum()
         rate = wrong / max(characters, 1)
         rows[name] = dict(clips=len(part), characters=int(characters), cer=rate, low=low, high=high)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)

@@ -74,7 +74,8 @@ def word_spans(
     times: "voice", words laid over the voiced frames by their characters, a fast guess; or the name of a
     Whisper ("base"), which times what it hears. In float16 a bound beyond 20 s is off by a frame or so.
     """
-    from vcemo_lib import alignment, asr, audio, text
+    from vcemo_lib import asr, audio, text
+    from vcemo_lib.asr import alignment
 
     nlp = text.load_words(vectors)
     waves, tokens = [wave for wave, _ in clips], [text.words(line, nlp) for _, line in clips]
@@ -112,7 +113,8 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     """What else decides a kind's numbers: constants, versions, digests of weights and vectors."""
     import torch
 
-    from vcemo_lib import alignment, audio, augmentation, text, weights
+    from vcemo_lib import audio, augmentation, text, weights
+    from vcemo_lib.asr import alignment
     from vcemo_lib.asr.transcribe import VERSION
 
     parts: list[object] = [FORMAT]
@@ -129,7 +131,7 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     for name, bundled, load in (("vectors", text.BUNDLED_WORDS, text.load_words),
                                 ("encoder", text.BUNDLED_BERT, text.load_bert)):  # fmt: skip
         if settings.get(name) == text.BUNDLED:
-            parts.append(weights.bundled_digest(bundled))
+            parts.append(weights.bundled_digest(bundled)[:12])
         elif name in settings:
             parts.append(_source(settings[name], load))
     if "vectors" in settings:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 BUNDLED = "bundled"
 BUNDLED_WORDS, BUNDLED_BERT = "vectors-zh", "bert-mini-zh"  # folders of data/models/
 BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
-
-
-# ---- words -----------------------------------------------------------------------------------------------
 
 
 def load_words(name: str = BUNDLED) -> Language:
@@ -76,9 +72,6 @@ def _read_vectors(folder: Path) -> Language:
     stored = load_file(folder / "vectors.safetensors")
     table = stored["vectors"].astype(np.float32) * stored["scale"].astype(np.float32)  # (V, 300)
     keys = (folder / "words.txt").read_text(encoding="utf-8").splitlines()
-    if len(keys) != len(table):
-        what = f"{len(keys)} words for {len(table)} vectors"
-        raise VcemoError(what, where=folder, do="restore the folder's files")
     nlp = spacy.blank("zh", config={"nlp": {"tokenizer": {"segmenter": "jieba"}}})
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=table, keys=keys, name=folder.name)
     for word in keys:
@@ -93,67 +86,20 @@ def words(text: str, nlp: Language | None = None) -> list[str]:
     return [token.text for token in doc if not (token.is_space or token.is_punct)]
 
 
-def _known_parts(word: str, nlp: Language) -> list[str]:
-    """What of a word has vectors: the word, then in lower case, else its Chinese characters, else nothing."""
-    for form in (word, word.lower()):
-        if nlp.vocab.has_vector(form):
-            return [form]
-    return [c for c in word if "\u3400" <= c <= "\u9fff" and nlp.vocab.has_vector(c)]
-
-
 def word_vectors(text: str | Sequence[str], nlp: Language | None = None) -> np.ndarray:
     """One vector a word, (W, 300) float32, W = 0 for an empty text. `text` may be a list of words already.
 
-    A word without a vector gets the mean of its characters'; where those have none either, zeros.
+    A word without a vector gets that of its lower case, else the mean of its Chinese characters', else zeros.
     """
     nlp = nlp or load_words()
     found = words(text, nlp) if isinstance(text, str) else list(text)
     rows = np.zeros((len(found), nlp.vocab.vectors_length), np.float32)
     for row, word in enumerate(found):
-        if parts := _known_parts(word, nlp):
-            rows[row] = np.mean([nlp.vocab.get_vector(part) for part in parts], axis=0)
+        whole = [form for form in (word, word.lower()) if nlp.vocab.has_vector(form)]
+        parts = whole[:1] or [c for c in word if "\u3400" <= c <= "\u9fff" and nlp.vocab.has_vector(c)]
+        if parts:
+            rows[row] = np.array([nlp.vocab.get_vector(part) for part in parts]).mean(axis=0)
     return rows
-
-
-def coverage(texts: Iterable[str], nlp: Language | None = None) -> dict[str, Any]:
-    """How much of the texts the vectors know: words (their number), whole, by_characters, unknown, lacking.
-
-    The middle three are shares of running words that add to 1, the last the ten commonest (word, count)
-    without a vector of their own.
-    """
-    nlp = nlp or load_words()
-    counts = Counter(word for text in texts for word in words(text, nlp))
-    kinds: Counter[str] = Counter()
-    lacking: Counter[str] = Counter()
-    for word, count in counts.items():
-        parts = _known_parts(word, nlp)
-        whole = [part.lower() for part in parts] == [word.lower()]
-        kinds["whole" if whole else "by_characters" if parts else "unknown"] += count
-        if not whole:
-            lacking[word] = count
-    total = counts.total()
-    shares = {kind: kinds[kind] / max(total, 1) for kind in ("whole", "by_characters", "unknown")}
-    return {"words": total, **shares, "lacking": lacking.most_common(10)}
-
-
-def nearest(
-    query: str | np.ndarray, nlp: Language | None = None, n: int = 8, without: Iterable[str] = ()
-) -> list[tuple[str, float]]:
-    """The n words of largest cosine with a word's vector, or a vector (300,): [(word, cosine), ...].
-
-    The word itself and those in `without` are left out. Raises VcemoError where nothing is known of the word.
-    """
-    nlp = nlp or load_words()
-    left_out = {*without, query} if isinstance(query, str) else set(without)
-    vector = word_vectors([query], nlp)[0] if isinstance(query, str) else np.asarray(query, np.float32)
-    if not vector.any():
-        raise VcemoError("no vector for this", where=str(query)[:20], do="try a commoner word")
-    keys, _, cosines = nlp.vocab.vectors.most_similar(vector[None], n=n + len(left_out))
-    found = [(nlp.vocab.strings[int(key)], float(c)) for key, c in zip(keys[0], cosines[0], strict=True)]
-    return [pair for pair in found if pair[0] not in left_out][:n]
-
-
-# ---- sentences -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -171,27 +117,23 @@ class TextEncoder:
         Texts longer than the model's positions are cut. A batch holds texts of like length, to pad little.
         """
         import torch
+        from torch.nn.utils.rnn import pad_sequence
 
         texts = [texts] if isinstance(texts, str) else list(texts)
         limit = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        ids = [self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
+        ids = [torch.tensor(self.tokenizer(t, truncation=True, max_length=limit)["input_ids"]) for t in texts]
         order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
-        found: list[np.ndarray] = [np.empty(0)] * len(texts)
+        found: dict[int, np.ndarray] = {}
         while order:
             size = max(1, BATCH_TOKENS // len(ids[order[-1]]))
             batch, order = order[-size:], order[:-size]
-            shape = (len(batch), len(ids[batch[-1]]))  # (B, K)
-            tokens = torch.full(shape, self.tokenizer.pad_token_id or 0)
-            mask = torch.zeros(shape, dtype=torch.long)
-            for row, i in enumerate(batch):
-                tokens[row, : len(ids[i])] = torch.tensor(ids[i])
-                mask[row, : len(ids[i])] = 1
+            tokens = pad_sequence([ids[i] for i in batch], True, self.tokenizer.pad_token_id or 0)  # (B, K)
+            mask = pad_sequence([torch.ones_like(ids[i]) for i in batch], batch_first=True)
             with torch.inference_mode():
-                device = self.model.device
-                output = self.model(input_ids=tokens.to(device), attention_mask=mask.to(device))
-            for i, rows in zip(batch, output.last_hidden_state.float().cpu().numpy(), strict=True):
+                output = self.model(input_ids=tokens, attention_mask=mask)
+            for i, rows in zip(batch, output.last_hidden_state.float().numpy(), strict=True):
                 found[i] = rows[: len(ids[i])].copy()
-        return found
+        return [found[i] for i in range(len(texts))]
 
     def pooled(self, texts: Sequence[str], how: Literal["mean", "cls"] = "mean") -> np.ndarray:
         """One vector a text, (N, H) float32: the mean over all its tokens, or that of [CLS]."""
@@ -201,34 +143,30 @@ class TextEncoder:
         return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
 
-def load_bert(name: str = BUNDLED, device: str = "cpu") -> TextEncoder:
+def load_bert(name: str = BUNDLED) -> TextEncoder:
     """A frozen BERT: "bundled" (`bert-mini-zh`), a folder, or a name from the hub ("bert-base-chinese").
 
     A hub name may end in @revision. Weights are read from safetensors only, and no code is run. Raises
     VcemoError if it can't be had.
     """
-    return _load_bert(str(name), str(device))
+    return _load_bert(str(name))
 
 
 @lru_cache(maxsize=4)
-def _load_bert(name: str, device: str) -> TextEncoder:
-    if name == BUNDLED:
-        shown, folder = BUNDLED_BERT, weights.bundled(BUNDLED_BERT)
-    elif Path(name).is_dir():
-        shown, folder = name, Path(name)
-    else:
-        shown, folder = name, weights.hub(name)
+def _load_bert(name: str) -> TextEncoder:
+    local = Path(name).is_dir()
+    folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name) if local else weights.hub(name)
     try:
         tokenizer, model = _pretrained(folder)
     except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
         do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
         raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
     if name != BUNDLED:
-        source = "user path" if Path(name).is_dir() else f"hub, revision {folder.name}"
-        files = sorted(folder.glob("*.safetensors"))
-        weights.record(shown, source, folder, weights.sha256(files[0]) if len(files) == 1 else "")
-    model = model.eval().requires_grad_(False).to(device)
-    return TextEncoder(shown, model.config.hidden_size, tokenizer, model)
+        source = "user path" if local else f"hub, revision {folder.name}"
+        files = list(folder.glob("*.safetensors"))
+        weights.record(name, source, folder, weights.sha256(files[0]) if len(files) == 1 else "")
+    shown = BUNDLED_BERT if name == BUNDLED else name
+    return TextEncoder(shown, model.config.hidden_size, tokenizer, model.eval().requires_grad_(False))
 
 
 def _pretrained(folder: Path) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ Words are Whisper's, as they will be when it is used.
 from __future__ import annotations
 
 import json
+import runpy
 
 import vcemo_lib as vc
 from vcemo_lib.paths import repo_data, write_atomically
@@ -26,7 +27,7 @@ def main() -> None:
     about = {"corpus": "VCEMO-Sim (simulated)", "fingerprint": corpus.fingerprint()}
     about |= {"seed": SEED, "text": "asr", "test": test.to_dict("index")}
     write_atomically(folder / "about.json", json.dumps(about, indent=1) + "\n")
-    vc.weights.sign_bundled(folder.parent)
+    runpy.run_path(str(repo_data() / "build" / "sign.py"), run_name="__main__")
     print(test)
 
 

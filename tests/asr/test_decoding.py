@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from vcemo_lib import VcemoError, asr, audio
-from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions
-from vcemo_lib.asr.decoding import _silence_memory, cut_loops, loops, prompt_tokens, silence, tokenizer_of
+from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions, decoding
+from vcemo_lib.asr.decoding import Decoded, cut_loops, prompt_tokens, silence, tokenizer_of
 from vcemo_lib.asr.encoder import FULL_WINDOW, halve
 from vcemo_lib.asr.transcribe import Listener, window_of
 from vcemo_lib.corpora import Corpus
 
 
 def test_loops_are_found_and_cut() -> None:
+    def loops(tokens: list[int]) -> bool:
+        return Decoded(tokens, "zh", 0.0, -0.1, unfinished=False).loops()
+
     assert loops([1, 2] * 4) and loops([9, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]) and loops([7] * 8)
+    assert Decoded([1], "zh", 0.0, -0.1, unfinished=True).loops()
     assert not loops([7] * 6), "laughter: 哈哈哈哈哈哈"
     assert not loops([1, 2] * 3) and not loops(list(range(40))) and not loops([])
     assert cut_loops([5, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 6]) == [5, 1, 2, 6]
@@ -42,19 +46,19 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
 
 
 @pytest.mark.weights
-def test_half_precision_hears_the_same(model, corpus: Corpus) -> None:
+def test_half_precision_hears_the_same(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     half = copy.deepcopy(model)
     halve(half)
-    _silence_memory[half] = [(k.half(), v.half()) for k, v in silence(model)]  # a processor is slow at halves
+    still = {model: silence(model)}  # a processor is slow at halves: not encoded again
+    still[half] = [(k.half(), v.half()) for k, v in still[model]]
+    monkeypatch.setattr(decoding, "silence", still.__getitem__)
     waves = [audio.load(corpus.path(corpus.ids[1]))]
-    listener, heard = Listener("base", "zh", TranscribeOptions(word_times=True, layer=-1)), []
+    listener, heard = Listener("base", "zh", TranscribeOptions(word_times=True)), []
     for listener.model in (model, half):
         heard += listener.decode(waves, window_of(len(waves[0]) / audio.SAMPLE_RATE))
     whole, halved = heard
     assert asr.cer(*(tokenizer_of(model, "zh").decode(one.tokens) for one in (whole, halved))) < 0.2
-    assert (
-        halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1) and np.isfinite(halved.features).all()
-    )
+    assert halved.avg_logprob == pytest.approx(whole.avg_logprob, abs=0.1)
 
 
 @pytest.mark.weights

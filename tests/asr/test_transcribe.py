@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,16 +168,6 @@ def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.M
 
 
 @pytest.mark.weights
-def test_encoder_frames_come_with_the_transcript(model, corpus: Corpus) -> None:
-    wave = audio.load(corpus.path(corpus.ids[0]))
-    one = asr.transcribe([wave], layer=3, progress=False, cache=False)[0]
-    own = asr.encoder_features(wave, layer=3)
-    assert one.features.shape == own.shape and one.features.dtype == np.float16
-    cosine = (one.features * own).sum(1) / np.linalg.norm(one.features, axis=1) / np.linalg.norm(own, axis=1)
-    assert np.median(cosine) > 0.95, "the silence after the clip changes them little"
-
-
-@pytest.mark.weights
 def test_mistakes_are_told(model, tmp_path: Path) -> None:
     with pytest.raises(VcemoError, match="no such audio file"):
         asr.transcribe([tmp_path / "none.wav"], progress=False)
@@ -315,8 +304,6 @@ def test_a_long_recording_is_heard_like_its_pieces(
     first = len(pieces(wave)[0]) / RATE
     times = [word.start for word in one.words]
     assert times == sorted(times) and times[len(times) // 2] >= first
-    layered = asr.transcribe([wave], layer=3, progress=False, cache=False)[0]
-    assert layered.features.shape == (41 * 50, 512)
 
 
 @pytest.mark.weights
@@ -324,7 +311,7 @@ def test_the_language_is_the_corpus_own(model, corpus: Corpus, monkeypatch: pyte
     heard: list = []
     real = Listener.__call__
 
-    def note(self: Listener, clips: list, *rest: Any) -> Any:
+    def note(self, clips, *rest):
         heard.append((self.language, self.prompt))
         return real(self, clips, *rest)
 

@@ -12,12 +12,10 @@ from vcemo_lib.weights.ctranslate2 import from_ctranslate2, read_ctranslate2
 
 def test_the_ctranslate2_reader_reads_every_type():
     variables = {
-        "a": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "b/c": np.array([-1, 2], np.int8),
+        "a": np.arange(6, dtype=np.float32).reshape(2, 3), "b/c": np.array([-1, 2], np.int8),
         "s": np.asarray(np.int16(8)),
-        "i": np.array([[70_000]], np.int32),
-        "h": np.array([0.5, -2], np.float16),
-    }
+        "i": np.array([[70_000]], np.int32), "h": np.array([0.5, -2], np.float16),
+    }  # fmt: skip
     found = read_ctranslate2(ct2_file(variables))
     assert list(found) == list(variables)
     for name, value in variables.items():

@@ -1,15 +1,11 @@
 """Whisper in batches: transcripts, word times, its encoder as acoustic features; and what errors it makes."""
 
-from vcemo_lib.asr.decoding import Word as Word
-from vcemo_lib.asr.encoder import encoder_features as encoder_features
-from vcemo_lib.asr.encoder import load_model as load_model
-from vcemo_lib.asr.transcribe import MANDARIN_PROMPT as MANDARIN_PROMPT
-from vcemo_lib.asr.transcribe import VERSION as VERSION
-from vcemo_lib.asr.transcribe import TranscribeOptions as TranscribeOptions
-from vcemo_lib.asr.transcribe import Transcript as Transcript
-from vcemo_lib.asr.transcribe import transcribe as transcribe
-from vcemo_lib.cer import align as align
-from vcemo_lib.cer import cer as cer
-from vcemo_lib.cer import cer_table as cer_table
-from vcemo_lib.cer import edits as edits
-from vcemo_lib.cer import normalise as normalise
+from vcemo_lib.asr.decoding import Word
+from vcemo_lib.asr.encoder import encoder_features, load_model
+from vcemo_lib.asr.transcribe import MANDARIN_PROMPT, TranscribeOptions, Transcript, transcribe
+from vcemo_lib.cer import align, cer, cer_table, edits, normalise
+
+__all__ = [
+    "MANDARIN_PROMPT", "TranscribeOptions", "Transcript", "Word", "align", "cer", "cer_table", "edits",
+    "encoder_features", "load_model", "normalise", "transcribe",
+]  # fmt: skip

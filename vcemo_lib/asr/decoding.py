@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
-
-import numpy as np
 
 from vcemo_lib.asr.encoder import encode
 from vcemo_lib.errors import VcemoError
@@ -52,52 +49,37 @@ class Decoded:
     avg_logprob: float
     unfinished: bool  # the token cap was reached before the end of text
     words: tuple[Word, ...] | None = None
-    features: np.ndarray | None = None
 
     def loops(self) -> bool:
         """Whether the decoder has gone round in circles."""
-        return self.unfinished or loops(self.tokens)
-
-
-def loops(tokens: Sequence[int]) -> bool:
-    """Whether some run of tokens is repeated on end as no speaker would."""
-    return bool(_LOOP.search("".join(map(chr, tokens))))
+        return self.unfinished or cut_loops(self.tokens) != self.tokens
 
 
 def cut_loops(tokens: Sequence[int]) -> list[int]:
-    """The tokens with every such run cut to its first occurrence."""
+    """The tokens with every run that is repeated as no speaker would cut to its first occurrence."""
     return [ord(c) for c in _LOOP.sub(r"\1\2", "".join(map(chr, tokens)))]
-
-
-@lru_cache(maxsize=8)
-def _tokenizer(multilingual: bool, languages: int, language: str) -> Tokenizer:
-    from whisper.tokenizer import get_tokenizer
-
-    return get_tokenizer(multilingual, num_languages=languages, language=language, task="transcribe")
 
 
 def tokenizer_of(model: Whisper, language: str | None) -> Tokenizer:
     """The tokenizer of a Whisper for a language; VcemoError where it knows none such."""
+    from whisper.tokenizer import get_tokenizer
+
+    many, count = model.is_multilingual, model.num_languages
     try:
-        return _tokenizer(model.is_multilingual, model.num_languages, language or "en")
+        return get_tokenizer(many, num_languages=count, language=language or "en", task="transcribe")
     except ValueError as error:
         do = 'give a code such as "zh" or "en", or None to detect it'
         raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
 
 
-_silence_memory: WeakKeyDictionary[Whisper, list[KeyValue]] = WeakKeyDictionary()
-
-
+@lru_cache(maxsize=2)
 def silence(model: Whisper) -> list[KeyValue]:
     """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
     import torch
 
-    if model not in _silence_memory:
-        dims, like = model.dims, model.encoder.conv1.weight
-        mel = torch.full((1, dims.n_mels, 2 * dims.n_audio_ctx), SILENCE_FLOOR).to(like)
-        pairs = _keys_and_values(model, encode(model, mel)[0])
-        _silence_memory[model] = [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
-    return _silence_memory[model]
+    mel = torch.full((1, model.dims.n_mels, 2 * model.dims.n_audio_ctx), SILENCE_FLOOR)
+    pairs = _keys_and_values(model, encode(model, mel.to(model.encoder.conv1.weight)))
+    return [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
 
 
 def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
@@ -121,7 +103,7 @@ class Decoder:
         self.heads = model.dims.n_text_head
         self.cross = _keys_and_values(model, encoded)
         self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in silence(model)]
-        self.past: list[KeyValue | None] = [None] * len(self.cross)
+        self.past: list[KeyValue] = []  # of the tokens so far, a pair a block
         self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
 
     def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
@@ -129,9 +111,9 @@ class Decoder:
         from torch.nn.functional import scaled_dot_product_attention
 
         k, v = _split(attn.key(x), self.heads), _split(attn.value(x), self.heads)
-        if (past := self.past[i]) is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        self.past[i] = (k, v)
+        if i < len(self.past):
+            k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
+        self.past[i : i + 1] = [(k, v)]
         q = _split(attn.query(x), self.heads)
         mixed = scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
         return attn.out(mixed.transpose(1, 2).flatten(2))
@@ -156,7 +138,7 @@ class Decoder:
 
     def __call__(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
         """The hidden states of new tokens; what came before is remembered."""
-        start = 0 if self.past[0] is None else self.past[0][0].shape[2]
+        start = self.past[0][0].shape[2] if self.past else 0
         positions = self.decoder.positional_embedding[start : start + tokens.shape[1]]
         x = self.decoder.token_embedding(tokens) + positions
         self.scores = []
@@ -180,12 +162,12 @@ def prompt_tokens(model: Whisper, language: str | None, prompt: str | None) -> l
     if not prompt:
         return []
     tokenizer = tokenizer_of(model, language)
-    tokens = [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())]
-    room = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps)
-    if len(tokens) > room:
-        do = f"shorten it to at most {room - 1} tokens"
-        raise VcemoError(f"the prompt has {len(tokens) - 1} tokens", where=f"{prompt[:20]}…", do=do)
-    return tokens
+    tokens = tokenizer.encode(" " + prompt.strip())
+    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps) - 1
+    if len(tokens) > most:
+        do = f"shorten it to at most {most} tokens"
+        raise VcemoError(f"the prompt has {len(tokens)} tokens", where=f"{prompt[:20]}…", do=do)
+    return [tokenizer.sot_prev, *tokens]
 
 
 def greedy(
@@ -198,15 +180,15 @@ def greedy(
     tokenizer = tokenizer_of(model, language)
     device, batch = encoded.device, len(encoded)
     languages = [language or "en"] * batch
-    sot = list(tokenizer.sot_sequence_including_notimestamps)
+    sot = tokenizer.sot_sequence_including_notimestamps
     tokens = torch.tensor([[*before, *sot]], device=device).repeat(batch, 1)
     if language is None and model.is_multilingual:
         start = Decoder(model, encoded)
         scores = start.logits(start(torch.full((batch, 1), tokenizer.sot, device=device))[:, -1])
-        codes, ids = tokenizer.all_language_codes, list(tokenizer.all_language_tokens)
-        best = scores[:, ids].argmax(dim=-1).tolist()
-        languages = [codes[i] for i in best]
-        tokens[:, len(before) + 1] = torch.tensor([ids[i] for i in best], device=device)
+        codes, ids = tokenizer.all_language_codes, torch.tensor(tokenizer.all_language_tokens, device=device)
+        best = scores[:, ids].argmax(dim=-1)
+        languages = [codes[i] for i in best.tolist()]
+        tokens[:, len(before) + 1] = ids[best]
 
     never = torch.zeros(model.dims.n_vocab, device=device)
     never[list(tokenizer.non_speech_tokens)] = -torch.inf
@@ -217,22 +199,19 @@ def greedy(
     decoder = Decoder(model, encoded)
     hidden = decoder(tokens)
     no_speech = decoder.logits(hidden[:, len(before)]).softmax(dim=-1)[:, tokenizer.no_speech].tolist()
-    found: list[list[int]] = [[] for _ in range(batch)]
-    total = [0.0] * batch
-    ended = [False] * batch
+    clips = [Decoded([], *heard, 0.0, unfinished=True) for heard in zip(languages, no_speech, strict=True)]
     rows = list(range(batch))  # clips still decoded, in the decoder's order
     logits = decoder.logits(hidden[:, -1]) + first
     while True:
         scores, chosen = logits.log_softmax(dim=-1).max(dim=-1)
         for row, token, score in zip(rows, chosen.tolist(), scores.tolist(), strict=True):
-            if ended[row] or len(found[row]) >= caps[row]:
-                continue
-            total[row] += score
-            if token == tokenizer.eot:
-                ended[row] = True
-            else:
-                found[row].append(token)
-        going = [k for k, row in enumerate(rows) if not ended[row] and len(found[row]) < caps[row]]
+            clip = clips[row]
+            if clip.unfinished and len(clip.tokens) < caps[row]:
+                clip.avg_logprob += score  # a sum so far
+                clip.unfinished = token != tokenizer.eot
+                clip.tokens += [token] if clip.unfinished else []
+        left = [clip.unfinished and len(clip.tokens) < cap for clip, cap in zip(clips, caps, strict=True)]
+        going = [k for k, row in enumerate(rows) if left[row]]
         if not going:
             break
         if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out at times
@@ -240,5 +219,6 @@ def greedy(
             decoder.keep(keep)
             chosen, rows = chosen[keep], [rows[k] for k in going]
         logits = decoder.logits(decoder(chosen[:, None])[:, -1]) + never
-    means = [total[b] / (len(found[b]) + ended[b] or 1) for b in range(batch)]
-    return [Decoded(found[b], languages[b], no_speech[b], means[b], not ended[b]) for b in range(batch)]
+    for clip in clips:
+        clip.avg_logprob /= len(clip.tokens) + (not clip.unfinished) or 1
+    return clips

@@ -23,31 +23,30 @@ Clip = str | Path | np.ndarray
 
 FRAME = 2 * audio.HOP  # samples of an encoder frame: 20 ms
 FULL_WINDOW = 30.0  # s, the window Whisper was trained with
+BATCH = 8  # clips of `encoder_features` at a time
 
 
-def load_model(name: str = "base", device: str | None = None) -> Whisper:
+def load_model(name: str = "base") -> Whisper:
     """A Whisper of any size (or the path of its weights), kept for the rest of the process.
 
-    In half precision on CUDA. VcemoError when the weights cannot be had; see `weights.whisper`.
+    In half precision on CUDA where there is one. VcemoError when the weights cannot be had.
     """
-    import torch
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return _load(weights.whisper(name), name, str(device))
+    return _load(weights.whisper(name), name)
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, size: str, device: str) -> Whisper:
+def _load(path: Path, size: str) -> Whisper:
+    import torch
     import whisper
     from safetensors.torch import load_file
 
-    model = whisper.model.Whisper(whisper.model.ModelDimensions(**weights.whisper_dims(path)))
+    model = whisper.model.Whisper(whisper.model.ModelDimensions(**weights.about(path)["dims"]))
     model.load_state_dict(load_file(path))
     if size in whisper._ALIGNMENT_HEADS:
         model.set_alignment_heads(whisper._ALIGNMENT_HEADS[size])
-    if device.startswith("cuda"):
-        halve(model)
-    return model.to(device).eval().requires_grad_(False)
+    if torch.cuda.is_available():
+        halve(model.cuda())
+    return model.eval().requires_grad_(False)
 
 
 def halve(model: Whisper) -> None:
@@ -76,12 +75,11 @@ def log_mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> Float[
 
 
 def encode(
-    model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int | None = None, stop: bool = False
-) -> tuple[Float[Tensor, "batch time width"], Float[Tensor, "batch time width"] | None]:
-    """Whisper's encoder on a window of any length, the position table cut to match (two mel frames a step).
+    model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int = -1
+) -> Float[Tensor, "batch time width"]:
+    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length.
 
-    Gives the final output, and that of `layer` if asked: 1 is the first block, -1 the final output. With
-    `stop` the blocks behind `layer` are not run at all.
+    The position table is cut to match; two mel frames are a step.
     """
     import torch.nn.functional as F
 
@@ -89,26 +87,13 @@ def encode(
     x = F.gelu(encoder.conv1(mel))
     x = F.gelu(encoder.conv2(x)).permute(0, 2, 1)  # (B, T, width)
     x = (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
-    kept = None
-    for number, block in enumerate(encoder.blocks, start=1):
+    for block in encoder.blocks if layer == -1 else encoder.blocks[:layer]:
         x = block(x)
-        if number == layer:
-            kept = x
-            if stop:
-                return x, x
-    x = encoder.ln_post(x)
-    return x, x if layer == -1 else kept
-
-
-def check_layer(model: Whisper, layer: int) -> None:
-    """Raise VcemoError where the encoder has no such layer."""
-    last = model.dims.n_audio_layer
-    if layer != -1 and not 1 <= layer <= last:
-        raise VcemoError(f"Whisper has no encoder layer {layer}", do=f"choose -1 (final) or 1 to {last}")
+    return encoder.ln_post(x) if layer == -1 else x
 
 
 def encoder_features(
-    wave: Clip | Sequence[Clip], layer: int = -1, model: str = "base", batch_size: int = 8
+    wave: Clip | Sequence[Clip], layer: int = -1, model: str = "base"
 ) -> np.ndarray | list[np.ndarray]:
     """Whisper's encoder on each clip's own frames: (ceil(N / 320), width) float32, one every 20 ms.
 
@@ -118,22 +103,21 @@ def encoder_features(
     import torch
 
     if isinstance(wave, (str, Path, np.ndarray)):
-        return encoder_features([wave], layer, model, batch_size)[0]
-    whisper = load_model(model)
-    check_layer(whisper, layer)
-    full = int(FULL_WINDOW * audio.SAMPLE_RATE)
+        return encoder_features([wave], layer, model)[0]
+    whisper, full = load_model(model), int(FULL_WINDOW * audio.SAMPLE_RATE)
+    last = whisper.dims.n_audio_layer
+    if layer != -1 and not 1 <= layer <= last:
+        raise VcemoError(f"Whisper has no encoder layer {layer}", do=f"choose -1 (final) or 1 to {last}")
     waves = [audio.load(clip) for clip in wave]
-    cuts = [(i, at) for i, clip in enumerate(waves) for at in range(0, len(clip), full)]
-    pieces = [(i, at, waves[i][at : at + full]) for i, at in cuts]
-    frames = [ceil(len(piece) / FRAME) for _, _, piece in pieces]
-    done: dict[tuple[int, int], np.ndarray] = {}
-    order = sorted(range(len(pieces)), key=lambda k: frames[k])
-    for count, group in groupby(order, key=lambda k: frames[k]):
-        same = [pieces[k] for k in group]
-        for batch in (same[start : start + batch_size] for start in range(0, len(same), batch_size)):
+    pieces = [clip[at : at + full] for clip in waves for at in range(0, len(clip), full)]
+    frames = [ceil(len(piece) / FRAME) for piece in pieces]
+    found: dict[int, np.ndarray] = {}
+    for count, group in groupby(sorted(range(len(pieces)), key=frames.__getitem__), frames.__getitem__):
+        same = list(group)
+        for batch in (same[start : start + BATCH] for start in range(0, len(same), BATCH)):
             with torch.inference_mode():
-                mel = log_mel(whisper, [piece for _, _, piece in batch], max(2 * count, 4) * audio.HOP)
-                _, kept = encode(whisper, mel, layer, stop=True)
-            for (i, at, _), row in zip(batch, kept.float().cpu().numpy(), strict=True):
-                done[i, at] = row[:count]
-    return [np.concatenate([done[i, at] for at in range(0, len(clip), full)]) for i, clip in enumerate(waves)]
+                mel = log_mel(whisper, [pieces[k] for k in batch], max(2 * count, 4) * audio.HOP)
+                rows = encode(whisper, mel, layer)[:, :count].float().cpu().numpy()
+            found |= zip(batch, rows, strict=True)
+    in_order = (found[k] for k in range(len(pieces)))
+    return [np.concatenate([next(in_order) for _ in range(0, len(clip), full)]) for clip in waves]

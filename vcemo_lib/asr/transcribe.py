@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vcemo_lib import audio, weights
+from vcemo_lib.asr.alignment import add_words
 from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, check_layer, encode, load_model, log_mel
-from vcemo_lib.asr.timing import UNSPACED, add_words
+from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel
 from vcemo_lib.cer import cer
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, write_error
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vcemo_lib.corpora import Corpus
-
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
 OF_CORPUS = "corpus"  # language: the manifest's, clip by clip; Mandarin where it tells none
+UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
 EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
@@ -52,10 +52,8 @@ class TranscribeOptions:
     language: str | None = OF_CORPUS  # "zh", "en", ...; None: Whisper tells, clip by clip
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
     word_times: bool = False  # when each word is heard
-    layer: int | None = None  # keep this encoder layer's frames, too: 1 to 6 (base), -1 the last
     gate: bool = True  # leave silence, noise and music empty
     batch_size: int = 16
-    device: str | None = None
     progress: bool = True
     cache: bool = True  # keep every finished batch, so that a killed run goes on where it stopped
 
@@ -74,54 +72,43 @@ class Transcript:
     retried: bool = False  # looped in the short window, decoded again in the full one
     gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"; "" where it was let through
     words: tuple[Word, ...] | None = None
-    features: np.ndarray | None = None  # (frames of 20 ms, width) float16, where a layer was asked for
 
 
 def transcribe(
-    clips: Corpus | Clip | Sequence[Clip],
-    model: str = "base",
-    options: TranscribeOptions | None = None,
+    clips: Corpus | Clip | Sequence[Clip], model: str = "base", options: TranscribeOptions | None = None,
     **changes: Any,
-) -> list[Transcript] | pd.DataFrame:
+) -> list[Transcript] | pd.DataFrame:  # fmt: skip
     """One transcript a clip: a list for paths or arrays (16 kHz), a DataFrame with index utt_id for a Corpus.
 
     `changes` are options by their names: `transcribe(corpus, word_times=True)`.
     """
-    options = replace(options or TranscribeOptions(), **changes)
-    if hasattr(clips, "table"):
-        import pandas as pd
-
-        known = "language" in clips.table
-        languages = clips.table["language"].fillna("").tolist() if known else [""] * len(clips)
-        found = _transcribe([_sound(clips, u) for u in clips.ids], languages, model, options)
-        index = pd.Index(clips.ids, name="utt_id")
-        columns = list(Transcript.__dataclass_fields__)
-        return pd.DataFrame([vars(transcript) for transcript in found], index=index, columns=columns)
-    if isinstance(clips, (str, Path)) or (isinstance(clips, np.ndarray) and clips.dtype != object):
-        clips = [clips]
-    return _transcribe(clips, [""] * len(clips), model, options)
-
-
-def _sound(corpus: Corpus, utt_id: str) -> Clip:
-    """An utterance's file, or its samples where it is a part of one."""
-    whole = corpus.segment(utt_id) == (0.0, None)
-    return corpus.path(utt_id) if whole else audio.utterance(corpus, utt_id)
-
-
-def _transcribe(
-    clips: Sequence[Clip], languages: Sequence[str], model: str, options: TranscribeOptions
-) -> list[Transcript]:
     from tqdm.auto import tqdm
 
-    spoken = [lang or "zh" if options.language == OF_CORPUS else options.language for lang in languages]
+    options = replace(options or TranscribeOptions(), **changes)
+    languages: Sequence[str] = ()
+    if isinstance(clips, Corpus):
+        whole = {u: clips.segment(u) == (0.0, None) for u in clips.ids}
+        sounds: Sequence[Clip] = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
+        languages = clips.table["language"].fillna("").tolist() if "language" in clips.table else ()
+    else:
+        sounds = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
+    spoken = [options.language] * len(sounds)
+    if options.language == OF_CORPUS:
+        spoken = [language or "zh" for language in languages or [""] * len(sounds)]
     found: dict[int, Transcript] = {}
-    shown = dict(desc=f"Whisper {Path(model).stem}", unit="clip", disable=not options.progress)
-    with tqdm(total=len(clips), **shown) as bar:
+    name, hidden = f"Whisper {Path(model).stem}", not options.progress
+    with tqdm(total=len(sounds), desc=name, unit="clip", disable=hidden) as bar:
         for language in dict.fromkeys(spoken):
-            listener = Listener(model, language, options)
             which = [i for i, other in enumerate(spoken) if other == language]
-            found |= zip(which, listener([clips[i] for i in which], bar.update), strict=True)
-    return [found[i] for i in range(len(clips))]
+            heard = Listener(model, language, options)([sounds[i] for i in which], bar.update)
+            found |= zip(which, heard, strict=True)
+    transcripts = [found[i] for i in range(len(sounds))]
+    if not isinstance(clips, Corpus):
+        return transcripts
+    import pandas as pd
+
+    index, columns = pd.Index(clips.ids, name="utt_id"), list(Transcript.__dataclass_fields__)
+    return pd.DataFrame(map(vars, transcripts), index, columns)
 
 
 def window_of(seconds: float) -> float:
@@ -129,16 +116,16 @@ def window_of(seconds: float) -> float:
     return min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
 
 
-def _long(wave: np.ndarray) -> bool:
-    return len(wave) > FULL_WINDOW * audio.SAMPLE_RATE
+def _seconds(clip: Clip) -> float:
+    return len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
 
 
 def pieces(wave: np.ndarray) -> list[np.ndarray]:
     """A recording in pieces of at most 30 s (less the edge), cut on encoder frames where it is quietest."""
     longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME  # frames
+    first = longest - int(CUT_SECONDS * audio.SAMPLE_RATE) // FRAME
     found = []
     while len(wave) > longest * FRAME:
-        first = longest - int(CUT_SECONDS * audio.SAMPLE_RATE) // FRAME
         end = wave[first * FRAME : longest * FRAME].reshape(-1, FRAME)
         power = np.square(end, dtype=np.float64).sum(axis=1)
         moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
@@ -151,24 +138,22 @@ def pieces(wave: np.ndarray) -> list[np.ndarray]:
 def join(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a recording, from those of its pieces."""
     spoken = [part for part in parts if part.text] or parts
-    seconds, words = 0.0, []
-    for part in parts:
-        for word in part.words or ():
-            times = dict(start=round(word.start + seconds, 2), end=round(word.end + seconds, 2))
-            words.append(replace(word, **times))
-        seconds += part.seconds
-    return Transcript(
+    starts = list(accumulate((part.seconds for part in parts), initial=0.0))
+    words = tuple(
+        replace(word, start=round(word.start + at, 2), end=round(word.end + at, 2))
+        for at, part in zip(starts, parts, strict=False) for word in part.words or ()
+    )  # fmt: skip
+    return replace(
+        spoken[0],
         text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
-        language=spoken[0].language,
         no_speech=float(np.mean([part.no_speech for part in spoken])),
         avg_logprob=float(np.mean([part.avg_logprob for part in spoken])),
         peak_db=max(part.peak_db for part in parts),
-        seconds=seconds,
+        seconds=starts[-1],
         window=FULL_WINDOW,
         retried=any(part.retried for part in parts),
         gate="" if any(not part.gate for part in parts) else parts[0].gate,
-        words=None if parts[0].words is None else tuple(words),
-        features=None if parts[0].features is None else np.concatenate([part.features for part in parts]),
+        words=None if parts[0].words is None else words,
     )
 
 
@@ -176,29 +161,26 @@ class Listener:
     """One Whisper, one language, one prompt, and the transcripts that are kept on disk for them."""
 
     def __init__(self, name: str, language: str | None, options: TranscribeOptions) -> None:
-        self.model = load_model(name, options.device)
+        self.model = load_model(name)
         self.language, self.options = language, options
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
         self.before = prompt_tokens(self.model, language, self.prompt)
-        if options.layer is not None:
-            check_layer(self.model, options.layer)
-        self.store = None
-        if options.cache and options.layer is None:  # frames are features.py's to keep
-            settings = dict(model=weights.whisper(name).name, half=str(self.model.encoder.conv1.weight.dtype))
-            settings |= dict(language=language, prompt=self.prompt)
-            settings |= dict(word_times=options.word_times, version=VERSION)
-            self.store = TranscriptCache(name, settings)
+        settings = {
+            "model": weights.whisper(name).name, "half": str(self.model.encoder.conv1.weight.dtype),
+            "language": language, "prompt": self.prompt, "word_times": options.word_times, "version": VERSION,
+        }  # fmt: skip
+        self.store = TranscriptCache(name, settings) if options.cache else None
 
-    def __call__(self, clips: Sequence[Clip], done=lambda count: None) -> list[Transcript]:
+    def __call__(self, clips: Sequence[Clip], done: Callable = lambda count: None) -> list[Transcript]:
         """Transcripts, gated where that is asked for; `done` is told how many more are ready."""
         keys = [_content(clip) for clip in clips] if self.store else []
-        found = [self.store.rows.get(key) for key in keys] if self.store else [None] * len(clips)
-        done(sum(transcript is not None for transcript in found))
-        todo = [i for i, transcript in enumerate(found) if transcript is None]
-        for batch in _batches(clips, todo, self.options.batch_size):
+        kept = self.store.rows if self.store else {}
+        found = {i: kept[key] for i, key in enumerate(keys) if key in kept}
+        done(len(found))
+        for batch in self._batches({i: _seconds(clip) for i, clip in enumerate(clips) if i not in found}):
             waves = [audio.load(clips[i]) for i in batch]
-            if any(_long(wave) for wave in waves):  # its pieces are gated and kept, each
-                heard = [join(self(pieces(w))) if _long(w) else self.batch([w])[0] for w in waves]
+            if max(map(len, waves)) > FULL_WINDOW * audio.SAMPLE_RATE:
+                heard = [join(self(pieces(wave))) for wave in waves]  # pieces are gated and kept, each
             else:
                 heard = self.batch(waves)
             for i, transcript in zip(batch, heard, strict=True):
@@ -206,28 +188,33 @@ class Listener:
                 if self.store and transcript.seconds <= FULL_WINDOW:
                     self.store.put(keys[i], transcript)
             done(len(batch))
-        return [self._gated(transcript) if self.options.gate else transcript for transcript in found]
+        return [self._gated(found[i]) if self.options.gate else found[i] for i in range(len(clips))]
+
+    def _batches(self, seconds: Mapping[int, float]) -> Iterator[list[int]]:
+        """Clips in batches of one window each, short ones first; those beyond the full window come alone."""
+        windows = {i: window_of(s) if s <= FULL_WINDOW else np.inf for i, s in seconds.items()}
+        in_order = sorted(seconds, key=lambda i: (seconds[i], i))
+        for window, group in groupby(in_order, windows.__getitem__):
+            same, step = list(group), self.options.batch_size if window <= FULL_WINDOW else 1
+            yield from (same[start : start + step] for start in range(0, len(same), step))
 
     def batch(self, waves: Sequence[np.ndarray]) -> list[Transcript]:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
-        window = window_of(max(map(len, waves)) / audio.SAMPLE_RATE)
-        heard = self.decode(waves, window)
-        if again := [k for k, one in enumerate(heard) if one.loops()]:
+        windows = [window_of(max(map(len, waves)) / audio.SAMPLE_RATE)] * len(waves)
+        heard = self.decode(waves, windows[0])
+        if again := [k for k, clip in enumerate(heard) if clip.loops()]:
             second = self.decode([waves[k] for k in again], FULL_WINDOW, retry=True)
-            for k, one in zip(again, second, strict=True):
-                one.features = heard[k].features
-                heard[k] = one
-        found = []
-        for k, (one, wave) in enumerate(zip(heard, waves, strict=True)):
-            text = tokenizer_of(self.model, one.language).decode(one.tokens).strip("\ufffd ")  # cut
-            transcript = Transcript(
-                text, one.language, round(one.no_speech, 6), round(one.avg_logprob, 6),
+            for k, clip in zip(again, second, strict=True):
+                heard[k], windows[k] = clip, FULL_WINDOW
+        return [
+            Transcript(
+                tokenizer_of(self.model, clip.language).decode(clip.tokens).strip("\ufffd "),  # cut
+                clip.language, round(clip.no_speech, 6), round(clip.avg_logprob, 6),
                 peak_db=round(float(audio.levels(wave).max()), 2), seconds=len(wave) / audio.SAMPLE_RATE,
-                window=FULL_WINDOW if k in again else window, retried=k in again, words=one.words,
-                features=one.features,
-            )  # fmt: skip
-            found.append(transcript)
-        return found
+                window=windows[k], retried=k in again, words=clip.words,
+            )
+            for k, (clip, wave) in enumerate(zip(heard, waves, strict=True))
+        ]  # fmt: skip
 
     def decode(self, waves: Sequence[np.ndarray], window: float, retry: bool = False) -> list[Decoded]:
         """Encode and decode clips in one window (s); a retry has Whisper's own token cap, and cuts loops."""
@@ -237,58 +224,39 @@ class Listener:
         seconds = [len(wave) / audio.SAMPLE_RATE for wave in waves]
         caps = [most if retry else min(most, SPARE_TOKENS + ceil(TOKENS_PER_SECOND * s)) for s in seconds]
         with torch.inference_mode():
-            mel = log_mel(self.model, waves, int(window * audio.SAMPLE_RATE))
-            encoded, kept = encode(self.model, mel, None if retry else self.options.layer)
+            encoded = encode(self.model, log_mel(self.model, waves, int(window * audio.SAMPLE_RATE)))
             heard = greedy(self.model, encoded, self.language, self.before, caps)
             if retry:
-                for one in heard:
-                    one.tokens = cut_loops(one.tokens)
+                for clip in heard:
+                    clip.tokens = cut_loops(clip.tokens)
             if self.options.word_times:
                 add_words(self.model, encoded, heard, waves)
-        if kept is not None:
-            for one, row, wave in zip(heard, kept, waves, strict=True):
-                one.features = row[: ceil(len(wave) / FRAME)].half().cpu().numpy()
         return heard
 
-    def _gated(self, transcript: Transcript) -> Transcript:
+    def _gated(self, heard: Transcript) -> Transcript:
         """The transcript, emptied where the gate is closed; what is kept on disk is not gated."""
-        reason = "" if transcript.seconds > FULL_WINDOW else gate(transcript, self.prompt)
-        if not reason:
-            return transcript
-        return replace(transcript, text="", gate=reason, words=None if transcript.words is None else ())
+        reason = gate(heard, self.prompt)
+        return replace(heard, text="", gate=reason, words=heard.words and ()) if reason else heard
 
 
 def gate(heard: Transcript, prompt: str | None) -> str:
-    """Why this is no speech, or "" when it may be."""
+    """Why this is no speech, or "" when it may be; a recording's pieces were judged each."""
+    if heard.seconds > FULL_WINDOW:
+        return ""
     if heard.peak_db < audio.SILENT_DB:
         return "silence"
-    if any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH):
+    unsure = any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH)
+    if unsure or heard.retried and heard.no_speech > NO_SPEECH[-1][0]:  # a loop makes the decoder sure
         return "no speech"
-    if heard.retried and heard.no_speech > NO_SPEECH[-1][0]:
-        return "no speech"  # a loop makes the decoder sure of itself
     if prompt and heard.text and heard.avg_logprob < PROMPT_LOGPROB and cer(prompt, heard.text) < 0.4:
         return "prompt"  # on sounds that are no speech Whisper likes to repeat what it was prompted with
     return ""
 
 
-def _batches(clips: Sequence[Clip], todo: Iterable[int], size: int) -> Iterator[list[int]]:
-    """Indices in batches of one window each, short clips first; clips beyond the full window come alone."""
-
-    def seconds(clip: Clip) -> float:
-        return len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
-
-    length = {i: seconds(clips[i]) for i in todo}
-    windows = {i: window_of(s) if s <= FULL_WINDOW else np.inf for i, s in length.items()}
-    for window, group in groupby(sorted(length, key=lambda i: (length[i], i)), windows.get):
-        same = list(group)
-        step = 1 if window > FULL_WINDOW else size
-        yield from (same[start : start + step] for start in range(0, len(same), step))
-
-
 def _content(clip: Clip) -> str:
     """Key of a clip: SHA-256 of its file's, or its array's, bytes."""
     if isinstance(clip, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(clip)).hexdigest()
+        return hashlib.sha256(clip.tobytes()).hexdigest()
     if not Path(clip).is_file():
         raise VcemoError("no such audio file", where=clip, do="check the path")
     return weights.sha256(Path(clip))
@@ -313,11 +281,11 @@ class TranscriptCache:
 
     def put(self, key: str, transcript: Transcript) -> None:
         """Keep a transcript, in one write on a fresh line: a killed or second process does no harm."""
-        row = {"key": key} | {k: v for k, v in asdict(transcript).items() if k != "features"}
+        line = json.dumps({"key": key} | asdict(transcript), ensure_ascii=False)
         try:
             self.path.parent.mkdir(exist_ok=True)
             with self.path.open("ab") as file:
-                file.write(("\n" + json.dumps(row, ensure_ascii=False)).encode("utf-8"))
+                file.write(f"\n{line}".encode())
         except OSError as error:
             raise write_error(error, self.path) from error
         self.rows[key] = transcript

