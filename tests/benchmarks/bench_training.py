@@ -46,8 +46,11 @@ class Store:
         self.widths, self.n = widths, n
         spans = {"mel": frames, "words": (2, 13), "bert": (5, 24)}  # rows of an utterance
         draw = min(n, BLOCK)
-        self.block = {kind: [rng.standard_normal((rng.integers(*spans[kind]), width)).astype(np.float16) for _ in range(draw)]
-                      for kind, width in widths.items()}  # fmt: skip
+        self.block = {
+            kind: [rng.standard_normal((rng.integers(*spans[kind]), width)).astype(np.float16)
+                   for _ in range(draw)]
+            for kind, width in widths.items()
+        }  # fmt: skip
         self.labels = rng.integers(len(LABELS), size=n)
 
     def get(self, kind: str, i: int) -> np.ndarray:
@@ -300,8 +303,19 @@ def main() -> None:
         )
     if options.write:
         note = f"`{model}`, {share:.0%} of the arithmetic that the largest matrix product reaches"
-        keep("training", what="`training.fit`'s epoch", against="a DataLoader loop in float32", ratio=ratio, note=note, ratio_wall=slow.wall / fast.wall,
-             utterances=options.utterances, gflop_a_step=operations / 1e9, share_of_ceiling=share, growth=rows, paper_size_s=whole)  # fmt: skip
+        keep(
+            "training",
+            what="`training.fit`'s epoch",
+            against="a DataLoader loop in float32",
+            ratio=ratio,
+            note=note,
+            ratio_wall=slow.wall / fast.wall,
+            utterances=options.utterances,
+            gflop_a_step=operations / 1e9,
+            share_of_ceiling=share,
+            growth=rows,
+            paper_size_s=whole,
+        )
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ def hub(name: str, file: str | None = None) -> Path:
     repository, _, chosen = name.partition("@")
     revision = chosen or HUB_REVISIONS.get(repository)
     files = [file] if file else list(HUB_FILES)
-    get = partial(snapshot_download, repository, revision=revision, allow_patterns=files, ignore_patterns="*/*")
+    chosen_files = dict(allow_patterns=files, ignore_patterns="*/*")
+    get = partial(snapshot_download, repository, revision=revision, **chosen_files)
     why = "it is not in the cache"
     for cached in (True, False) if revision else (False, True):
         try:

@@ -205,7 +205,8 @@ class Browser(HasTwin, ipywidgets.Box):
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
         return render(
-            TWIN, clips=f"{len(table)} {kind}clips", right=int(table["right"].sum()), picture=plots.png(figure),
+            TWIN, clips=f"{len(table)} {kind}clips", right=int(table["right"].sum()),
+            picture=plots.png(figure),
             matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
             alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
             mistakes=html_table(mistakes, heads, "The surest mistakes"),

@@ -41,7 +41,9 @@ TWIN = """\
 Source = Clip | Prediction | PreparedClip  # what a player takes: a path or samples, judged already, or to be
 
 
-def prepare(source: Source, recogniser: EmotionRecognizer | None, text: str | None) -> PreparedClip | Prediction:
+def prepare(
+    source: Source, recogniser: EmotionRecognizer | None, text: str | None
+) -> PreparedClip | Prediction:
     """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
     if isinstance(source, Prediction) and recogniser:
         return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
