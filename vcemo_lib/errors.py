@@ -22,5 +22,4 @@ class VcemoError(Exception):
 
     def __init__(self, what: str, where: object = None, do: str | None = None) -> None:
         place = f" ({where})" if where is not None else ""
-        remedy = f": {do}" if do else ""
-        super().__init__(printable(f"{what}{place}{remedy}"))
+        super().__init__(printable(f"{what}{place}" + (f": {do}" if do else "")))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METRICS = ("wa", "ua", "f1_weighted", "f1_macro")
 Classes = int | Sequence[str] | None  # how many there are, or their names; by default as many as occur
+Groups = Sequence | np.ndarray | None  # (N,): whose utterance, or which run's
 
 
 def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
@@ -27,7 +28,7 @@ def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
 
 
 def counts_by_speaker(
-    y_true: np.ndarray, y_pred: np.ndarray, speakers: Sequence | None = None, seeds: Sequence | None = None,
+    y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
 ) -> np.ndarray:
     """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
@@ -37,18 +38,16 @@ def counts_by_speaker(
     """
     if speakers is None and seeds is not None:
         raise VcemoError("seeds without speakers", do="say whose utterances they are, or give their ids")
-    size = _number(classes, y_true, y_pred)
-    speakers = np.arange(len(y_true)) if speakers is None else speakers
-    seeds = np.zeros(len(y_true)) if seeds is None else seeds
-    if len({len(y_true), len(y_pred), len(speakers), len(seeds)}) > 1:
-        what = f"{len(y_true)} labels and {len(y_pred)} predictions, {len(speakers)} speakers"
-        raise VcemoError(f"{what}, {len(seeds)} seeds", do="give one of each an utterance")
+    size, whose = _number(classes, y_true, y_pred), np.arange(len(y_true)) if speakers is None else speakers
+    which = np.zeros(len(y_true)) if seeds is None else seeds
+    if len({len(y_true), len(y_pred), len(whose), len(which)}) > 1:
+        what = f"{len(y_true)} labels and {len(y_pred)} predictions, {len(whose)} speakers"
+        raise VcemoError(f"{what}, {len(which)} seeds", do="give one of each an utterance")
     cells = _indices(y_true, size) * size + _indices(y_pred, size)  # (N,)
-    (seed_names, seed), (names, speaker) = (
-        np.unique(np.asarray(given), return_inverse=True) for given in (seeds, speakers)
-    )
-    shape = (len(seed_names), len(names), size, size)
-    places = (seed * len(names) + speaker) * size**2 + cells
+    runs, run = np.unique(np.asarray(which), return_inverse=True)
+    names, speaker = np.unique(np.asarray(whose), return_inverse=True)
+    shape = (len(runs), len(names), size, size)
+    places = (run * len(names) + speaker) * size**2 + cells
     return np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
 
 
@@ -102,7 +101,7 @@ def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -
 
 
 def intervals(
-    y_true: np.ndarray, y_pred: np.ndarray, speakers: Sequence | None = None, seeds: Sequence | None = None,
+    y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Every metric with its interval, a row each: value, low, high, and how many speakers and seeds made it.
@@ -116,8 +115,8 @@ def intervals(
 
 
 def paired_test(
-    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Sequence | None = None,
-    seeds: Sequence | None = None, level: float = 0.95, classes: Classes = None,
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Groups = None,
+    seeds: Groups = None, level: float = 0.95, classes: Classes = None,
 ) -> pd.DataFrame:
     """Is model a better than model b on the same utterances, trained with the same seeds?
 
@@ -125,8 +124,8 @@ def paired_test(
     low, high, its two-sided p, and how many speakers and seeds.
     """
     size = _number(classes, y_true, a, b)
-    tables = [counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b)]
-    return difference(*tables, level=level)
+    of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
+    return difference(of_a, of_b, level=level)
 
 
 def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True, level: float = 0.95) -> pd.DataFrame:
@@ -166,7 +165,7 @@ def contrast(
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], groups: Sequence, n: int = 1000, seed: int = 0,
+    statistic: Callable[[np.ndarray], float], groups: Sequence | np.ndarray, n: int = 1000, seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, float]:
     """Any number that is computed from rows, with its bootstrap interval: {"value", "low", "high"}.

@@ -174,8 +174,7 @@ def timeline(
 def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] = (), title: str = "") -> Figure:
     """A matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts.
 
-    Classes are named by `labels`, by a DataFrame's rows, or are the six emotions; axes are named by what a
-    DataFrame's rows and columns are, or "true" and "predicted".
+    Names of classes and axes are `labels` or a DataFrame's own; else the six emotions, "true", "predicted".
     """
     import seaborn
 
@@ -206,8 +205,7 @@ def learning_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fig
     histories = histories if isinstance(histories, Mapping) else {"": histories}
     columns = next(iter(histories.values())).columns
     wanted = {"loss": ("loss", "val_loss"), "score": ("val_ua", "val_wa")}
-    panels = {panel: [m for m in measures if m in columns] for panel, measures in wanted.items()}
-    panels = {panel: measures for panel, measures in panels.items() if measures}
+    panels = {name: found for name, of in wanted.items() if (found := [m for m in of if m in columns])}
     if not panels:
         raise VcemoError(f"no loss and no score to draw among {', '.join(map(str, columns))}")
     figure, axes = new_figure(3.6 * len(panels), 2.8, columns=len(panels), squeeze=False)
@@ -271,8 +269,7 @@ def intervals(
     draws a line (zero difference, a majority baseline).
     """
     if missing := [column for column in (value, "low", "high", group) if column and column not in table]:
-        has = ", ".join(map(str, table.columns))
-        raise VcemoError(f"the table lacks {', '.join(missing)}; it has {has}")
+        raise VcemoError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     lines = list(dict.fromkeys(table.index))
     groups = dict(list(table.groupby(group, sort=False))) if group else {None: table}
     sides = np.linspace(-0.17, 0.17, len(groups)) if len(lines) < len(table) else np.zeros(len(groups))

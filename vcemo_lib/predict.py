@@ -74,12 +74,9 @@ class Prediction:
 
 
 def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str, ...]]:
-    """A clip's samples, (N,) at 16 kHz, and warnings. Raises VcemoError where there is nothing to judge.
-
-    `name` is what a clip without a path is called there.
-    """
+    """A clip's samples, (N,) at 16 kHz, and warnings. Raises VcemoError where there is nothing to judge."""
     wave = audio.load(clip)
-    name = clip if isinstance(clip, str | Path) else name
+    name = str(clip) if isinstance(clip, str | Path) else name
     if len(wave) < SHORTEST_S * audio.SAMPLE_RATE:
         what = f"the clip lasts {len(wave) / audio.SAMPLE_RATE:.2f} s"
         raise VcemoError(what, where=name, do=f"record at least {SHORTEST_S} s of speech")
@@ -91,10 +88,7 @@ def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str,
 
 
 class EmotionRecognizer:
-    """A trained run and what it needs to judge new clips: Whisper for the words, encoders for the features.
-
-    Raises VcemoError where the run's weights are not all finite.
-    """
+    """A trained run and what it needs to judge new clips: a Whisper for the words, encoders for features."""
 
     def __init__(self, run: Run, whisper: str = "base") -> None:
         if not all(tensor.isfinite().all() for tensor in run.model.state_dict().values()):
@@ -125,11 +119,10 @@ class EmotionRecognizer:
 
         from huggingface_hub import HfApi
 
-        api = HfApi()
-        api.create_repo(repository, exist_ok=True, **options)
+        HfApi().create_repo(repository, exist_ok=True, **options)
         with tempfile.TemporaryDirectory() as folder:
             self.save(folder)
-            return str(api.upload_folder(repo_id=repository, folder_path=folder))
+            return str(HfApi().upload_folder(repo_id=repository, folder_path=folder))
 
     def predict(
         self, clips: Clip | Sequence[Clip], text: str | Sequence[str] | None = None,

@@ -45,7 +45,7 @@ class Corpus:
 
     def path(self, utt_id: str) -> Path:
         """Where an utterance's clip lies."""
-        return self.root / self.table.at[utt_id, "audio"]
+        return self.root / str(self.table.at[utt_id, "audio"])
 
     def segment(self, utt_id: str) -> tuple[float, float | None]:
         """Where in its file an utterance lies, in seconds: (start, end); (0, None) for a whole file."""

@@ -9,7 +9,7 @@ import stat
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vcemo_lib.errors import VcemoError
 
@@ -34,7 +34,7 @@ def read_table(manifest: Path) -> pd.DataFrame:
     if manifest.exists() and not manifest.is_file():
         raise VcemoError("the manifest is not a file", where=manifest, do="give the path of a CSV file")
     separator = "\t" if manifest.suffix.lower() == ".tsv" else ","
-    as_text = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "index_col": False}
+    as_text: Any = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "index_col": False}
     try:
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # too many cells
             table = pd.read_csv(manifest, sep=separator, encoding="utf-8-sig", **as_text).fillna("")
@@ -153,5 +153,5 @@ def _lines(table: pd.DataFrame) -> np.ndarray:
     """The line on which each row begins: line 1 is the header, and a quoted cell may hold line breaks."""
     import numpy as np
 
-    breaks = sum(table[column].str.count("\n") for column in table).to_numpy(int)
+    breaks = np.sum([table[column].str.count("\n").to_numpy(int) for column in table], axis=0)
     return np.asarray(table.index) + 2 + np.cumsum(breaks) - breaks
