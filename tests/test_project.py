@@ -188,6 +188,20 @@ def test_every_name_of_the_face_is_there(name):
     assert getattr(vcemo_lib, name) is not None
 
 
+def test_type_checkers_see_every_name_of_the_face() -> None:
+    stub = ast.parse((ROOT / "vcemo_lib" / "__init__.pyi").read_text(encoding="utf-8"))
+    seen = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen | {"__version__"} == set(vcemo_lib.__all__)
+
+
+def test_the_typed_program_uses_all_that_the_readme_shows() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(import vcemo_lib.*?)```", readme, re.DOTALL)
+    typed = (ROOT / "tests" / "typing" / "face.py").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\b(?:vc|run|corpus)(?:\.\w+)+", block))
+    assert len(shown) > 8 and not {name for name in shown if name not in typed}
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = vcemo_lib.nothing
