@@ -6,6 +6,7 @@ Heavy libraries load where they are used: `import vcemo_lib` imports none, each 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from vcemo_lib import _torchaudio  # noqa: F401  sets the torchaudio import hook before anything can import it
 from vcemo_lib.errors import VcemoError
@@ -32,7 +33,7 @@ _NAMES = {  # name -> the module it comes from
 __all__ = ["VcemoError", "__version__", *_MODULES, *_NAMES]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """Import a module, or the module of a name, the first time it is asked for (PEP 562)."""
     if name in _MODULES:
         return importlib.import_module(f"vcemo_lib.{name}")

@@ -17,8 +17,10 @@ from vcemo_lib.course import Course
 from vcemo_lib.course.plan import read_json
 from vcemo_lib.experiments import PEERS, SUPCON, TABLE3
 
-TINY = {"width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "conv_channels": (4,), "conv_strides": ((2, 2),), "audio_pool": (8, 4),
-        "epochs": 1, "augment": 0}  # fmt: skip
+TINY = {
+    "width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "epochs": 1, "augment": 0,
+    "conv_channels": (4,), "conv_strides": ((2, 2),), "audio_pool": (8, 4),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def run_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
         space: dict[str, Any] = {}
         for nth, cell in enumerate(cells[tagged.index(True) :]):
             code = re.sub(r"^lane = .*", 'lane = "gpu"', cell.source) if nth == 0 else cell.source
-            if "except KeyboardInterrupt" in code:  # kill and resume, the same in every lane: test_loop does it
+            if "except KeyboardInterrupt" in code:  # kill and resume: test_loop does it
                 space["resume_difference"] = 0.0
                 continue
             exec(compile(code, cell.id, "exec"), space)

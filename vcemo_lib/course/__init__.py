@@ -11,6 +11,7 @@ was not executed, or if a metric is missing or out of tolerance.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from vcemo_lib.course.metrics import Check, compare, record, updated
 from vcemo_lib.course.plan import LANES, Course, Notebook, read_notebook
@@ -22,7 +23,7 @@ __all__ += ["read_notebook", "record", "run", "still", "store", "table", "update
 _LAZY = ("doctor", "exercises", "plots", "site", "widgets")
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """Import one of the course's other modules the first time it is asked for (PEP 562)."""
     if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")

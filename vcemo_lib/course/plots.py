@@ -47,7 +47,7 @@ def class_balance(parts: Mapping[str, Corpus | Sequence[str]]) -> Figure:
 @matplotlib.rc_context(STYLE)
 def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] = (), xlabel: str = "") -> Figure:
     """A box for each group of the column `by`: quartiles and median of `value`, whiskers from 5 to 95 %."""
-    groups = {name: rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by)}
+    groups = {str(name): rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by)}
     names = [name for name in (order or palette(groups)) if len(groups.get(name, ()))]
     if not names:
         raise VcemoError(f"nothing to draw: no {value} by {by}")
@@ -143,6 +143,7 @@ def curves(
     """Lines in panels, {"title": {"line": (x, y), ...}, ...}; emotions have their own colours."""
     size = (max(5.2, 0.8 + 3.1 * len(panels)), 2.7)
     figure, axes = new_figure(*size, columns=len(panels), squeeze=False)
+    axis: Any
     for axis, title, xlabel, ylabel in zip_longest(axes[0], panels, xlabels, ylabels, fillvalue=""):
         lines = panels[title]
         for nth, (name, (x, y)) in enumerate(lines.items()):

@@ -24,11 +24,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>The course, {lane} lane</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse }} tr {{ border-bottom: 1px solid #ddd }}
-td, th {{ border: 0; padding: .2rem .8rem; text-align: left; vertical-align: top }}
-</style>
+<style>body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: auto }} th {{ text-align: left }}</style>
 <h1>The course, {lane} lane</h1>
 <p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
 {notebooks}

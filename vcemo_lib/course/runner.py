@@ -136,7 +136,7 @@ class _Kernels:
         class ThisPython(AsyncKernelManager):
             kernel_spec = kernels.spec
 
-            async def start_kernel(self, **options: Any) -> None:
+            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
                 await super().start_kernel(**options)
                 kernels.started.append(self)
                 if kernels.stopped.is_set():  # while it was starting

@@ -54,10 +54,7 @@ function connect(model, testid, transport = null) {
     const problems = [own || model.get("problem"), transport?.problem, lost];
     line.textContent = problems.filter(Boolean).join(" ");
   }
-  function setLost(text) {
-    lost = text;
-    draw();
-  }
+  const setLost = (text) => ((lost = text), draw());
   function answered() {
     clearTimeout(timer);
     timer = null;

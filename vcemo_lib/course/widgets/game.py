@@ -184,10 +184,11 @@ class Game(View):
 
     def _clips(self) -> list[dict[str, Any]]:
         """What is known of the clips, in their order."""
-        p, votes = self.predictions, self.corpus.table.get("votes", {})
+        p, table = self.predictions, self.corpus.table
+        votes: Any = table.get("votes", {})
         return [
             dict(
-                utt_id=utt_id, text=self.corpus.table.at[utt_id, "text"], votes=dict(votes.get(utt_id) or {}),
+                utt_id=utt_id, text=table.at[utt_id, "text"], votes=dict(votes.get(utt_id) or {}),
                 label=p.classes[p.y_true[i]], model=p.classes[p.y_pred[i]],
                 confidence=round(float(p.probabilities[i].max()), 4),
             )

@@ -41,9 +41,11 @@ TWIN = """\
 Source = Clip | Prediction | PreparedClip  # what a player takes: a path or samples, judged already, or to be
 
 
-def prepare(source: Source, recogniser: EmotionRecognizer | None, text: str | None) -> PreparedClip | Prediction:
+def prepare(
+    source: Source, recogniser: EmotionRecognizer | None, text: str | None
+) -> PreparedClip | Prediction:
     """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
-    if isinstance(source, Prediction) and recogniser:
+    if isinstance(source, Prediction) and source.wave is not None and recogniser:
         return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
     if isinstance(source, Prediction | PreparedClip):
         return source
@@ -82,7 +84,7 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
     pieces = prediction.pieces()
     starts, ends = [piece.start for piece in pieces], [piece.end for piece in pieces]
     if approximate := None in starts:
-        frames = np.flatnonzero(audio.sounding(prediction.wave))
+        frames = np.flatnonzero(audio.sounding(np.asarray(prediction.wave)))
         span = (frames[0], frames[-1] + 1) if len(frames) else (0, 0)
         counts = np.cumsum([0, *(len(piece.text) for piece in pieces)])
         edges = np.interp(counts, counts[[0, -1]], span) * audio.HOP / audio.SAMPLE_RATE
@@ -120,7 +122,7 @@ class Player(View):
     sound = traitlets.Unicode().tag(sync=True)  # name of its transport in the page
     clip = traitlets.Dict().tag(sync=True)  # what stays: `show` lists it; empty before the first clip
     judgement = traitlets.Dict().tag(sync=True)  # what muting changes; took (ms) when judged again
-    muted = traitlets.List().tag(sync=True)
+    muted: traitlets.List[str] = traitlets.List().tag(sync=True)
 
     def __init__(
         self, source: Source | None = None, recogniser: EmotionRecognizer | None = None, **facts: Any
@@ -146,18 +148,21 @@ class Player(View):
         from vcemo_lib.plots import palette
 
         ready = prepare(source, recogniser, text)
-        judged = isinstance(ready, Prediction)
-        classes = list(ready.probabilities if judged else ready.recogniser.classes)
+        wave = np.asarray(ready.wave)
         self._prepared = None  # muting judges nothing while the clips change
+        if isinstance(ready, Prediction):
+            classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
+        else:
+            classes, modalities, judged = ready.recogniser.classes, list(ready.recogniser.modalities), {}
         with self.hold_sync():
-            self.muted, self.judgement = list(mute), judgement(ready) if judged else {}
+            self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
-                mp3=audio.encode_mp3(ready.wave, KBITS), picture=mel_png(ready.wave), peaks=peaks(ready.wave),
-                seconds=len(ready.wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
-                modalities=[] if judged else list(ready.recogniser.modalities), warnings=list(ready.warnings),
+                mp3=audio.encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
+                seconds=len(wave) / audio.SAMPLE_RATE, classes=list(classes), colours=palette(classes),
+                modalities=modalities, warnings=list(ready.warnings),
             )  # fmt: skip
-        if not judged:
+        if isinstance(ready, PreparedClip):
             self._prepared = ready
             self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
 

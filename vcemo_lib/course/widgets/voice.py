@@ -45,9 +45,8 @@ def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
     try:
         return audio.load(*soundfile.read(io.BytesIO(data), dtype="float32"))
     except (soundfile.LibsndfileError, RuntimeError, VcemoError) as error:
-        do = f"choose a file of {', '.join(SUFFIXES)}"
-        if Path(name).suffix.lower() in SUFFIXES:
-            do = "record again, or choose another file"
+        known = Path(name).suffix.lower() in SUFFIXES
+        do = "record again, or choose another file" if known else f"choose a file of {', '.join(SUFFIXES)}"
         raise VcemoError("there is no sound in it, or it is damaged", where=name, do=do) from error
 
 
@@ -85,8 +84,8 @@ class Voice(View):
 
     status = traitlets.Unicode().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
-    example_names = traitlets.List().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)  # of the table of takes
+    example_names: traitlets.List[str] = traitlets.List().tag(sync=True)
+    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)  # of the table of takes
     longest = traitlets.Float(LONGEST_S).tag(sync=True)  # s, then the recording stops
     suffixes = traitlets.List(list(SUFFIXES)).tag(sync=True)
 
