@@ -64,8 +64,7 @@ def table(results: list[Result]) -> str:
     lines = [f"{'notebook':<{width}} {'seconds':>8} {'cells':>6} {'metrics':>8}  "]
     for result in results:
         expected = [check.ok for check in result.checks if check.expected]
-        within = f"{sum(expected)}/{len(expected)}"
-        numbers = f"{result.seconds:>8.1f} {result.cells:>6} {within:>8}"
+        numbers = f"{result.seconds:>8.1f} {result.cells:>6} {f'{sum(expected)}/{len(expected)}':>8}"
         lines.append(f"{result.name:<{width}} {numbers}  {result.summary}")
     return "\n".join(lines)
 

@@ -29,8 +29,8 @@ def _terms(z: np.ndarray, labels: np.ndarray, i: int, tau: float, below: str = "
     cases=_anchors,
     mistakes=dict(
         sum=lambda *case: _terms(*case).sum(),
-        itself=lambda *case: _terms(*case, below="all").mean(),
-        negatives=lambda *case: _terms(*case, below="negatives").mean(),
+        itself=lambda z, labels, i, tau: _terms(z, labels, i, tau, "all").mean(),
+        negatives=lambda z, labels, i, tau: _terms(z, labels, i, tau, "negatives").mean(),
         log_of_mean=lambda *case: -np.log(np.exp(-_terms(*case)).mean()),
         sign=lambda *case: -_terms(*case).mean(),
         no_tau=lambda z, labels, i, tau: _terms(z, labels, i, 1.0).mean(),

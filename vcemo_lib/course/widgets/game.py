@@ -115,10 +115,7 @@ def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
 
 
 class Game(View):
-    """Beat the model: listen to ten clips, say what each is, see your score, the raters' and the model's.
-
-    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; then `result()` and `save(path)`.
-    """
+    """The game, also by code: `answer("sad")`, `back()`, `reveal()`, `again()`, `result()`, `save(path)`."""
 
     _esm = script("game.js")
 
@@ -173,7 +170,7 @@ class Game(View):
 
     def result(self) -> dict[str, Any]:
         """Everything about a finished game, as plain values. Raises VcemoError before the reveal."""
-        if self.stage != "revealed":
+        if not self.report:
             raise VcemoError("this game is not finished", do="answer all clips and reveal")
         return self.report
 

@@ -96,10 +96,7 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
-    """What the page gets of a prediction, and of how it moves along the clip.
-
-    along  times (T,) and probabilities (T, C), as `PreparedClip.along` gives them
-    """
+    """What the page gets of a prediction, and of what `PreparedClip.along` gives: times (T,), rows (T, C)."""
     times, rows = along or (np.zeros(0), np.zeros((0, 0)))
     return dict(
         emotion=prediction.emotion, probabilities=prediction.probabilities, words=timed_words(prediction),

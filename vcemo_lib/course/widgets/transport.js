@@ -75,10 +75,7 @@ class Transport {
     this.update();
   }
 
-  stop() {
-    this.pause();
-    this.seek(0);
-  }
+  stop() { this.pause(); this.seek(0); }
 
   toggle() { return this.playing ? this.pause() : this.play(); }
 
@@ -97,10 +94,7 @@ class Transport {
     this.update();
   }
 
-  report(problem) {
-    this.problem = problem;
-    this.update();
-  }
+  report(problem) { this.problem = problem; this.update(); }
 
   update() {
     const over = this.playing && this.time >= this.end;

@@ -32,10 +32,8 @@ LONGEST_S = 30.0  # what Whisper hears at a time
 MARGIN_S = 0.2  # kept before the first and after the last sound
 NO_WORDS = "Whisper heard no words, so the voice alone decides; was it Mandarin?"
 QUIET_DB = -40.0  # dB re full scale of the loudest 10 ms: heard, but barely
-TWIN = (
-    "<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file. "
-    "This is a still page.</p>"
-)
+TWIN = """<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file.
+This is a still page.</p>"""
 
 
 def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
@@ -58,10 +56,7 @@ def trimmed(wave: np.ndarray, margin: float = MARGIN_S) -> np.ndarray:
 
 
 def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray, tuple[str, ...]]:
-    """A recording fit to be judged, trimmed, and warnings.
-
-    Raises VcemoError where it is silent, too short or too long.
-    """
+    """A recording trimmed, and warnings; VcemoError where it is silent, too short or too long."""
     checked(wave, name)  # silent as a whole?
     checked(trimmed(wave, margin=0), name)  # too short without its silence?
     core, warnings = checked(trimmed(wave), name)
