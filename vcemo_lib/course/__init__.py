@@ -3,9 +3,8 @@
     vcemo course run --lane cpu          # every notebook, executed copies and an index in build/cpu/
     vcemo course store                   # those outputs become the ones that notebooks/ shows
 
-`data/expected/course.yaml` names the notebooks, `data/expected/<lane>.json` their metrics with tolerances. A
-notebook hands its metrics over with `course.record("03", {...})`. A run fails if a notebook fails, if a cell
-was not executed, or if a metric is missing or out of tolerance.
+`data/expected/course.yaml` names the notebooks, `<lane>.json` beside it the metrics that they `record`, with
+tolerances. A run fails if a notebook fails, a cell was not executed, or a metric is missing or out of bounds.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ def _index(about: dict[str, Any], results: list[Result]) -> str:
         state = "ok" if result.ok else f"<b>✗ {html.escape(result.error or 'drifted')}</b>"
         notebooks.append((link, f"{result.seconds:.1f}", result.cells, state))
         for check in result.checks:
-            verdict = "in" if check.ok else "✗ OUT"
-            metrics.append((result.name, check.metric, number(check.value), check.expected or "—", verdict))
+            row = (result.name, check.metric, number(check.value), check.expected or "—")
+            metrics.append((*row, "in" if check.ok else "✗ OUT"))
     used = [weight for result in results for weight in result.stamp.get("weights", [])]
     weights = sorted({(weight.get("name"), f"from {weight.get('source')}") for weight in used})
     facts = [*about["versions"].items(), *about["hardware"].items(), *weights]
@@ -113,8 +113,7 @@ def read_results(folder: Path) -> dict[str, Result]:
             entry["checks"] = [Check(**check) for check in entry["checks"]]
         return {entry["name"]: Result(**entry) for entry in entries}
     except (KeyError, TypeError, ValueError) as error:
-        do = "delete it, and run the course"
-        raise VcemoError(f"not the results of a run: {error!r}", where=path, do=do) from error
+        raise VcemoError(f"not the results of a run: {error!r}", where=path, do="delete it") from error
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:
@@ -157,15 +156,13 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
     results = read_results(course.build / "cpu")
     written: dict[Path, str] = {}
     for notebook in course.select(only):
-        rerun = f"vcemo course run --lane cpu --only {notebook.number}"
+        rerun = f"run it: vcemo course run --lane cpu --only {notebook.number}"
         if notebook.name not in results or not results[notebook.name].ok:
-            do = f"make it pass: {rerun}"
-            raise VcemoError("no good run in the cpu lane", where=notebook.name, do=do)
+            raise VcemoError("no good run in the cpu lane", where=notebook.name, do=rerun)
         executed = read_notebook(course.build / "cpu" / notebook.path.name)
         target = read_notebook(notebook.path)
         if code_digest(executed) != code_digest(target):
-            do = f"run it again: {rerun}"
-            raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=do)
+            raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=rerun)
         pairs = zip(_code_cells(target), _code_cells(executed), strict=True)
         for count, (cell, ran) in enumerate(pairs, 1):
             cell.execution_count = count

@@ -34,9 +34,8 @@ def run(
 ) -> list[Result]:  # fmt: skip
     """Run the course's notebooks in `lane`, `jobs` at once, into build/<lane>/; gives one Result a notebook.
 
-    Executed copies (.ipynb and .html), index.html and results.json are written there. With `update_expected`
-    the measured metrics become the expected ones. `say` gets the report's lines instead of the terminal.
-    Errors: VcemoError for a wrong lane, plan, parameter or number.
+    Writes executed copies (.ipynb, .html), index.html and results.json; with `update_expected` what was
+    measured becomes expected. `say` gets the report's lines instead of the terminal.
     """
     from filelock import FileLock
     from tqdm import tqdm

@@ -34,9 +34,8 @@ def read(file: Path) -> tuple[dict[str, Words], tuple[Question, ...]]:
     """The exercises of a notebook by name, and its questions. A slip in the file is told with its heading."""
     exercises: dict[str, Words] = {}
     questions = []
-    for block in re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        section = re.split(r"^# ", block, flags=re.MULTILINE)[0]
-        heading, *entries = re.split(r"^- ", section, flags=re.MULTILINE)
+    for block in re.split(r"(?m)^## ", file.read_text(encoding="utf-8"))[1:]:
+        heading, *entries = re.split(r"(?m)^- ", re.split(r"(?m)^# ", block)[0])
         heading, where = _line(heading), f"{file}, {_line(heading)}"
         if entries and entries[0].startswith("["):
             questions.append(Question(heading, tuple(_choice(entry, where) for entry in entries)))

@@ -44,8 +44,7 @@ run the notebook to filter, click and listen.</p>{{ matrix }}
 def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predictions:
     """What a trained run, by default the bundled recogniser, says about each clip of a corpus part.
 
-    Features come from `store`, or are computed (and cached), with the words that Whisper heard where the
-    corpus has them. Raises VcemoError where the labels differ.
+    Without `store`, features are computed of the words that Whisper heard, where the corpus has them.
     """
     from vcemo_lib import features
     from vcemo_lib.predict import EmotionRecognizer
@@ -64,8 +63,7 @@ def plane(vectors: np.ndarray) -> np.ndarray:
     """Vectors (N, D) as points (N, 2) in [-1, 1], by PCA."""
     from vcemo_lib import plots
 
-    few = len(vectors) < 3
-    points = np.zeros((len(vectors), 2)) if few else plots.to_plane(np.asarray(vectors, float))
+    points = plots.to_plane(np.asarray(vectors, float)) if len(vectors) > 2 else np.zeros((len(vectors), 2))
     points = points - (points.max(0) + points.min(0)) / 2
     return points / max(np.abs(points).max(), 1e-9)
 
@@ -108,12 +106,10 @@ class BrowserView(View):
     _esm = script("browser.js")
 
     about = traitlets.Dict().tag(sync=True)  # what never changes
-    # utt_id, text, votes, confidence, true, predicted, x, y each
-    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)  # browser.js names their columns
     query = traitlets.Dict(dict(EVERYTHING)).tag(sync=True)
     found: traitlets.List[int] = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
-    # (C, C) counts under all filters but emotion and predicted
-    matrix: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    matrix: traitlets.List[Any] = traitlets.List().tag(sync=True)  # (C, C), whichever cell is chosen
     selected = traitlets.Int(-1).tag(sync=True)  # row number, -1 for none
 
 
@@ -158,8 +154,7 @@ class Browser(HasTwin, ipywidgets.Box):
     def select(self, utt_id: str) -> None:
         """Choose a clip."""
         if utt_id not in self.table.index:
-            do = "choose one of browser.table.index"
-            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do=do)
+            raise VcemoError(f"no clip {utt_id!r}", where=self.corpus.name, do="see browser.table.index")
         self.view.selected = self.table.index.tolist().index(utt_id)
 
     def _search(self) -> None:
@@ -200,8 +195,8 @@ class Browser(HasTwin, ipywidgets.Box):
             sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
             if len(mistakes) < TWIN_PLAYERS:
                 sound = Markup(audio.player_html(audio.utterance(self.corpus, str(utt_id)), label))
-            share = f"{row.confidence:.0%}"
-            mistakes.append([utt_id, row.text, row.emotion, row.predicted, share, row.votes, sound])
+            named = [row.text, row.emotion, row.predicted, f"{row.confidence:.0%}", row.votes]
+            mistakes.append([utt_id, *named, sound])
         figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""

@@ -43,10 +43,7 @@ function listen(model, handlers) {
   return () => Object.entries(handlers).forEach(([event, handler]) => model.off(event, handler));
 }
 
-/**
- * The widget's talk with Python, and a line that tells what went wrong: there, in the sound, or with a kernel
- * that leaves a request without an answer.
- */
+/** Talks with Python; its line tells what went wrong there or in the sound, or that nobody answers. */
 function connect(model, testid, transport = null) {
   const line = make("p", { class: "vcemo-problem", role: "alert", testid });
   let [timer, lost, own] = [null, "", ""]; // own: a problem of the page itself

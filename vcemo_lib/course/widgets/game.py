@@ -60,19 +60,17 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     shares = np.array([counts[label] for label in labels]) / len(corpus)
     quota = dict(zip(labels, (1 + apportion((clips - len(labels)) * shares)).tolist(), strict=True))
     sentences = corpus.table["text"].map(bare)
-    chosen: list[str] = []
-    heard: set[str] = set()
+    chosen: dict[str, str] = {}  # sentence -> clip
     for label in sorted(labels, key=lambda label: counts[label]):  # the rarest choose first
         ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy(str)
         for utt_id in rng.permutation(ids).tolist():
-            if quota[label] and sentences[utt_id] not in heard:
-                chosen.append(utt_id)
-                heard.add(sentences[utt_id])
+            if quota[label] and sentences[utt_id] not in chosen:
+                chosen[sentences[utt_id]] = utt_id
                 quota[label] -= 1
         if quota[label]:
             what = f"too few different sentences labelled {label}"
             raise VcemoError(what, where=corpus.name, do="ask for fewer clips or take a larger part")
-    return rng.permutation(chosen).tolist()
+    return rng.permutation([*chosen.values()]).tolist()
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,7 @@ class Game(View):
     def answer(self, label: str) -> None:
         """Say what the present clip is; the next one follows."""
         if label not in self.predictions.classes:
-            do = f"say one of {', '.join(self.predictions.classes)}"
-            raise VcemoError(f"{label!r} is no emotion here", do=do)
+            raise VcemoError(f"{label!r} is no emotion here", do=f"say {', '.join(self.predictions.classes)}")
         if self.stage == "playing" and len(self.answers) < CLIPS:
             self.answers = [*self.answers, label]
 

@@ -3,8 +3,7 @@
     Player("clip.wav", EmotionRecognizer.load())
     Player.of(corpus, "s017_04", recogniser)        # with its true label and the raters' votes
 
-Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted. The
-sound travels as MP3 of 32 kbit/s, which Chromium, Firefox and Safari all play from inside a page.
+Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction, PreparedClip
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
 
-KBITS = 32  # of the MP3: 4 kB a second
+KBITS = 32  # of the MP3, 4 kB a second, which all browsers play from inside a page
 PEAKS = 400  # columns of the drawn waveform
 STEPS = 16  # moments at which the clip's beginning is judged
 MODALITY = {"audio": "voice", "words": "words", "bert": "BERT"}  # as a reader calls them
@@ -150,13 +149,14 @@ class Player(View):
         if isinstance(ready, Prediction):
             classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
         else:
-            classes, modalities, judged = ready.recogniser.classes, list(ready.recogniser.modalities), {}
+            classes, judged = list(ready.recogniser.classes), {}
+            modalities = list(ready.recogniser.modalities)
         with self.hold_sync():
             self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
                 mp3=audio.encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
-                seconds=len(wave) / audio.SAMPLE_RATE, classes=list(classes), colours=palette(classes),
+                seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
                 modalities=modalities, warnings=list(ready.warnings),
             )  # fmt: skip
         if isinstance(ready, PreparedClip):
@@ -185,10 +185,7 @@ class Player(View):
         return f"Player({self.clip.get('label', '')!r}, {self.judgement.get('emotion', '')!r})"
 
     def twin(self) -> str:
-        """The same as still HTML: the sound, a picture with the prediction along the clip, and tables.
-
-        Pages that strip sound and pictures (GitHub does) still have the tables.
-        """
+        """The same as still HTML: sound, picture, and tables, which are all that GitHub leaves."""
         from PIL import Image
 
         from vcemo_lib import plots

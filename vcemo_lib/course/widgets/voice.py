@@ -1,8 +1,7 @@
 """Own voice: the microphone or a file, checked, transcribed and judged; and the playground, all on one page.
 
 A recording arrives as samples (float32, 16 kHz), a file as its bytes where libsndfile reads it; others, such
-as m4a, the page decodes. The sound goes no further than the kernel. Takes live in its memory; neither
-sound nor transcript is kept on disk.
+as m4a, the page decodes. Takes live in the kernel's memory; neither sound nor transcript is kept on disk.
 """
 
 from __future__ import annotations
