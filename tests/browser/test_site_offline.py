@@ -14,7 +14,8 @@ WIDE = """() => [...document.querySelectorAll('.bd-article *')].filter(e => e.ch
     && !e.closest('pre, mjx-container') && !e.querySelector('pre, table')).map(e => e.outerHTML.slice(0,
     90))"""
 CUT = """() => [...document.querySelectorAll('.cell_input pre')]
-    .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => Math.max(...e.textContent.split('\\n').map(line => line.length)))"""
+    .filter(e => e.scrollWidth > e.clientWidth + 1)
+    .map(e => Math.max(...e.textContent.split('\\n').map(line => line.length)))"""
 
 
 @pytest.fixture(scope="module")
