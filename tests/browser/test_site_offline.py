@@ -11,8 +11,8 @@ from vcemo_lib.course import Course, site
 
 WIDE = """() => [...document.querySelectorAll('.bd-article *')].filter(e => e.checkVisibility()
     && getComputedStyle(e).overflowX !== 'visible' && e.scrollWidth > e.clientWidth + 1
-    && !e.closest('pre, mjx-container') && !e.querySelector('pre, table'))
-    .map(e => e.outerHTML.slice(0, 90))"""
+    && !e.closest('pre, mjx-container') && !e.querySelector('pre, table')).map(e => e.outerHTML.slice(0,
+    90))"""
 CUT = """() => [...document.querySelectorAll('.cell_input pre')]
     .filter(e => e.scrollWidth > e.clientWidth + 1)
     .map(e => Math.max(...e.textContent.split('\\n').map(line => line.length)))"""

@@ -20,8 +20,8 @@ from vcemo_lib.training.runs import Predictions
 
 PATIENCE_MS = 10_000
 DARK = (
-    "--jp-ui-font-color1:#e0e0e0;--jp-layout-color1:#111;--jp-layout-color2:#333;"
-    "background:#111;color-scheme:dark"
+    "--jp-ui-font-color1:#e0e0e0;--jp-layout-color1:#111;--jp-layout-color2:#333;background:#111;"
+    "color-scheme:dark"
 )
 
 
@@ -206,10 +206,10 @@ def test_mistakes_are_walked_through_both_ways_and_around(
     browser, page = Browser(part, predictions), kernel.page
     kernel.show(browser.view, browser.player)
     wrong = browser.table.index[~browser.table["right"]].tolist()  # the first clip is one, and is chosen
-    clicks = [("next", 1), ("next", 2), ("previous", 1), ("previous", 0), ("previous", -1), ("next", 0)]
-    for name, place in clicks:
+    walk = [("next", 1), ("next", 2), ("previous", 1), ("previous", 0), ("previous", -1), ("next", 0)]
+    for name, utt_id in [(name, wrong[nth]) for name, nth in walk]:
         page.get_by_test_id(f"vcemo-{name}-mistake").click()
-        has(page, "player", wrong[place])
+        has(page, "player", utt_id)
         until(page, f"!{SOUND}.paused")
 
 

@@ -376,7 +376,7 @@ LONG_CELLS = {"00": 7, "01": 15, "02": 12, "03": 26, "04": 27, "05": 26, "06": 1
 
 
 def test_cells_are_few_and_short():
-    """At most 70 cells are shown; those of more than 12 lines are as many as the table says, no more."""
+    """At most 70 cells are shown; those of more than 12 lines are as many as the table says."""
     long = {}
     for notebook in Course().notebooks:
         cells = nbformat.read(notebook.path, as_version=4).cells

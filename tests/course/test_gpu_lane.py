@@ -15,11 +15,11 @@ import pytest
 import vcemo_lib as vc
 from vcemo_lib.course import Course
 from vcemo_lib.course.plan import read_json
-from vcemo_lib.experiments import BASELINES, SUPCON, TABLE3
+from vcemo_lib.experiments import PEERS, SUPCON, TABLE3
 
 TINY = {
-    "width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "conv_channels": (4,),
-    "conv_strides": ((2, 2),), "audio_pool": (8, 4), "epochs": 1, "augment": 0,
+    "width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "epochs": 1, "augment": 0,
+    "conv_channels": (4,), "conv_strides": ((2, 2),), "audio_pool": (8, 4),
 }  # fmt: skip
 
 
@@ -35,8 +35,7 @@ def run_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
         space: dict[str, Any] = {}
         for nth, cell in enumerate(cells[tagged.index(True) :]):
             code = re.sub(r"^lane = .*", 'lane = "gpu"', cell.source) if nth == 0 else cell.source
-            # Kill and resume is the same in every lane, and test_loop does it.
-            if "except KeyboardInterrupt" in code:
+            if "except KeyboardInterrupt" in code:  # kill and resume: test_loop does it
                 space["resume_difference"] = 0.0
                 continue
             exec(compile(code, cell.id, "exec"), space)
@@ -76,11 +75,11 @@ def test_every_cell_runs_and_all_is_trained_now(
 def test_every_cell_of_the_baselines_runs(run_lane, tmp_path, capsys) -> None:
     few = {"every": 24, "timed": 2, "steps": 3, "ours": {}}
     space = run_lane("07", lambda size: {**few, "all": size["all"] | TINY})
-    assert list(dict.fromkeys(space["table"].config)) == list(BASELINES)
+    assert list(dict.fromkeys(space["table"].config)) == list(PEERS)
     published = {name: settings.lr for name, (_, settings) in space["configs"].items()}
     assert published["UMONS 2020"] == 1e-4 and published["CME 2021"] == 5e-4  # each its own authors'
     assert space["same_settings"]
-    check("07", space, BASELINES, tmp_path)
+    check("07", space, PEERS, tmp_path)
 
 
 def test_figures_are_announced_as_long_as_no_gpu_made_them() -> None:

@@ -3,14 +3,14 @@
     vcemo course run --lane cpu          # every notebook, executed copies and an index in build/cpu/
     vcemo course store                   # those outputs become the ones that notebooks/ shows
 
-`data/expected/course.yaml` names the notebooks, `data/expected/<lane>.json` their metrics with tolerances. A
-notebook hands its metrics over with `course.record("03", {...})`. A run fails if a notebook fails, if a cell
-was not executed, or if a metric is missing or out of tolerance.
+`data/expected/course.yaml` names the notebooks, `<lane>.json` beside it the metrics that they `record`, with
+tolerances. A run fails if a notebook fails, a cell was not executed, or a metric is missing or out of bounds.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from vcemo_lib.course.metrics import Check, compare, record, updated
 from vcemo_lib.course.plan import LANES, Course, Notebook, read_notebook
@@ -22,7 +22,7 @@ __all__ += ["read_notebook", "record", "run", "still", "store", "table", "update
 _LAZY = ("doctor", "exercises", "plots", "site", "widgets")
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """Import one of the course's other modules the first time it is asked for (PEP 562)."""
     if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")

@@ -75,7 +75,7 @@ def dependencies() -> dict[str, str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([\w.-]+)==([^;\s]+)", lock.lower().replace("_", "-"), flags=re.MULTILINE))
-    names = [re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]]
+    names = [re.split(r"[^\w.-]", line)[0].lower() for line in project["dependencies"]]
     return {name: pins.get(name, "") for name in names}
 
 
@@ -136,7 +136,7 @@ def _weights() -> Iterator[Finding]:
         if name not in table.index:
             do = "restore data/models/ with git checkout"
             yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
-    for name, row in table.iterrows():
+    for name, row in zip(map(str, table.index), table.to_dict("records"), strict=True):
         detail = f"{row['source']}, {row['megabytes']:g} MB"
         if row["kind"] == "bundled":
             try:

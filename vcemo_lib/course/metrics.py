@@ -24,17 +24,14 @@ def record(name: str, metrics: Mapping[str, float], **about: object) -> None:
     """Hand the metrics of notebook `name` ("03") over to the course, as a JSON file.
 
     Metrics are finite numbers, also NumPy's and torch's; a second call adds to the first. `about` is kept
-    beside them: seeds, fingerprints, intervals. The file lies in build/<lane>/metrics/ in a run of a course,
-    and in build/interactive/ otherwise.
+    beside them. The file lies in build/<lane>/metrics/, outside of a run in build/interactive/.
     """
     if not re.fullmatch(r"\d\d", name):
-        do = 'write record("03", {...})'
-        raise VcemoError("a notebook records under its two-digit number", where=name, do=do)
+        raise VcemoError("a notebook records under its two-digit number", where=name, do='such as "03"')
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in metrics.items()}
     for key, value in plain.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
-            where = f"notebook {name}, {key}"
-            raise VcemoError(f"the metric is {value!r}, not a finite number", where=where)
+            raise VcemoError(f"{value!r} is not a finite number", where=f"notebook {name}, metric {key}")
     recorded = _recorded.setdefault(name, {})
     recorded.update(plain)
     folder = Path(os.environ.get("VCEMO_METRICS") or Course().build / "interactive")

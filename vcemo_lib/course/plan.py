@@ -48,8 +48,8 @@ class Notebook:
 class Course:
     """Where a course lies: `notebooks/` and `build/` below `root`, its plan and expected figures in `data`.
 
-    Without `root`, `data` is the bundled folder or the one that VCEMO_DATA names, and `root` the folder
-    around it, or the library's own repository where no notebooks lie beside `data`.
+    Without `root`, `data` is the bundled folder or VCEMO_DATA, and `root` the folder around it, or the
+    library's own repository where no notebooks lie beside `data`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -67,8 +67,7 @@ class Course:
         try:
             entries = yaml.safe_load(plan.read_text(encoding="utf-8"))["notebooks"]
         except FileNotFoundError as error:
-            do = "restore it from the repository"
-            raise VcemoError("the course's plan is missing", where=plan, do=do) from error
+            raise VcemoError("the course's plan is missing", where=plan, do="git checkout it") from error
         except (yaml.YAMLError, UnicodeError, KeyError, TypeError) as error:
             reason = " ".join(repr(error).split())
             raise VcemoError(f"the course's plan cannot be read: {reason}", where=plan) from error
@@ -89,9 +88,8 @@ class Course:
         if not re.match(r"\d\d_", str(entry["name"])):
             raise VcemoError("a notebook's name starts with two digits", where=where, do="call it NN_title")
         seconds, parameters = entry.get("seconds") or {}, entry.get("parameters") or {}
-        if not isinstance(seconds, dict) or not isinstance(parameters, dict):
-            raise VcemoError("seconds and parameters name lanes", where=where, do="write {cpu: ...}")
-        if unknown := (set(parameters) | set(seconds)) - set(LANES):
+        lanes = [set(of) if isinstance(of, dict) else {str(of)} for of in (seconds, parameters)]
+        if unknown := set.union(*lanes) - set(LANES):
             raise VcemoError(f"unknown lane {sorted(unknown)}", where=where, do=f"use {', '.join(LANES)}")
         if not all(isinstance(number, int | float) for number in (entry["minutes"], *seconds.values())):
             raise VcemoError("minutes and seconds are numbers", where=where, do="mend the entry")
@@ -133,6 +131,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise VcemoError(f"not JSON: {error}", where=path, do="restore or delete the file") from error
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise VcemoError(f"a {kind}, not a JSON object", where=path, do="restore or delete the file")
+        raise VcemoError("not a JSON object", where=path, do="restore or delete the file")
     return content

@@ -47,7 +47,7 @@ def class_balance(parts: Mapping[str, Corpus | Sequence[str]]) -> Figure:
 @matplotlib.rc_context(STYLE)
 def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] = (), xlabel: str = "") -> Figure:
     """A box for each group of the column `by`: quartiles and median of `value`, whiskers from 5 to 95 %."""
-    groups = {name: rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by)}
+    groups = {str(name): rows[value].dropna().to_numpy(float) for name, rows in table.groupby(by)}
     names = [name for name in (order or palette(groups)) if len(groups.get(name, ()))]
     if not names:
         raise VcemoError(f"nothing to draw: no {value} by {by}")
@@ -70,8 +70,7 @@ def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] = (), 
 def prosody_shift(table: pd.DataFrame, reference: str) -> Figure:
     """Shifts of prosodic features from neutral: a panel for each feature, a dot for each emotion and source.
 
-    Columns: emotion, feature, source, mean_shift, sd_between_speakers (the whisker). The source `reference`
-    is drawn as bands, against which the others are seen.
+    Columns: emotion, feature, source, mean_shift, sd_between_speakers; the source `reference` gives bands.
     """
     features, emotions = table["feature"].unique(), list(palette(table["emotion"]))
     size = (1.2 + 2.1 * len(features), 0.9 + 0.42 * len(emotions))
@@ -143,6 +142,7 @@ def curves(
     """Lines in panels, {"title": {"line": (x, y), ...}, ...}; emotions have their own colours."""
     size = (max(5.2, 0.8 + 3.1 * len(panels)), 2.7)
     figure, axes = new_figure(*size, columns=len(panels), squeeze=False)
+    axis: Any
     for axis, title, xlabel, ylabel in zip_longest(axes[0], panels, xlabels, ylabels, fillvalue=""):
         lines = panels[title]
         for nth, (name, (x, y)) in enumerate(lines.items()):
@@ -159,9 +159,8 @@ def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str]) -
     """Words as dots with their texts beside them: vectors (N, D), brought to two dimensions by PCA."""
     points, kinds = to_plane(vectors), np.asarray(groups)
     figure, axis = new_figure(6.4, 4.2)
-    for kind in palette(groups):
-        style = {"color": palette(groups)[kind], "marker": markers(groups)[kind], "s": 36}
-        axis.scatter(*points[kinds == kind].T, label=kind, **style)
+    for kind, colour in palette(groups).items():
+        axis.scatter(*points[kinds == kind].T, 36, colour, markers(groups)[kind], label=kind)
     # A text goes where it covers least of the dots and of earlier texts, as boxes (left, low, right, high) in
     # points of the page, of which the axes have about 380 by 270.
     dots = points * np.array([380, 270]) / np.ptp(points, axis=0)
@@ -189,10 +188,8 @@ def diagram(
     figure, axis = new_figure(*size)
     patches = {}
     for name, (x, y, text) in boxes.items():
-        style = {"facecolor": "#E8F1F8", "edgecolor": COLOURS[4], "linewidth": 1}
-        if name in bold:
-            style = {"facecolor": "#FCE9CC", "edgecolor": COLOURS[0], "linewidth": 2}
-        box = {"boxstyle": "round,pad=0.45", **style}
+        fill, edge, width = ("#FCE9CC", COLOURS[0], 2) if name in bold else ("#E8F1F8", COLOURS[4], 1)
+        box = {"boxstyle": "round,pad=0.45", "facecolor": fill, "edgecolor": edge, "linewidth": width}
         drawn = axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, zorder=2)
         patches[name] = drawn.get_bbox_patch()
     for start, end in arrows:
@@ -253,8 +250,8 @@ def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Se
         points, angle = np.asarray(points, float), np.linspace(0, 2 * np.pi, 200)
         axis.plot(np.cos(angle), np.sin(angle), color="#BBBBBB", linewidth=0.8)
         for name in names:
-            style = {"color": palette(names)[name], "marker": markers(names)[name], "s": 36, "zorder": 2}
-            axis.scatter(*points[np.asarray(labels) == name].T, label=name, **style)
+            own = points[np.asarray(labels) == name]
+            axis.scatter(*own.T, 36, palette(names)[name], markers(names)[name], zorder=2, label=name)
         for nth, (x, y) in enumerate(1.17 * points):
             axis.text(x, y, chr(ord("a") + nth), ha="center", va="center")
         if arrows is not None:

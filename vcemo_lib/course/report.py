@@ -24,11 +24,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>The course, {lane} lane</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse }} tr {{ border-bottom: 1px solid #ddd }}
-td, th {{ border: 0; padding: .2rem .8rem; text-align: left; vertical-align: top }}
-</style>
+<style>body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: auto }} th {{ text-align: left }}</style>
 <h1>The course, {lane} lane</h1>
 <p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
 {notebooks}
@@ -68,8 +64,7 @@ def table(results: list[Result]) -> str:
     lines = [f"{'notebook':<{width}} {'seconds':>8} {'cells':>6} {'metrics':>8}  "]
     for result in results:
         expected = [check.ok for check in result.checks if check.expected]
-        within = f"{sum(expected)}/{len(expected)}"
-        numbers = f"{result.seconds:>8.1f} {result.cells:>6} {within:>8}"
+        numbers = f"{result.seconds:>8.1f} {result.cells:>6} {f'{sum(expected)}/{len(expected)}':>8}"
         lines.append(f"{result.name:<{width}} {numbers}  {result.summary}")
     return "\n".join(lines)
 
@@ -95,8 +90,8 @@ def _index(about: dict[str, Any], results: list[Result]) -> str:
         state = "ok" if result.ok else f"<b>✗ {html.escape(result.error or 'drifted')}</b>"
         notebooks.append((link, f"{result.seconds:.1f}", result.cells, state))
         for check in result.checks:
-            verdict = "in" if check.ok else "✗ OUT"
-            metrics.append((result.name, check.metric, number(check.value), check.expected or "—", verdict))
+            row = (result.name, check.metric, number(check.value), check.expected or "—")
+            metrics.append((*row, "in" if check.ok else "✗ OUT"))
     used = [weight for result in results for weight in result.stamp.get("weights", [])]
     weights = sorted({(weight.get("name"), f"from {weight.get('source')}") for weight in used})
     facts = [*about["versions"].items(), *about["hardware"].items(), *weights]
@@ -118,8 +113,7 @@ def read_results(folder: Path) -> dict[str, Result]:
             entry["checks"] = [Check(**check) for check in entry["checks"]]
         return {entry["name"]: Result(**entry) for entry in entries}
     except (KeyError, TypeError, ValueError) as error:
-        do = "delete it, and run the course"
-        raise VcemoError(f"not the results of a run: {error!r}", where=path, do=do) from error
+        raise VcemoError(f"not the results of a run: {error!r}", where=path, do="delete it") from error
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:
@@ -162,15 +156,13 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
     results = read_results(course.build / "cpu")
     written: dict[Path, str] = {}
     for notebook in course.select(only):
-        rerun = f"vcemo course run --lane cpu --only {notebook.number}"
+        rerun = f"run it: vcemo course run --lane cpu --only {notebook.number}"
         if notebook.name not in results or not results[notebook.name].ok:
-            do = f"make it pass: {rerun}"
-            raise VcemoError("no good run in the cpu lane", where=notebook.name, do=do)
+            raise VcemoError("no good run in the cpu lane", where=notebook.name, do=rerun)
         executed = read_notebook(course.build / "cpu" / notebook.path.name)
         target = read_notebook(notebook.path)
         if code_digest(executed) != code_digest(target):
-            do = f"run it again: {rerun}"
-            raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=do)
+            raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=rerun)
         pairs = zip(_code_cells(target), _code_cells(executed), strict=True)
         for count, (cell, ran) in enumerate(pairs, 1):
             cell.execution_count = count

@@ -34,9 +34,8 @@ def run(
 ) -> list[Result]:  # fmt: skip
     """Run the course's notebooks in `lane`, `jobs` at once, into build/<lane>/; gives one Result a notebook.
 
-    Executed copies (.ipynb and .html), index.html and results.json are written there. With `update_expected`
-    the measured metrics become the expected ones. `say` gets the report's lines instead of the terminal.
-    Errors: VcemoError for a wrong lane, plan, parameter or number.
+    Writes executed copies (.ipynb, .html), index.html and results.json; with `update_expected` what was
+    measured becomes expected. `say` gets the report's lines instead of the terminal.
     """
     from filelock import FileLock
     from tqdm import tqdm
@@ -103,14 +102,11 @@ def _environment(folder: Path, lane: str, threads: int) -> dict[str, str]:
     """The variables that a kernel gets beside this process's own."""
     paths = (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"))
     env = {
-        "VCEMO_LANE": lane,
-        "VCEMO_METRICS": str(folder.resolve() / "metrics"),
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONHASHSEED": "0",
+        "VCEMO_LANE": lane, "VCEMO_METRICS": str(folder.resolve() / "metrics"),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0",
         "TQDM_DISABLE": "1",  # a stored progress bar is a page of noise
-        "TOKENIZERS_PARALLELISM": "false",
-        **dict.fromkeys(_THREADS, str(threads)),
-    }
+        "TOKENIZERS_PARALLELISM": "false", **dict.fromkeys(_THREADS, str(threads)),
+    }  # fmt: skip
     if "VCEMO_DATA" in os.environ:  # which may be relative to this folder, not to the notebooks'
         env["VCEMO_DATA"] = str(repo_data().resolve())
     return env
@@ -136,7 +132,7 @@ class _Kernels:
         class ThisPython(AsyncKernelManager):
             kernel_spec = kernels.spec
 
-            async def start_kernel(self, **options: Any) -> None:
+            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
                 await super().start_kernel(**options)
                 kernels.started.append(self)
                 if kernels.stopped.is_set():  # while it was starting
@@ -171,16 +167,11 @@ def _execute(
         say(f"{notebook.name}: started")
     try:
         papermill.execute_notebook(
-            notebook.path,
-            output,
-            parameters,
-            kernel_name="python3",
-            language="python",
+            notebook.path, output, parameters, kernel_name="python3", language="python",
             progress_bar={"desc": notebook.name, "leave": False} if bars else False,
-            kernel_manager_class=kernels.manager(),
+            kernel_manager_class=kernels.manager(), execution_timeout=CELL_LIMIT_S[folder.name],
             resources={"metadata": {"path": str(notebook.path.parent)}},  # the folder it runs in
-            execution_timeout=CELL_LIMIT_S[folder.name],
-        )
+        )  # fmt: skip
     except PapermillExecutionError as failure:
         message = re.sub(r"\x1b\[[0-9;]*m", "", str(failure.evalue)).strip().splitlines() or [""]
         error = f"cell {failure.cell_index + 1}: {failure.ename}: {message[0]}"

@@ -2,6 +2,7 @@
 
 from functools import cache
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,7 @@ def _shares(part: str) -> pd.Series:
     share=True,
     tolerance=0.005,  # as the notebook prints it: a whole number of per cent
     mistakes=dict(
-        die=1 / 6,
-        train=lambda: _shares("train").max(),
-        val=lambda: _shares("val").max(),
+        die=1 / 6, train=lambda: _shares("train").max(), val=lambda: _shares("val").max(),
         rarest=lambda: _shares("test").min(),
     ),
 )
@@ -68,7 +67,7 @@ def _matrices() -> list[Case]:
     return [(pd.DataFrame(rows, names, names),) for rows in counts]
 
 
-def _fullest(table: pd.DataFrame) -> tuple[str, str]:
+def _fullest(table: pd.DataFrame) -> Any:
     """The fullest cell off the diagonal."""
     return table.where(~np.eye(len(table), dtype=bool)).stack().idxmax()
 
@@ -76,8 +75,7 @@ def _fullest(table: pd.DataFrame) -> tuple[str, str]:
 @notebook.exercise(
     cases=_matrices,
     mistakes=dict(
-        diagonal=lambda table: table.stack().idxmax(),
-        transposed=lambda table: _fullest(table)[::-1],
+        diagonal=lambda table: table.stack().idxmax(), transposed=lambda table: _fullest(table)[::-1],
         share_of_row=lambda table: _fullest(table.div(table.sum(axis=1), axis=0)),
         rarest=lambda table: _fullest(-table),
     ),
@@ -100,9 +98,7 @@ def _exactly(right: int) -> float:
     mistakes=dict(
         exactly_four=lambda: _exactly(4),
         more_than_four=lambda: sum(map(_exactly, range(5, 11))),
-        complement=lambda: sum(map(_exactly, range(4))),
-        observed=0.4,
-        one_clip=1 / 6,
+        complement=lambda: sum(map(_exactly, range(4))), observed=0.4, one_clip=1 / 6,
         given_four=(1 / 6) ** 4,
     ),
 )

@@ -33,8 +33,7 @@ def _place_by_place(ref: str, hyp: str) -> int:
 @notebook.exercise(
     cases=_texts,
     mistakes=dict(
-        places=_place_by_place,
-        sets=lambda ref, hyp: len(set(ref) ^ set(hyp)),
+        places=_place_by_place, sets=lambda ref, hyp: len(set(ref) ^ set(hyp)),
         lengths=lambda ref, hyp: abs(len(ref) - len(hyp)),
     ),
 )

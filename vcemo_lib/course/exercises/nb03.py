@@ -15,8 +15,7 @@ QUIZ = notebook.quiz
     mistakes=dict(
         floor=lambda samples: samples // 160,
         no_padding=lambda samples: max(0, 1 + (samples - 400) // 160),
-        ceil=lambda samples: -(-samples // 160),
-        fraction=lambda samples: 1 + samples / 160,
+        ceil=lambda samples: -(-samples // 160), fraction=lambda samples: 1 + samples / 160,
         window=lambda samples: 1 + samples // 400,
     ),
 )
@@ -86,10 +85,8 @@ _centred = _each(lambda own: own - own.mean(axis=0))
     tolerance=1e-3,
     also=[_each(lambda own: _scaled(own, ddof=1))],  # as pandas computes a deviation
     mistakes=dict(
-        together=lambda x, speakers: _scaled(x),
-        rows=lambda x, speakers: _scaled(x, axis=1),
-        whole=_each(lambda own: _scaled(own, axis=None)),
-        means_only=_centred,
+        together=lambda x, speakers: _scaled(x), rows=lambda x, speakers: _scaled(x, axis=1),
+        whole=_each(lambda own: _scaled(own, axis=None)), means_only=_centred,
         common_deviation=lambda x, speakers: _centred(x, speakers) / x.std(axis=0),
         variance=_each(lambda own: (own - own.mean(axis=0)) / own.var(axis=0)),
     ),

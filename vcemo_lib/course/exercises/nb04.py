@@ -37,11 +37,8 @@ def _wrongly(power: float = 0.5, mask: str = "before", dim: int = -1) -> Any:
     cases=_queries,
     tolerance=1e-5,
     mistakes=dict(
-        unscaled=_wrongly(power=0),
-        by_d=_wrongly(power=1),
-        late=_wrongly(mask="after"),
-        unmasked=_wrongly(mask="never"),
-        inverted=_wrongly(mask="inverted"),
+        unscaled=_wrongly(power=0), by_d=_wrongly(power=1), late=_wrongly(mask="after"),
+        unmasked=_wrongly(mask="never"), inverted=_wrongly(mask="inverted"),
         over_queries=_wrongly(dim=0),
     ),
 )

@@ -29,8 +29,8 @@ def _terms(z: np.ndarray, labels: np.ndarray, i: int, tau: float, below: str = "
     cases=_anchors,
     mistakes=dict(
         sum=lambda *case: _terms(*case).sum(),
-        itself=lambda *case: _terms(*case, "all").mean(),
-        negatives=lambda *case: _terms(*case, "negatives").mean(),
+        itself=lambda z, labels, i, tau: _terms(z, labels, i, tau, "all").mean(),
+        negatives=lambda z, labels, i, tau: _terms(z, labels, i, tau, "negatives").mean(),
         log_of_mean=lambda *case: -np.log(np.exp(-_terms(*case)).mean()),
         sign=lambda *case: -_terms(*case).mean(),
         no_tau=lambda z, labels, i, tau: _terms(z, labels, i, 1.0).mean(),
@@ -73,10 +73,8 @@ def slow(m, share):  # after n updates m ** n of the way is left
 @notebook.exercise(
     cases=((3,), (1,), (6,), (12,), (0,)),
     mistakes=dict(
-        one_side=lambda gain: 0.5**gain,
-        above_one=lambda gain: 2 * 0.5**gain,
-        complement=lambda gain: 1 - 0.5**gain,
-        halved=lambda gain: 0.5 ** (gain + 1),
+        one_side=lambda gain: 0.5**gain, above_one=lambda gain: 2 * 0.5**gain,
+        complement=lambda gain: 1 - 0.5**gain, halved=lambda gain: 0.5 ** (gain + 1),
     ),
 )
 def least(gain):  # best case: `gain` utterances only the new model has right, none only the old one

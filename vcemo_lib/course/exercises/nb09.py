@@ -101,14 +101,10 @@ def _level(wave: np.ndarray, samples: int = 160) -> float:
     cases=_recordings,
     tolerance=0.3,
     mistakes=dict(
-        twice=lambda wave: 2 * _level(wave),
-        half=lambda wave: _level(wave) / 2,
-        sign=lambda wave: -_level(wave),
-        power=lambda wave: 10 ** (_level(wave) / 10),
-        mean=lambda wave: _level(wave, len(wave)),
-        peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
-        long=lambda wave: _level(wave, 1_600),
-        short=lambda wave: _level(wave, 16),
+        twice=lambda wave: 2 * _level(wave), half=lambda wave: _level(wave) / 2,
+        sign=lambda wave: -_level(wave), power=lambda wave: 10 ** (_level(wave) / 10),
+        mean=lambda wave: _level(wave, len(wave)), peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
+        long=lambda wave: _level(wave, 1_600), short=lambda wave: _level(wave, 16),
     ),
 )
 def level(wave):  # (N,) at 16 kHz -> dB re full scale

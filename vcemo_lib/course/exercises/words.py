@@ -1,25 +1,4 @@
-"""What exercises and quizzes say: one Markdown file a notebook (`nb01.md`), made to be edited by a teacher.
-
-An exercise is a heading with the name that the notebook calls it by, and entries:
-
-    ## double: Twice as much
-
-    - square: That is the square.          <- a mistake; its name is that in `nb01.py`
-    - otherwise: Add x to itself.          <- any other wrong answer
-    - hint: How often does x go into it?   <- any number of hints, shown one by one
-    - praise: Right.
-
-A question is a heading, and a task list of choices, each explained by a quotation:
-
-    ## Is 1 less than 2?
-
-    - [x] Yes.
-      > 2 - 1 is more than 0.
-    - [ ] No.
-      > Count again.
-
-Long entries go on in indented lines.
-"""
+"""What exercises and quizzes say, from one Markdown file a notebook (`nb01.md`); README.md has its form."""
 
 from __future__ import annotations
 
@@ -55,9 +34,8 @@ def read(file: Path) -> tuple[dict[str, Words], tuple[Question, ...]]:
     """The exercises of a notebook by name, and its questions. A slip in the file is told with its heading."""
     exercises: dict[str, Words] = {}
     questions = []
-    for block in re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        section = re.split(r"^# ", block, flags=re.MULTILINE)[0]
-        heading, *entries = re.split(r"^- ", section, flags=re.MULTILINE)
+    for block in re.split(r"(?m)^## ", file.read_text(encoding="utf-8"))[1:]:
+        heading, *entries = re.split(r"(?m)^- ", re.split(r"(?m)^# ", block)[0])
         heading, where = _line(heading), f"{file}, {_line(heading)}"
         if entries and entries[0].startswith("["):
             questions.append(Question(heading, tuple(_choice(entry, where) for entry in entries)))

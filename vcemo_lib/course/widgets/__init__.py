@@ -6,6 +6,7 @@ Every widget has a still twin (sound, picture, table) for pages without a kernel
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 _NAMES = {  # name -> the module it comes from
     **dict.fromkeys(("Browser", "judged"), "browser"),
@@ -16,7 +17,7 @@ _NAMES = {  # name -> the module it comes from
 __all__ = list(_NAMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return getattr(importlib.import_module(f"vcemo_lib.course.widgets.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'vcemo_lib.course.widgets' has no attribute {name!r}")

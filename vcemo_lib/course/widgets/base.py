@@ -35,7 +35,7 @@ class HasTwin:
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        made = super()._repr_mimebundle_(**options)
+        made = super()._repr_mimebundle_(**options)  # type: ignore[misc]
         bundle, metadata = made if isinstance(made, tuple) else (made or {}, {})
         return {**bundle, "text/plain": repr(self), "text/html": self.twin()}, metadata
 

@@ -2,19 +2,17 @@
 // is that of the player beside it.
 
 const MOST = 400; // rows that the list shows
-const BANDS = [["0,1", "all"], ["0,0.5", "up to 50 %"], ["0.5,0.7", "50 to 70 %"], ["0.7,0.9", "70 to 90 %"],
-  ["0.9,1", "above 90 %"]]; // of confidence
+const BANDS = [["0 1", "all"], ["0 0.5", "up to 50 %"], ["0.5 0.7", "50 to 70 %"], ["0.7 0.9", "70 to 90 %"],
+  ["0.9 1", "above 90 %"]]; // of confidence
 const [ID, TEXT, VOTES, CONFIDENCE, TRUE, PREDICTED, X, Y] = [0, 1, 2, 3, 4, 5, 6, 7]; // of a row
 const [WIDTH, HEIGHT, EDGE, NEAR] = [600, 400, 14, 16]; // of the map, in its own units
-const SHAPES = [ // the markers of vcemo_lib.plots, in the same order: ^ v o s D * P X
+const SHAPES = [ // the markers of vcemo_lib.plots, in the same order: ^ v o s D *
   "M0-6L6 5H-6Z",
   "M0 6L6-5H-6Z",
   "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0-5 0Z",
   "M-4.5-4.5H4.5V4.5H-4.5Z",
   "M0-6.5L6.5 0 0 6.5-6.5 0Z",
   "M0-7L1.7-2.2H6.7L2.7.9 4.1 5.7 0 2.8-4.1 5.7-2.7.9-6.7-2.2H-1.7Z",
-  "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
-  "M-5-2.5L-2.5-5 0-2.5 2.5-5 5-2.5 2.5 0 5 2.5 2.5 5 0 2.5-2.5 5-5 2.5-2.5 0Z",
 ];
 const shape = (label) => SHAPES[label % SHAPES.length];
 const right = (row) => row[TRUE] === row[PREDICTED];
@@ -37,9 +35,7 @@ function render({ model, el }) {
 
   // ---- choosing and playing
 
-  function choose(i) {
-    if (get("selected") !== i) python.set("selected", i);
-  }
+  const choose = (i) => get("selected") !== i && python.set("selected", i);
   function play(i) {
     choose(i);
     transport.toggleClip(rows[i][ID]);
@@ -76,16 +72,9 @@ function render({ model, el }) {
     return make("label", {}, make("span", { text: title }), selects[name]);
   }
   const any = (names) => [["", "all"], ...names.map((name) => [name, name])];
-  function limits(band) {
-    const [low, high] = band.split(",").map(Number);
-    return { low, high };
-  }
-  let typing;
+  const limits = (band) => ({ low: +band.split(" ")[0], high: +band.split(" ")[1] });
   const search = make("input", { type: "search", placeholder: "words or id", testid: "vcemo-filter-text" });
-  search.oninput = () => {
-    clearTimeout(typing);
-    typing = setTimeout(() => ask({ text: search.value }), 120);
-  };
+  search.oninput = () => ask({ text: search.value });
   const filters = make("div", { class: "vcemo-filters", role: "search", label: "Filters" },
     choice("emotion", "True", any(labels)),
     choice("predicted", "Predicted", any(labels)),
@@ -96,7 +85,7 @@ function render({ model, el }) {
     choice("order", "Order", orders.map((name) => [name, name])),
     button("Reset", "vcemo-reset", reset));
   function drawFilters() {
-    const query = { ...get("query"), confidence: `${get("query").low},${get("query").high}` };
+    const query = { ...get("query"), confidence: `${get("query").low} ${get("query").high}` };
     for (const [name, select] of Object.entries(selects)) select.value = query[name];
     if (document.activeElement !== search) search.value = query.text;
   }

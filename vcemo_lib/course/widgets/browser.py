@@ -44,8 +44,7 @@ run the notebook to filter, click and listen.</p>{{ matrix }}
 def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predictions:
     """What a trained run, by default the bundled recogniser, says about each clip of a corpus part.
 
-    Features come from `store`, or are computed (and cached), with the words that Whisper heard where the
-    corpus has them. Raises VcemoError where the labels differ.
+    Without `store`, features are computed of the words that Whisper heard, where the corpus has them.
     """
     from vcemo_lib import features
     from vcemo_lib.predict import EmotionRecognizer
@@ -64,9 +63,7 @@ def plane(vectors: np.ndarray) -> np.ndarray:
     """Vectors (N, D) as points (N, 2) in [-1, 1], by PCA."""
     from vcemo_lib import plots
 
-    if len(vectors) < 3:
-        return np.zeros((len(vectors), 2))
-    points = plots.to_plane(np.asarray(vectors, float), "pca", seed=0)
+    points = plots.to_plane(np.asarray(vectors, float)) if len(vectors) > 2 else np.zeros((len(vectors), 2))
     points = points - (points.max(0) + points.min(0)) / 2
     return points / max(np.abs(points).max(), 1e-9)
 
@@ -109,10 +106,10 @@ class BrowserView(View):
     _esm = script("browser.js")
 
     about = traitlets.Dict().tag(sync=True)  # what never changes
-    rows = traitlets.List().tag(sync=True)  # [utt_id, text, votes, confidence, true, predicted, x, y]
+    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)  # browser.js names their columns
     query = traitlets.Dict(dict(EVERYTHING)).tag(sync=True)
-    found = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
-    matrix = traitlets.List().tag(sync=True)  # (C, C) counts under all filters but emotion and predicted
+    found: traitlets.List[int] = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
+    matrix: traitlets.List[Any] = traitlets.List().tag(sync=True)  # (C, C), whichever cell is chosen
     selected = traitlets.Int(-1).tag(sync=True)  # row number, -1 for none
 
 
@@ -157,9 +154,8 @@ class Browser(HasTwin, ipywidgets.Box):
     def select(self, utt_id: str) -> None:
         """Choose a clip."""
         if utt_id not in self.table.index:
-            do = "choose one of browser.table.index"
-            raise VcemoError(f"no clip {utt_id!r} here", where=self.corpus.name, do=do)
-        self.view.selected = int(self.table.index.get_loc(utt_id))
+            raise VcemoError(f"no clip {utt_id!r}", where=self.corpus.name, do="see browser.table.index")
+        self.view.selected = self.table.index.tolist().index(utt_id)
 
     def _search(self) -> None:
         query, p = {**EVERYTHING, **self.view.query}, self.predictions
@@ -177,12 +173,12 @@ class Browser(HasTwin, ipywidgets.Box):
         words = read.get("asr", read["text"])  # what the model read
         self.view.problem = ""
         try:
-            clip = wave = audio.utterance(self.corpus, utt_id)
+            clip: Any = audio.utterance(self.corpus, utt_id)
             if not self.recogniser:
-                p, seconds = self.predictions, len(wave) / audio.SAMPLE_RATE
+                p, seconds = self.predictions, len(clip) / audio.SAMPLE_RATE
                 shares = p.probabilities[chosen].astype(float).round(4).tolist()
                 kept = dict(zip(p.classes, shares, strict=True))
-                clip = Prediction(self.table.at[utt_id, "predicted"], kept, words, (), seconds, wave=wave)
+                clip = Prediction(p.classes[p.y_pred[chosen]], kept, words, (), seconds, wave=clip)
             self.player.show(clip, self.recogniser, text=words, **corpus_facts(self.corpus, utt_id))
         except VcemoError as error:
             self.view.problem = str(error)
@@ -194,19 +190,18 @@ class Browser(HasTwin, ipywidgets.Box):
         table, p = self.table, self.predictions
         counts = evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist()
         matrix = [[label, *row] for label, row in zip(p.classes, counts, strict=True)]
-        mistakes = []
+        mistakes: list[list[Any]] = []
         for utt_id, row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").iterrows():
             sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
             if len(mistakes) < TWIN_PLAYERS:
-                sound = Markup(audio.player_html(audio.utterance(self.corpus, utt_id), label))
-            share = f"{row.confidence:.0%}"
-            mistakes.append([utt_id, row.text, row.emotion, row.predicted, share, row.votes, sound])
+                sound = Markup(audio.player_html(audio.utterance(self.corpus, str(utt_id)), label))
+            named = [row.text, row.emotion, row.predicted, f"{row.confidence:.0%}", row.votes]
+            mistakes.append([utt_id, *named, sound])
         figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
         return render(
-            TWIN, clips=f"{len(table)} {kind}clips", right=int(table["right"].sum()),
-            picture=plots.png(figure),
+            TWIN, clips=f"{len(table)} {kind}clips", right=table["right"].sum(), picture=plots.png(figure),
             matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
             alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
             mistakes=html_table(mistakes, heads, "The surest mistakes"),

@@ -43,10 +43,7 @@ function listen(model, handlers) {
   return () => Object.entries(handlers).forEach(([event, handler]) => model.off(event, handler));
 }
 
-/**
- * The widget's talk with Python, and a line that tells what went wrong: there, in the sound, or with a kernel
- * that leaves a request without an answer.
- */
+/** Talks with Python; its line tells what went wrong there or in the sound, or that nobody answers. */
 function connect(model, testid, transport = null) {
   const line = make("p", { class: "vcemo-problem", role: "alert", testid });
   let [timer, lost, own] = [null, "", ""]; // own: a problem of the page itself
@@ -54,10 +51,7 @@ function connect(model, testid, transport = null) {
     const problems = [own || model.get("problem"), transport?.problem, lost];
     line.textContent = problems.filter(Boolean).join(" ");
   }
-  function setLost(text) {
-    lost = text;
-    draw();
-  }
+  const setLost = (text) => ((lost = text), draw());
   function answered() {
     clearTimeout(timer);
     timer = null;

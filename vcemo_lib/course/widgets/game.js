@@ -85,9 +85,8 @@ function render({ model, el }) {
   const revealed = make("div", {}, report, div("vcemo-line",
     button("Save the result as JSON", "vcemo-game-save", save),
     button("Play again, other clips", "vcemo-game-again", () => (transport.pause(), ask("again")))));
-  function replay(event) {
-    const { clip } = event.target.dataset;
-    if (clip) play(+clip);
+  function replay({ target: { dataset } }) {
+    if (dataset.clip) play(+dataset.clip);
   }
   function save() {
     const file = new Blob([JSON.stringify(get("report"), null, 1)], { type: "application/json" });

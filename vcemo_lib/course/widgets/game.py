@@ -60,19 +60,17 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     shares = np.array([counts[label] for label in labels]) / len(corpus)
     quota = dict(zip(labels, (1 + apportion((clips - len(labels)) * shares)).tolist(), strict=True))
     sentences = corpus.table["text"].map(bare)
-    chosen: list[str] = []
-    heard: set[str] = set()
+    chosen: dict[str, str] = {}  # sentence -> clip
     for label in sorted(labels, key=lambda label: counts[label]):  # the rarest choose first
         ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy(str)
         for utt_id in rng.permutation(ids).tolist():
-            if quota[label] and sentences[utt_id] not in heard:
-                chosen.append(utt_id)
-                heard.add(sentences[utt_id])
+            if quota[label] and sentences[utt_id] not in chosen:
+                chosen[sentences[utt_id]] = utt_id
                 quota[label] -= 1
         if quota[label]:
             what = f"too few different sentences labelled {label}"
             raise VcemoError(what, where=corpus.name, do="ask for fewer clips or take a larger part")
-    return rng.permutation(chosen).tolist()
+    return rng.permutation([*chosen.values()]).tolist()
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,7 @@ def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
 
 
 class Game(View):
-    """Beat the model: listen to ten clips, say what each is, see your score, the raters' and the model's.
-
-    From code: `answer("sad")`, `back()`, `reveal()`, `again()`; then `result()` and `save(path)`.
-    """
+    """The game, also by code: `answer("sad")`, `back()`, `reveal()`, `again()`, `result()`, `save(path)`."""
 
     _esm = script("game.js")
 
@@ -145,8 +140,7 @@ class Game(View):
     def answer(self, label: str) -> None:
         """Say what the present clip is; the next one follows."""
         if label not in self.predictions.classes:
-            do = f"say one of {', '.join(self.predictions.classes)}"
-            raise VcemoError(f"{label!r} is no emotion here", do=do)
+            raise VcemoError(f"{label!r} is no emotion here", do=f"say {', '.join(self.predictions.classes)}")
         if self.stage == "playing" and len(self.answers) < CLIPS:
             self.answers = [*self.answers, label]
 
@@ -173,7 +167,7 @@ class Game(View):
 
     def result(self) -> dict[str, Any]:
         """Everything about a finished game, as plain values. Raises VcemoError before the reveal."""
-        if self.stage != "revealed":
+        if not self.report:
             raise VcemoError("this game is not finished", do="answer all clips and reveal")
         return self.report
 
@@ -184,10 +178,11 @@ class Game(View):
 
     def _clips(self) -> list[dict[str, Any]]:
         """What is known of the clips, in their order."""
-        p, votes = self.predictions, self.corpus.table.get("votes", {})
+        p, table = self.predictions, self.corpus.table
+        votes: Any = table.get("votes", {})
         return [
             dict(
-                utt_id=utt_id, text=self.corpus.table.at[utt_id, "text"], votes=dict(votes.get(utt_id) or {}),
+                utt_id=utt_id, text=table.at[utt_id, "text"], votes=dict(votes.get(utt_id) or {}),
                 label=p.classes[p.y_true[i]], model=p.classes[p.y_pred[i]],
                 confidence=round(float(p.probabilities[i].max()), 4),
             )

@@ -3,8 +3,7 @@
     Player("clip.wav", EmotionRecognizer.load())
     Player.of(corpus, "s017_04", recogniser)        # with its true label and the raters' votes
 
-Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted. The
-sound travels as MP3 of 32 kbit/s, which Chromium, Firefox and Safari all play from inside a page.
+Everything is computed in Python; `player.js` draws it, plays it, and says which modalities are muted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction, PreparedClip
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
 
-KBITS = 32  # of the MP3: 4 kB a second
+KBITS = 32  # of the MP3, 4 kB a second, which all browsers play from inside a page
 PEAKS = 400  # columns of the drawn waveform
 STEPS = 16  # moments at which the clip's beginning is judged
 MODALITY = {"audio": "voice", "words": "words", "bert": "BERT"}  # as a reader calls them
@@ -45,7 +44,7 @@ def prepare(
     source: Source, recogniser: EmotionRecognizer | None, text: str | None
 ) -> PreparedClip | Prediction:
     """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
-    if isinstance(source, Prediction) and recogniser:
+    if isinstance(source, Prediction) and source.wave is not None and recogniser:
         return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
     if isinstance(source, Prediction | PreparedClip):
         return source
@@ -84,7 +83,7 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
     pieces = prediction.pieces()
     starts, ends = [piece.start for piece in pieces], [piece.end for piece in pieces]
     if approximate := None in starts:
-        frames = np.flatnonzero(audio.sounding(prediction.wave))
+        frames = np.flatnonzero(audio.sounding(np.asarray(prediction.wave)))
         span = (frames[0], frames[-1] + 1) if len(frames) else (0, 0)
         counts = np.cumsum([0, *(len(piece.text) for piece in pieces)])
         edges = np.interp(counts, counts[[0, -1]], span) * audio.HOP / audio.SAMPLE_RATE
@@ -96,10 +95,7 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
-    """What the page gets of a prediction, and of how it moves along the clip.
-
-    along  times (T,) and probabilities (T, C), as `PreparedClip.along` gives them
-    """
+    """What the page gets of a prediction, and of what `PreparedClip.along` gives: times (T,), rows (T, C)."""
     times, rows = along or (np.zeros(0), np.zeros((0, 0)))
     return dict(
         emotion=prediction.emotion, probabilities=prediction.probabilities, words=timed_words(prediction),
@@ -122,7 +118,7 @@ class Player(View):
     sound = traitlets.Unicode().tag(sync=True)  # name of its transport in the page
     clip = traitlets.Dict().tag(sync=True)  # what stays: `show` lists it; empty before the first clip
     judgement = traitlets.Dict().tag(sync=True)  # what muting changes; took (ms) when judged again
-    muted = traitlets.List().tag(sync=True)
+    muted: traitlets.List[str] = traitlets.List().tag(sync=True)
 
     def __init__(
         self, source: Source | None = None, recogniser: EmotionRecognizer | None = None, **facts: Any
@@ -148,18 +144,22 @@ class Player(View):
         from vcemo_lib.plots import palette
 
         ready = prepare(source, recogniser, text)
-        judged = isinstance(ready, Prediction)
-        classes = list(ready.probabilities if judged else ready.recogniser.classes)
+        wave = np.asarray(ready.wave)
         self._prepared = None  # muting judges nothing while the clips change
+        if isinstance(ready, Prediction):
+            classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
+        else:
+            classes, judged = list(ready.recogniser.classes), {}
+            modalities = list(ready.recogniser.modalities)
         with self.hold_sync():
-            self.muted, self.judgement = list(mute), judgement(ready) if judged else {}
+            self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
-                mp3=audio.encode_mp3(ready.wave, KBITS), picture=mel_png(ready.wave), peaks=peaks(ready.wave),
-                seconds=len(ready.wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
-                modalities=[] if judged else list(ready.recogniser.modalities), warnings=list(ready.warnings),
+                mp3=audio.encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
+                seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
+                modalities=modalities, warnings=list(ready.warnings),
             )  # fmt: skip
-        if not judged:
+        if isinstance(ready, PreparedClip):
             self._prepared = ready
             self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
 
@@ -185,10 +185,7 @@ class Player(View):
         return f"Player({self.clip.get('label', '')!r}, {self.judgement.get('emotion', '')!r})"
 
     def twin(self) -> str:
-        """The same as still HTML: the sound, a picture with the prediction along the clip, and tables.
-
-        Pages that strip sound and pictures (GitHub does) still have the tables.
-        """
+        """The same as still HTML: sound, picture, and tables, which are all that GitHub leaves."""
         from PIL import Image
 
         from vcemo_lib import plots

@@ -32,15 +32,9 @@ class Transport {
     on("error", () => this.report("The browser cannot play this sound."));
   }
 
-  get playing() {
-    return !this.audio.paused && !this.audio.ended;
-  }
-  get time() {
-    return this.audio.currentTime;
-  }
-  get speed() {
-    return this.audio.playbackRate;
-  }
+  get playing() { return !this.audio.paused && !this.audio.ended; }
+  get time() { return this.audio.currentTime; }
+  get speed() { return this.audio.playbackRate; }
   set speed(rate) {
     this.audio.defaultPlaybackRate = this.audio.playbackRate = rate; // the default outlives the clip
   }
@@ -81,14 +75,9 @@ class Transport {
     this.update();
   }
 
-  stop() {
-    this.pause();
-    this.seek(0);
-  }
+  stop() { this.pause(); this.seek(0); }
 
-  toggle() {
-    return this.playing ? this.pause() : this.play();
-  }
+  toggle() { return this.playing ? this.pause() : this.play(); }
 
   /** Plays or pauses the clip of this id: at once, or as soon as it is loaded. */
   toggleClip(id) {
@@ -105,16 +94,12 @@ class Transport {
     this.update();
   }
 
-  report(problem) {
-    this.problem = problem;
-    this.update();
-  }
+  report(problem) { this.problem = problem; this.update(); }
 
   update() {
-    if (this.playing && this.time >= this.end) {
-      if (this.loop) this.audio.currentTime = this.start;
-      else this.audio.pause();
-    }
+    const over = this.playing && this.time >= this.end;
+    if (over && this.loop) this.audio.currentTime = this.start;
+    else if (over) this.audio.pause();
     cancelAnimationFrame(this.frame);
     if (this.playing) this.frame = requestAnimationFrame(() => this.update());
     this.listeners.forEach((listener) => listener());

@@ -1,8 +1,7 @@
 """Own voice: the microphone or a file, checked, transcribed and judged; and the playground, all on one page.
 
 A recording arrives as samples (float32, 16 kHz), a file as its bytes where libsndfile reads it; others, such
-as m4a, the page decodes. The sound goes no further than the kernel. Takes live in its memory; neither
-sound nor transcript is kept on disk.
+as m4a, the page decodes. Takes live in the kernel's memory; neither sound nor transcript is kept on disk.
 """
 
 from __future__ import annotations
@@ -32,10 +31,8 @@ LONGEST_S = 30.0  # what Whisper hears at a time
 MARGIN_S = 0.2  # kept before the first and after the last sound
 NO_WORDS = "Whisper heard no words, so the voice alone decides; was it Mandarin?"
 QUIET_DB = -40.0  # dB re full scale of the loudest 10 ms: heard, but barely
-TWIN = (
-    "<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file. "
-    "This is a still page.</p>"
-)
+TWIN = """<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file.
+This is a still page.</p>"""
 
 
 def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
@@ -45,9 +42,8 @@ def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
     try:
         return audio.load(*soundfile.read(io.BytesIO(data), dtype="float32"))
     except (soundfile.LibsndfileError, RuntimeError, VcemoError) as error:
-        do = f"choose a file of {', '.join(SUFFIXES)}"
-        if Path(name).suffix.lower() in SUFFIXES:
-            do = "record again, or choose another file"
+        known = Path(name).suffix.lower() in SUFFIXES
+        do = "record again, or choose another file" if known else f"choose a file of {', '.join(SUFFIXES)}"
         raise VcemoError("there is no sound in it, or it is damaged", where=name, do=do) from error
 
 
@@ -59,10 +55,7 @@ def trimmed(wave: np.ndarray, margin: float = MARGIN_S) -> np.ndarray:
 
 
 def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray, tuple[str, ...]]:
-    """A recording fit to be judged, trimmed, and warnings.
-
-    Raises VcemoError where it is silent, too short or too long.
-    """
+    """A recording trimmed, and warnings; VcemoError where it is silent, too short or too long."""
     checked(wave, name)  # silent as a whole?
     checked(trimmed(wave, margin=0), name)  # too short without its silence?
     core, warnings = checked(trimmed(wave), name)
@@ -85,8 +78,8 @@ class Voice(View):
 
     status = traitlets.Unicode().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
-    example_names = traitlets.List().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)  # of the table of takes
+    example_names: traitlets.List[str] = traitlets.List().tag(sync=True)
+    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)  # of the table of takes
     longest = traitlets.Float(LONGEST_S).tag(sync=True)  # s, then the recording stops
     suffixes = traitlets.List(list(SUFFIXES)).tag(sync=True)
 
