@@ -65,8 +65,8 @@ def from_neutral(values: pd.DataFrame, speakers: Sequence[str], emotions: Sequen
 
     It reads the labels: good for describing a corpus, forbidden as a feature (see `standardise`).
     """
-    speakers, still = np.asarray(speakers), np.asarray(emotions) == NEUTRAL
-    return values - values[still].groupby(speakers[still]).mean().reindex(speakers).to_numpy()
+    who, still = np.asarray(speakers), np.asarray(emotions) == NEUTRAL
+    return values - values[still].groupby(who[still]).mean().reindex(who).to_numpy()
 
 
 def shifts_from_neutral(
@@ -80,8 +80,8 @@ def shifts_from_neutral(
     """
     import pandas as pd
 
-    shifts, emotions = from_neutral(values, speakers, emotions), np.asarray(emotions)
-    clips = shifts.groupby([emotions, np.asarray(speakers)])  # of one emotion by one speaker
+    shifts, felt = from_neutral(values, speakers, emotions), np.asarray(emotions)
+    clips = shifts.groupby([felt, np.asarray(speakers)])  # of one emotion by one speaker
     means, counts = clips.mean(), clips.count()
     spare = (counts - 1).clip(lower=0)
     within = (clips.var().fillna(0.0) * spare).groupby(level=0).sum() / spare.groupby(level=0).sum()
@@ -91,7 +91,7 @@ def shifts_from_neutral(
     sampling += within.reindex([NEUTRAL]).to_numpy() * still.where(counts > 0).groupby(level=0).mean()
     between = means.groupby(level=0).var() - sampling.fillna(0.0)
     columns = {
-        "mean_shift": shifts.groupby(emotions).mean(),
+        "mean_shift": shifts.groupby(felt).mean(),
         "sd_between_speakers": between.clip(lower=0.0) ** 0.5,
         "sd_within_speaker": within**0.5,
         "n": counts.groupby(level=0).sum(),
