@@ -157,7 +157,8 @@ def test_duration_of_a_bad_file_is_the_same_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wave", "said"),
     [
-        (np.zeros(0, np.float32), "no samples"), (np.zeros((0, 2)), "no samples"), (np.full(9, np.nan), "NaN"),
+        (np.zeros(0, np.float32), "no samples"), (np.zeros((0, 2)), "no samples"),
+        (np.full(9, np.nan), "NaN"),
         (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"), (np.array(0.5), r"shape \(\)"),
     ],
 )  # fmt: skip
