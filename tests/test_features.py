@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import subprocess
@@ -195,7 +194,6 @@ def test_word_spans_by_whisper_lie_near_those_over_the_voice(tmp_path: Path) -> 
 def test_the_key_of_spans_by_whisper_names_its_weights_and_the_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoding = importlib.import_module("vcemo_lib.asr.transcribe")
     file = tmp_path / "whisper.safetensors"
     monkeypatch.setattr("vcemo_lib.weights.whisper", lambda model: file)
 
@@ -205,7 +203,7 @@ def test_the_key_of_spans_by_whisper_names_its_weights_and_the_decoding(
     names = []
     for content, version in ((b"a", 5), (b"bc", 5), (b"bc", 6)):
         file.write_bytes(content)
-        monkeypatch.setattr(decoding, "VERSION", version)
+        monkeypatch.setattr(features, "VERSION", version)
         names.append((folder("word_spans", times="base"), folder("whisper")))
     spans, frames = (len(set(column)) for column in zip(*names, strict=True))
     assert (spans, frames) == (3, 2)  # how words are timed does not matter to the encoder's frames

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from typing import Any
 
 TARGET = "torchaudio._extension.utils"
 PTH_NAME = "vcemo_torchaudio.pth"
@@ -20,7 +20,7 @@ PTH_NAME = "vcemo_torchaudio.pth"
 PTH_LINE = r"import sys; exec('try:\n import vcemo_lib._torchaudio\nexcept ImportError: pass')" + "\n"
 
 
-def leave_out(utils: ModuleType) -> None:
+def leave_out(utils: Any) -> None:
     """Where the extension fails beside a torch without CUDA, search a folder without libraries."""
     try:
         utils._load_lib("_torchaudio")
@@ -31,16 +31,12 @@ def leave_out(utils: ModuleType) -> None:
 
 class _Finder:
     @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path) if name == TARGET else None
-        if spec and spec.loader:
-            run = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                run(module)
-                leave_out(module)
-
-            spec.loader.exec_module = exec_module
+        if spec:
+            loader: Any = spec.loader
+            run = loader.exec_module
+            loader.exec_module = lambda module: (run(module), leave_out(module))
         return spec
 
 

@@ -41,20 +41,16 @@ class ArrayCache:
         """Nobody else writes here meanwhile; what is damaged or half-written is deleted first."""
         from filelock import FileLock
 
-        lock = FileLock(self.folder / ".lock")
+        lock = self.folder / ".lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-            whole = set(self.read().places.values())
-            for path in self.folder.iterdir():
-                if path not in whole and path.name != ".lock":
-                    path.unlink()
+            held = FileLock(lock).acquire()
+            for path in set(self.folder.iterdir()) - {lock, *self.read().places.values()}:
+                path.unlink()
         except OSError as error:
             raise write_error(error, self.folder) from error
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep these arrays (rows, width), in one file, under their keys."""

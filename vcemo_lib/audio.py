@@ -212,7 +212,7 @@ def compile_loops() -> None:
     Processes that compile them at the same moment damage numba's cache, which crashes every later reader.
     """
     for kind in (np.float32, np.float64):
-        prosody(np.sin(np.arange(SAMPLE_RATE, dtype=kind) / 13))
+        prosody(np.sin(np.arange(SAMPLE_RATE) / 13).astype(kind))
 
 
 def prosody(wave: np.ndarray) -> dict[str, float]:

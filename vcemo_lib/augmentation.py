@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchaudio.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vcemo_lib.errors import VcemoError
 
@@ -72,7 +72,7 @@ def augment(wave: np.ndarray | Tensor, rng: np.random.Generator) -> Any:
     return add_noise(wave, SNR_DB, rng)
 
 
-def check(model: nn.Module) -> None:
+def check(model: Any) -> None:
     """Refuse a model without log-mel, or one that reads where each word lies: augmentation moves both."""
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
     if "mel" not in kinds or getattr(model, "also_reads", ()):

@@ -13,18 +13,20 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
+import torch
 
+from vcemo_lib import asr, audio, augmentation, text, weights
 from vcemo_lib.array_cache import ArrayCache
+from vcemo_lib.asr import alignment
+from vcemo_lib.asr.transcribe import VERSION
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.models import Batch
 from vcemo_lib.paths import cache_dir
-
-if TYPE_CHECKING:
-    from vcemo_lib.corpora import Corpus
-    from vcemo_lib.models import Batch
 
 Arrays = list[np.ndarray]  # each (rows, width)
 BATCH = 32  # clips or texts computed at a time; what a kill can cost
@@ -36,8 +38,6 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
     What is drawn for a version depends on the clip and the version's number alone.
     """
-    from vcemo_lib import audio, augmentation
-
     if augmented:
         rngs = [np.random.default_rng([augmented, crc32(wave.tobytes())]) for wave in waves]
         waves = [augmentation.augment(wave, rng) for wave, rng in zip(waves, rngs, strict=True)]
@@ -46,23 +46,17 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
     """Frames of Whisper's encoder, (T/2, 512) for base. Not in the paper; middle layers do best."""
-    from vcemo_lib import asr
-
     return asr.encoder_features(waves, layer=layer, model=model)
 
 
 def words(texts: Sequence[str], vectors: str = "bundled") -> Arrays:
     """Word vectors, (W, 300) each (section 4.2); W = 0 for an empty transcript."""
-    from vcemo_lib import text
-
     nlp = text.load_words(vectors)
     return [text.word_vectors(line, nlp) for line in texts]
 
 
 def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
     """Token vectors of a frozen BERT, [CLS] first, (K, H) each (sections 3.1 and 3.2)."""
-    from vcemo_lib import text
-
     return text.load_bert(encoder).tokens(texts)
 
 
@@ -74,9 +68,6 @@ def word_spans(
     times: "voice", words laid over the voiced frames by their characters, a fast guess; or the name of a
     Whisper ("base"), which times what it hears. In float16 a bound beyond 20 s is off by a frame or so.
     """
-    from vcemo_lib import asr, audio, text
-    from vcemo_lib.asr import alignment
-
     nlp = text.load_words(vectors)
     waves, tokens = [wave for wave, _ in clips], [text.words(line, nlp) for _, line in clips]
     if times == "voice":
@@ -111,12 +102,6 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     """What else decides a kind's numbers: constants, versions, digests of weights and vectors."""
-    import torch
-
-    from vcemo_lib import audio, augmentation, text, weights
-    from vcemo_lib.asr import alignment
-    from vcemo_lib.asr.transcribe import VERSION
-
     parts: list[object] = [FORMAT]
     by_voice = settings.get("times") == "voice"
     if kind == "mel" or by_voice:
@@ -162,8 +147,6 @@ def _source(name: str, load: Callable[[str], Any]) -> str:
 
 def _digest(path: Path) -> str:
     """12 hex digits of a file's content, or of all files in a folder."""
-    from vcemo_lib import weights
-
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     sums = [(str(file.relative_to(path)), weights.sha256(file)) for file in files]
     return hashlib.sha256(repr(sums).encode()).hexdigest()[:12]
@@ -196,8 +179,6 @@ class FeatureStore:
 
     def batch(self, ids: Sequence[str], kinds: Iterable[str] = ()) -> Batch:
         """These utterances padded to a common length, as float32 tensors; all kinds where none are named."""
-        from vcemo_lib.models import Batch
-
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
@@ -289,8 +270,6 @@ def _sound_key(corpus: Corpus, utt_id: str) -> str:
 
 def _content(corpus: Corpus, utt_id: str, of: str, text: str) -> Any:
     """What an utterance's features are made of: its wave, its words, or both."""
-    from vcemo_lib import audio
-
     if of == "text":
         return corpus.text_of(utt_id, text)
     wave = audio.utterance(corpus, utt_id)

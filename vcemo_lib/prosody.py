@@ -6,19 +6,14 @@ duration, semitones of a pitch, decibels of a level.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from vcemo_lib.corpora import Corpus
 
 # In the names of the human table, and how a reader calls them.
 MEASURES = {
@@ -34,8 +29,6 @@ NEUTRAL = "neutral"
 
 def read(corpus: Corpus) -> pd.DataFrame:
     """`prosody.csv` of a corpus' folder: what `audio.prosody` measured, (N, measures), index utt_id."""
-    import pandas as pd
-
     path = corpus.root / "prosody.csv"
     if not path.is_file():
         remedy = "measure its clips with vcemo_lib.audio.prosody"
@@ -48,8 +41,6 @@ def measures(table: pd.DataFrame, plain_seconds: Sequence[float] | float = 1.0) 
 
     `plain_seconds` is how long each sentence takes when nothing is felt; without it long ones seem slow.
     """
-    import pandas as pd
-
     columns = {
         "log2_duration": np.log2(table["duration"].replace(0.0, np.nan) / np.asarray(plain_seconds, float)),
         "f0_median_semitones": 12 * np.log2(table["f0_median_hz"]),
@@ -65,8 +56,8 @@ def from_neutral(values: pd.DataFrame, speakers: Sequence[str], emotions: Sequen
 
     It reads the labels: good for describing a corpus, forbidden as a feature (see `standardise`).
     """
-    speakers, still = np.asarray(speakers), np.asarray(emotions) == NEUTRAL
-    return values - values[still].groupby(speakers[still]).mean().reindex(speakers).to_numpy()
+    who, still = np.asarray(speakers), np.asarray(emotions) == NEUTRAL
+    return values - values[still].groupby(who[still]).mean().reindex(who).to_numpy()
 
 
 def shifts_from_neutral(
@@ -78,10 +69,8 @@ def shifts_from_neutral(
     sd_within_speaker, n, speakers. The variance between speakers is that of their mean shifts less the part
     explained by how few clips each has, of this emotion and of neutral; NaN for fewer than two speakers.
     """
-    import pandas as pd
-
-    shifts, emotions = from_neutral(values, speakers, emotions), np.asarray(emotions)
-    clips = shifts.groupby([emotions, np.asarray(speakers)])  # of one emotion by one speaker
+    shifts, felt = from_neutral(values, speakers, emotions), np.asarray(emotions)
+    clips = shifts.groupby([felt, np.asarray(speakers)])  # of one emotion by one speaker
     means, counts = clips.mean(), clips.count()
     spare = (counts - 1).clip(lower=0)
     within = (clips.var().fillna(0.0) * spare).groupby(level=0).sum() / spare.groupby(level=0).sum()
@@ -91,7 +80,7 @@ def shifts_from_neutral(
     sampling += within.reindex([NEUTRAL]).to_numpy() * still.where(counts > 0).groupby(level=0).mean()
     between = means.groupby(level=0).var() - sampling.fillna(0.0)
     columns = {
-        "mean_shift": shifts.groupby(emotions).mean(),
+        "mean_shift": shifts.groupby(felt).mean(),
         "sd_between_speakers": between.clip(lower=0.0) ** 0.5,
         "sd_within_speaker": within**0.5,
         "n": counts.groupby(level=0).sum(),
@@ -103,8 +92,6 @@ def shifts_from_neutral(
 
 def human_shifts(corpus: str = "casia") -> pd.DataFrame:
     """The same table measured on people: acted Mandarin ("casia", 4 speakers) or English ("ravdess", 24)."""
-    import pandas as pd
-
     table = pd.read_csv(repo_data() / "vcemo_sim" / "human" / "prosody_shift_from_neutral.csv")
     if corpus not in (known := sorted(set(table["corpus"]))):
         raise VcemoError(f"no human figures of {corpus!r}", do=f"choose one of {', '.join(known)}")
