@@ -27,7 +27,7 @@ from vcemo_lib.loading import InMemoryDataset, Ragged
 from vcemo_lib.losses import joint, supcon
 from vcemo_lib.models import Batch, Settings, build, paper, parameters, tutorial
 from vcemo_lib.training.loop import Step, check_steps
-from vcemo_lib.training.preparation import compiled_attention, prepare_training
+from vcemo_lib.training.preparation import compiled_attention, pre_pool
 
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
@@ -131,11 +131,7 @@ class Ours:
 
     def __init__(self, model: nn.Module, features: InMemoryDataset, s: Settings) -> None:
         model.settings = s.but(augment=0)
-        parts = {
-            "train": features,
-            "val": Store(8, {kind: r.rows.shape[1] for kind, r in features.sequences.items()}).features(),
-        }
-        self.train = prepare_training(model, None, parts, None).train
+        self.train = pre_pool(model, features).to(training.device())
         self.learner, self.s, self.epochs = (
             training.Learner(model.to(training.device()), model.settings),
             s,

@@ -111,6 +111,9 @@ def test_another_run_is_not_overwritten(store, parts, tmp_path) -> None:
     train(store, parts, tmp_path, epochs=1)
     with pytest.raises(VcemoError, match="another run"):
         train(store, parts, tmp_path, epochs=1, seed=1)
+    other = synthetic.Store(synthetic.corpus(N), signal=0.0)  # the same utterances, other features
+    with pytest.raises(VcemoError, match="another run"):
+        train(other, parts, tmp_path, epochs=1)
     fit(
         build("vcemo", tiny(epochs=1), seed=1),
         store,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.loading import Scaler
 from vcemo_lib.models import Settings
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.distributed import connect
@@ -46,11 +47,12 @@ def fit(
 
     team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
-    features, scaler, classes = read_parts(model, store, parts)
-    identity = run_identity(model, seed, features)
+    features = read_parts(model, store, parts)
+    identity, classes = run_identity(model, seed, features), tuple(parts["train"].labels)
     if folder and resume and (folder / RUN_FILE).exists():
         return read_finished(folder, model, store, identity)
     learner = Learner(model.to(device()), s, team)
+    scaler = Scaler.fit(features, s.speaker_norm)
     data = prepare_training(model, parts["train"], features, scaler, progress)
     steps_per_epoch = team.steps_per_epoch(len(data.train), s.batch_size)
     history, best = restore(folder, learner, identity) if folder and resume else ([], {})
@@ -118,7 +120,7 @@ def restore(folder: Path, learner: Learner, identity: str) -> tuple[list[dict], 
 
 def refuse_another_run(found: str | None, wanted: str, folder: Path) -> None:
     if found != wanted:
-        raise VcemoError("this folder holds another run (other settings, seed or data)", where=folder,
+        raise VcemoError("this folder holds another run (of other settings, seed or data)", where=folder,
                          do="choose another folder, or pass resume=False to replace it")  # fmt: skip
 
 

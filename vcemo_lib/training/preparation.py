@@ -34,35 +34,33 @@ class TrainingData:
         return self.versions.draw(rng) if self.versions else self.train
 
 
-def read_parts(
-    model: nn.Module, store: Any, parts: Mapping[str, Any]
-) -> tuple[dict[str, InMemoryDataset], Scaler, tuple[str, ...]]:
-    """The scaled training and validation part, their scaler and the classes, or VcemoError."""
+def read_parts(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> dict[str, InMemoryDataset]:
+    """The features of the training and validation part, and of all parts where speakers are scaled.
+
+    Raises VcemoError where they do not fit the model.
+    """
     s, kinds = model.settings, kinds_of(model)
     for name in ("train", "val"):
         if name not in parts or not len(parts[name].ids):
             raise VcemoError(f"there is no {name} part, or it is empty", where="fit",
                              do="give parts with 'train' and 'val'")  # fmt: skip
-    classes = tuple(parts["train"].labels)
-    if len(classes) != s.classes:
-        raise VcemoError(f"the model tells {s.classes} emotions apart, the corpus has {len(classes)}",
-                         do=f"build it with classes={len(classes)}")  # fmt: skip
+    if (classes := len(parts["train"].labels)) != s.classes:
+        raise VcemoError(f"the model tells {s.classes} emotions apart, the corpus has {classes}",
+                         do=f"build it with classes={classes}")  # fmt: skip
     for kind in kinds:
         if (width := store.width(kind)) != model.widths[kind]:
             raise VcemoError(f"{kind} features are {width} wide, the model expects {model.widths[kind]}",
                              do=f"build it with widths={{{kind!r}: {width}}}")  # fmt: skip
     read = parts if s.speaker_norm else ("train", "val")
-    features = {name: gather(store, parts[name], kinds) for name in read}
-    scaler = Scaler.fit(features, s.speaker_norm)
-    return {name: scaler.apply(features[name]) for name in ("train", "val")}, scaler, classes
+    return {name: gather(store, parts[name], kinds) for name in read}
 
 
 def prepare_training(
     model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler,
     progress: bool = False,
 ) -> TrainingData:
-    """The training data on the device, with `settings.augment` altered versions of each training clip."""
-    parts = [features["train"], features["val"]]
+    """Scaled training data on the device, with `settings.augment` altered versions of each training clip."""
+    parts = [scaler.apply(features[name]) for name in ("train", "val")]
     if model.settings.augment:
         augmentation.check(model)
         parts += [scaler.apply(part) for part in augmented(corpus, model.settings.augment, progress)]

@@ -103,10 +103,14 @@ def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[floa
 
 
 def run_identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
-    """Twelve digits that tell this run from any other: model, settings, seed, utterances and labels."""
+    """Twelve digits that tell a run from any other: model, settings, seed, utterances, labels, features."""
     about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
     about += [[name, part.ids, part.labels.tolist()] for name, part in features.items()]
-    return hashlib.sha256(json.dumps(about).encode("utf-8")).hexdigest()[:12]
+    sha = hashlib.sha256(json.dumps(about).encode("utf-8"))
+    for part in features.values():
+        for ragged in part.sequences.values():
+            sha.update(ragged.rows.numpy())
+    return sha.hexdigest()[:12]
 
 
 @dataclass
