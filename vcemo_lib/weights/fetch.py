@@ -102,22 +102,23 @@ def hub(name: str, file: str | None = None) -> Path:
     so the client's cache is asked first; without one, the hub is asked for its newest while it is in reach.
     The commit is the name of the folder. Raises VcemoError where it cannot be had.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
     repository, _, chosen = name.partition("@")
     revision = chosen or HUB_REVISIONS.get(repository)
-    files = [file] if file else list(HUB_FILES)
-    chosen_files = dict(allow_patterns=files, ignore_patterns="*/*")
-    get = partial(snapshot_download, repository, revision=revision, **chosen_files)
+    get = partial(snapshot_download, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"])
+    if file:
+        get = partial(hf_hub_download, filename=file)
     why = "it is not in the cache"
     for cached in (True, False) if revision else (False, True):
         try:
             if not cached:
                 reach(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-            path = Path(get(local_files_only=cached)) / (file or "")
-            if path.exists():
-                return path
-            why = why if cached else f"it has no {file}"
+            if not (cached and file):
+                return Path(get(repository, revision=revision, local_files_only=cached))
+            # `hf_hub_download(local_files_only=True)` would still ask the hub for a file of the client's own.
+            if isinstance(kept := try_to_load_from_cache(repository, file, revision=revision), str):
+                return Path(kept)
         except Unavailable as error:
             why = str(error)
         except (OSError, ValueError) as error:

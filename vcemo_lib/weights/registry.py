@@ -119,7 +119,7 @@ def table() -> pd.DataFrame:
         path = cached(name)
         source, size = (f"cache, from {about(path)['source']}", path.stat().st_size) if path else (missing, 0)
         rows.append((name, "speech recognition", path is not None, source, size / 1e6))
-    for folder in sorted(path for path in (repo_data() / "models").iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
         size = sum(file.stat().st_size for file in folder.iterdir())
         rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
     return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)
