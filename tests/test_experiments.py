@@ -238,17 +238,16 @@ def test_a_dask_cluster_gives_the_same_and_loses_nothing_when_a_worker_is_killed
     torch.set_num_threads(1)  # as the workers do
     configs = {name: settings.but(epochs=6) for name, settings in CONFIGS.items()}
     alone = quiet(data, tmp_path / "alone", configs, seeds=(0, 1, 2))
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # for `synthetic`
-    env = os.environ | {"PYTHONPATH": path}
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    }  # for `synthetic`
     with (
         LocalCluster(n_workers=0, dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         address = cluster.scheduler_address
-        command = [
-            sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1",
-            "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path),
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
+        command += ["--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
         workers = [
             subprocess.Popen([*command, "--name", f"w{i}"], env=env, stderr=subprocess.DEVNULL)
             for i in range(2)
@@ -307,9 +306,8 @@ def test_supcon_on_each_setting_of_the_dials(data, tmp_path) -> None:
 
 
 def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:
-    changes = {"a": {"alpha": 1.0}, "b": {}, "c": {"epochs": 1}, "d": {"width": 8}}
-    common = TINY.but(modalities=("words",), alpha=0.0, epochs=3)
-    configs = {name: common.but(**change) for name, change in changes.items()}
+    base = TINY.but(modalities=("words",), alpha=0.0, epochs=3)
+    configs = {"a": base.but(alpha=1.0), "b": base, "c": base.but(epochs=1), "d": base.but(width=8)}
     table = quiet(data, tmp_path, configs)
     found = experiments.compare_gains(table, ("a", "b"), ("c", "d"), "wa")
     gains = [compare(table, *pair).loc["wa", "difference"] for pair in (("a", "b"), ("c", "d"))]
