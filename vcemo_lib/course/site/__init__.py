@@ -22,7 +22,7 @@ NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
 MARK = ".vcemo-site"  # lists what a site holds, by which a later one knows what it may replace
 LITTER = (MARK, ".DS_Store", "Thumbs.db", "desktop.ini")  # the others are left by file managers
 UNUSED = ("_sources", "*.map", "sre", "a11y", "adaptors", "ui", "svg", "mml*", "*-svg*", "*-full*")
-PLUMBING = re.compile(r"^lane = |^import vcemo_lib|\brecord\(\"\d\d\"", re.M)  # folded without a tag
+PLUMBING = re.compile(r"^lane = |^import vcemo_lib|\brecord\(\s*\"\d\d\"", re.M)  # folded without a tag
 TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']*'|[^>"'])*>""", re.I | re.S)
 ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
 FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
