@@ -36,7 +36,12 @@ class _Finder:
         if spec:
             loader: Any = spec.loader
             run = loader.exec_module
-            loader.exec_module = lambda module: (run(module), leave_out(module))
+
+            def exec_module(module: Any) -> None:
+                run(module)
+                leave_out(module)
+
+            loader.exec_module = exec_module
         return spec
 
 

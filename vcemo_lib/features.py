@@ -236,7 +236,7 @@ def compute(
             continue
         with arrays.locked():  # two notebooks may want the same features at the same time
             todo = [key for key in first if key not in arrays.places]
-            bar = dict(desc=f"{kind} features", leave=False, disable=not progress, unit_scale=BATCH)
+            bar: dict[str, Any] = dict(desc=f"{kind} features", leave=False, disable=not progress, unit_scale=BATCH)
             for start in tqdm(range(0, len(todo), BATCH), **bar):
                 part = todo[start : start + BATCH]
                 made = make([_content(corpus, first[key], of, text) for key in part], **chosen[kind])

@@ -190,7 +190,8 @@ class Scaler:
             if kind in ACOUSTIC and self.by_speaker:
                 of = [self.by_speaker.get(speaker, {}).get(kind, moments) for speaker in part.speakers]
                 pairs = torch.stack([torch.stack(pair) for pair in of])  # (N, 2, width)
-                moments = pairs.repeat_interleave(ragged.lengths, dim=0).unbind(1)  # (R, width) each
+                pairs = pairs.repeat_interleave(ragged.lengths, dim=0)  # (R, 2, width)
+                moments = pairs[:, 0], pairs[:, 1]
             mean, deviation = moments
             scaled[kind] = Ragged.of((ragged.rows[:-1].float() - mean) / deviation, ragged.lengths)
         return replace(part, sequences=scaled)
