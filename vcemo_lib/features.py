@@ -236,8 +236,8 @@ def compute(
             continue
         with arrays.locked():  # two notebooks may want the same features at the same time
             todo = [key for key in first if key not in arrays.places]
-            bar: dict[str, Any] = dict(desc=f"{kind} features", leave=False, disable=not progress, unit_scale=BATCH)
-            for start in tqdm(range(0, len(todo), BATCH), **bar):
+            starts, name = range(0, len(todo), BATCH), f"{kind} features"
+            for start in tqdm(starts, name, leave=False, disable=not progress, unit_scale=BATCH):
                 part = todo[start : start + BATCH]
                 made = make([_content(corpus, first[key], of, text) for key in part], **chosen[kind])
                 for key, array in zip(part, made, strict=True):
