@@ -78,8 +78,8 @@ def compare(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
 
     Rows: metrics; columns: a, b, difference, low, high, p, speakers, seeds (see `evaluation.paired_test`).
     """
-    tables, same_seeds = _side_by_side(table, (a, b))
-    return difference(*tables, same_seeds)
+    (of_a, of_b), same_seeds = _side_by_side(table, (a, b))
+    return difference(of_a, of_b, same_seeds)
 
 
 def compare_gains(
@@ -174,8 +174,9 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.Data
     both = both.assign(kind=both.utt_id.map(kinds)).dropna(subset="kind")
     rows = {}
     for kind, part in both.groupby("kind"):
-        wrong = [(~part[of].astype(bool)).astype(int) for of in ("a", "b")]  # as classes: 0 is right, 1 wrong
-        found = paired_test(np.zeros(len(part), int), *wrong, part.speaker, part.seed, classes=2).loc["wa"]
+        a_wrong, b_wrong = ((~part[of].astype(bool)).astype(int) for of in ("a", "b"))  # 0: right, 1: wrong
+        right = np.zeros(len(part), int)
+        found = paired_test(right, a_wrong, b_wrong, part.speaker, part.seed, classes=2).loc["wa"]
         rows[kind] = {"utterances": part.utt_id.nunique(), **found[["a", "b", "difference", "low", "high"]]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
 

@@ -50,7 +50,8 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"system": platform.system(), "machine": platform.machine(), "processor": _processor()}
+    found: dict[str, Any] = {"system": platform.system(), "machine": platform.machine()}
+    found["processor"] = _processor()
     found["cores"] = cores
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()

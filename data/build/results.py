@@ -40,8 +40,8 @@ def baselines() -> list[str]:
     """The paper's baselines beside VCEMO, and what its step over them is made of."""
     runs = stored("compare")
     lines = [
-        "The baselines of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md"
-        " says what is equal):",
+        "The baselines of the paper's Tables 1 and 2, all small and trained alike (notebook 07; "
+        "docs/readings.md says what is equal):",
         "",
         "| model | WA | UA | parameters |",
         "|---|---|---|---|",
