@@ -1,6 +1,5 @@
 """The face as type checkers see it: __init__.py imports each of these names when it is first used."""
 
-from vcemo_lib import alignment as alignment
 from vcemo_lib import asr as asr
 from vcemo_lib import audio as audio
 from vcemo_lib import comparison as comparison
@@ -20,6 +19,7 @@ from vcemo_lib import provenance as provenance
 from vcemo_lib import text as text
 from vcemo_lib import training as training
 from vcemo_lib import weights as weights
+from vcemo_lib.asr import alignment as alignment
 from vcemo_lib.corpora import LABELS as LABELS
 from vcemo_lib.corpora import Corpus as Corpus
 from vcemo_lib.corpora import labels as labels
