@@ -16,8 +16,7 @@ Mask = Bool[Tensor, "B T"]
 Source = Float[Tensor, "B S d"]  # what is attended to
 SourceMask = Bool[Tensor, "B S"]
 AttentionMap = Float[Tensor, "B h T S"]
-Pooled = Float[Tensor, "B d"]
-PoolWeights = Float[Tensor, "B T"]
+Pooled = tuple[Float[Tensor, "B d"], Float[Tensor, "B T"]]  # the mean, and each step's weight
 
 
 class Dropout(nn.Dropout):
@@ -145,7 +144,7 @@ class CoAttention(nn.Module):
         return x, y, maps
 
 
-def softmax_pool(scores: PoolWeights, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
+def softmax_pool(scores: Float[Tensor, "B T"], x: Tokens, mask: Mask) -> Pooled:
     """Many steps -> one vector: their mean, weighted by the softmax of their scores over the real steps."""
     weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)  # (B, T)
     return torch.einsum("bt,btd->bd", weights, x), weights
@@ -158,12 +157,12 @@ class AttentionPool(nn.Module):
         super().__init__()
         self.score = feed_forward(width, width, dropout, width_out=1)
 
-    def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
+    def forward(self, x: Tokens, mask: Mask) -> Pooled:
         return softmax_pool(self.score(x).squeeze(-1), x, mask)
 
 
 class MeanPool(nn.Module):
     """The plain mean of the real steps, with the same interface."""
 
-    def forward(self, x: Tokens, mask: Mask) -> tuple[Pooled, PoolWeights]:
+    def forward(self, x: Tokens, mask: Mask) -> Pooled:
         return softmax_pool(x.new_zeros(mask.shape), x, mask)

@@ -42,7 +42,7 @@ class Batch:
         cls, ids: Sequence[str], features: Mapping[str, Sequence[np.ndarray]], labels: Any = None
     ) -> Batch:
         """Pad one list of (rows, width) arrays for each kind into a batch; labels (B,) are class indices."""
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Any] = {}
         for kind, arrays in features.items():
             rows = [torch.from_numpy(np.array(a, dtype=np.float32)) for a in arrays]
             tensors[kind] = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, max rows, width)
@@ -67,5 +67,5 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
-        tensors = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
-        return replace(self, **tensors)
+        moved: dict[str, Any] = {k: t.to(device) for k, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, **moved)

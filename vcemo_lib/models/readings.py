@@ -20,7 +20,7 @@ READINGS = tuple(TABLE.itertuples(index=False, name="Reading"))
 
 def readings(concerns: str | None = None) -> pd.DataFrame:
     """What the paper says, what `paper()` and `tutorial()` choose, and what else one could."""
-    table = TABLE[TABLE.concerns.eq(concerns) | (concerns is None)].set_index("setting")
+    table = (TABLE[TABLE.concerns == concerns] if concerns else TABLE).set_index("setting")
     chosen = {"paper()": paper(), "on IEMOCAP": paper(corpus="iemocap"), "tutorial()": tutorial()}
     for column, settings in chosen.items():
         table[column] = pd.Series({name: getattr(settings, name) for name in table.index}, dtype=object)

@@ -39,8 +39,7 @@ class Fusion(nn.Module):
 
     def __init__(self, s: Settings, merge: str) -> None:
         super().__init__()
-        size = (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
-        self.merge = merge
+        self.merge, size = merge, (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
         self.stacks = nn.ModuleList(CoAttention(*size) for _ in range(2 if s.bidirectional else 1))
 
     def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[Tensor]]:

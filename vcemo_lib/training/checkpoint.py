@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from vcemo_lib.errors import VcemoError
@@ -19,8 +21,6 @@ FACTS, DIGEST = "vcemo", "sha256"  # keys of the file's own metadata
 
 def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
     """Write tensors and JSON-able facts."""
-    from safetensors.torch import save as serialise
-
     whole = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     text = json.dumps(facts, ensure_ascii=False)
     write_atomically(Path(path), serialise(whole, metadata={FACTS: text, DIGEST: digest(whole, text)}))
@@ -29,8 +29,6 @@ def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, An
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest."""
-    from safetensors import SafetensorError, safe_open
-
     do = "delete it and train again"
     try:
         with safe_open(path, framework="pt") as file:
@@ -39,8 +37,10 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
-    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
-        raise VcemoError(f"this is not a whole checkpoint ({error})", where=path, do=do) from error
+    except OSError as error:
+        raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
     if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
         raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
     return tensors, facts

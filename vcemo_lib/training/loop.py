@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import Scaler
@@ -43,8 +44,6 @@ def fit(
     Under `accelerate launch` all processes train this one model (see `distributed`); all must see `out`.
     Raises VcemoError when a loss or weight stops being finite; the last checkpoint stays.
     """
-    from tqdm.auto import tqdm
-
     team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
     features = read_parts(model, store, parts)
@@ -73,14 +72,13 @@ def fit(
                 owner = torch.from_numpy(index).to(device())
                 losses = learner.step(train.batch(team.shard(index)), owner, lr)
                 steps.append(Step(epoch, number, [train.ids[i] for i in index], lr, losses))
-            check_steps(steps, s, kept)
             team.average(learner.running_statistics())
             row = {"epoch": epoch} | mean_losses(steps)
             if team.rank == 0:
                 val = predict(model, data.val, classes)
                 row |= {"val_loss": val.loss()} | {f"val_{name}": v for name, v in val.scores().items()}
             history.append(team.broadcast(row | {"seconds": time.perf_counter() - start}))
-            check_epoch(model, history[-1], steps[-1], kept)
+            check_epoch(model, steps, history[-1]["val_loss"], kept)
             if best_epoch(history, s) == epoch:
                 best = {name: t.clone() for name, t in model.state_dict().items()}
             if folder and team.rank == 0:
@@ -147,24 +145,17 @@ def best_epoch(history: Sequence[Mapping[str, float]], s: Settings) -> int:
     return max(range(len(history)), key=lambda epoch: history[epoch][f"val_{s.select}"])
 
 
-def check_steps(steps: Sequence[Step], s: Settings, kept: Path | None) -> None:
-    """Raise VcemoError for the first of these steps whose loss or gradient was not finite."""
-    finite = torch.stack([step.losses["finite"] for step in steps]).tolist()  # one wait for all of them
-    if not all(finite):
-        step = steps[finite.index(False)]
-        raise diverged("loss {loss:g}, gradient norm {norm:g}".format(**step.losses), step, s, kept)
-
-
-def check_epoch(model: nn.Module, row: Mapping[str, float], last: Step, kept: Path | None) -> None:
-    """Raise VcemoError if an epoch ended with a weight or a validation loss that is not finite."""
+def check_epoch(model: nn.Module, steps: Sequence[Step], val_loss: float, kept: Path | None) -> None:
+    """Raise VcemoError for an epoch's first step, or its last weights, that are not finite."""
+    finite = torch.stack([step.losses["finite"] for step in steps]).tolist()
     broken = sum(int((~p.isfinite()).sum()) for p in model.parameters())
-    if broken or not np.isfinite(row["val_loss"]):
-        what = f"{broken} weights are not finite, validation loss {row['val_loss']:g}"
-        raise diverged(what, last, model.settings, kept)
-
-
-def diverged(what: str, step: Step, s: Settings, kept: Path | None) -> VcemoError:
+    if all(finite) and not broken and np.isfinite(val_loss):
+        return
+    s, step = model.settings, steps[-1] if all(finite) else steps[finite.index(False)]
+    what = f"{broken} weights are not finite, validation loss {val_loss:g}"
+    if not all(finite):  # such a step leaves the weights alone
+        what = "loss {loss:g}, gradient norm {norm:g}".format(**step.losses)
     where = (f"epoch {step.epoch}, step {step.number}, utterances {step.ids[0]} to {step.ids[-1]}, "
              f"lr={step.lr:.2g}, alpha={s.alpha:g}, temperature={s.temperature:g}")  # fmt: skip
     saved = f"; the last good checkpoint is {kept}" if kept else ""
-    return VcemoError(f"training diverged: {what}", where, f"lower lr (set to {s.lr:g}) or set clip{saved}")
+    raise VcemoError(f"training diverged: {what}", where, f"lower lr (set to {s.lr:g}) or set clip{saved}")
