@@ -100,7 +100,9 @@ def test_no_answer_is_no_error(name: str, answer: Any) -> None:
 
 @everyone
 @pytest.mark.parametrize(
-    "answer", [object(), "twelve", [], {}, math.nan, lambda: 1 / 0, lambda *_: object()], ids=repr
+    "answer",
+    [object(), "twelve", [], {}, math.nan, lambda: 1 / 0, lambda *_: object()],
+    ids=["object", "text", "list", "dictionary", "nan", "fails", "gives an object"],
 )
 def test_nonsense_never_stops_the_notebook(name: str, answer: Any) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
