@@ -9,6 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
+import setuptools  # noqa: F401  before a test imports Python's own distutils: torch's compiler wants setuptools'
 
 import vcemo_lib  # sets the torchaudio hook
 

@@ -185,9 +185,10 @@ def test_one_speaker_gives_no_interval_and_few_are_told(rng: np.random.Generator
 def test_one_seed_is_told_and_two_are_not(rng: np.random.Generator) -> None:
     y, p, speaker = np.tile(np.arange(6), 40), rng.integers(0, 6, 240), np.tile(np.arange(12), 20)
     with pytest.warns(UserWarning, match="one seed: the chance of training is not in"):
-        assert (intervals(y, p, speaker).seeds == 1).all()
+        assert (intervals(y, p, speaker, np.zeros(240, int)).seeds == 1).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        assert (intervals(y, p, speaker).seeds == 1).all()  # none was named: the column tells it
         assert (intervals(y, p, speaker, np.repeat([0, 1], 120)).seeds == 2).all()
     with pytest.raises(VcemoError, match="seeds without speakers"):
         intervals(y, p, seeds=np.repeat([0, 1], 120))

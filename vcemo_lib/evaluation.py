@@ -7,7 +7,8 @@ emotion counts the same. The literature sometimes swaps the two names; here they
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +111,8 @@ def intervals(
     there is none (NaN); both are told by a warning.
     """
     table = counts_by_speaker(y_true, y_pred, speakers, seeds, classes)
-    found = contrast([table], [1.0], level=level).drop(columns="p")
+    with _quiet_about_seeds(seeds):
+        found = contrast([table], [1.0], level=level).drop(columns="p")
     return found.assign(low=found.low.clip(lower=0), high=found.high.clip(upper=1))
 
 
@@ -125,7 +127,8 @@ def paired_test(
     """
     size = _number(classes, y_true, a, b)
     of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
-    return difference(of_a, of_b, level=level)
+    with _quiet_about_seeds(seeds):
+        return difference(of_a, of_b, level=level)
 
 
 def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True, level: float = 0.95) -> pd.DataFrame:
@@ -222,14 +225,26 @@ def _standard_error(
     return error, freedom
 
 
+@contextmanager
+def _quiet_about_seeds(seeds: Sequence | None) -> Iterator[None]:
+    """No warning of a single seed where the caller names none: the column `seeds` tells it."""
+    with warnings.catch_warnings():
+        if seeds is None:
+            warnings.filterwarnings("ignore", message="one seed")
+        yield
+
+
 def _warn(speakers: int, seeds: int | None = None) -> None:
-    """Say which chance an interval or test cannot know of."""
+    """Say, once each, which chance an interval or test cannot know of."""
+    told = []
     if speakers == 1:
-        warnings.warn("one speaker: nothing tells how others differ, low, high and p are NaN", stacklevel=4)
+        told.append("one speaker: nothing tells how others differ, low, high and p are NaN")
     elif speakers < 10:
-        warnings.warn(f"only {speakers} speakers: below ten, intervals and tests are rough", stacklevel=4)
+        told.append(f"only {speakers} speakers: below ten, intervals and tests are rough")
     if seeds == 1:
-        warnings.warn("one seed: the chance of training is not in the interval", stacklevel=4)
+        told.append("one seed: the chance of training is not in the interval")
+    for message in told:  # under the module's name, so that no notebook shows where it lies
+        warnings.warn_explicit(message, UserWarning, __name__, 1)
 
 
 # ---- raters and single utterances ----------------------------------------------------------------------

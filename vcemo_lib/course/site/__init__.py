@@ -82,7 +82,7 @@ def executed(course: Course, notebook: Notebook, lane: str = "cpu") -> Any:
         raise VcemoError("the notebook has no outputs to show", where=notebook.name, do="vcemo course run")
     for cell in code:
         if PLUMBING.search(cell.source):
-            cell.metadata.setdefault("tags", []).append("hide-input")
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
         cell.outputs = [kept for output in cell.outputs if (kept := still(output))]
         for output in cell.outputs:
             if png := output.get("data", {}).get("image/png"):  # as HTML: myst-nb drops the alternative text
