@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -226,7 +226,7 @@ def _standard_error(
 
 
 @contextmanager
-def _quiet_about_seeds(seeds: Sequence | None) -> Iterator[None]:
+def _quiet_about_seeds(seeds: Any) -> Iterator[None]:
     """No warning of a single seed where the caller names none: the column `seeds` tells it."""
     with warnings.catch_warnings():
         if seeds is None:
