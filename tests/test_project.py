@@ -214,7 +214,7 @@ def test_the_readme_tells_the_results_of_the_result_files() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert module.section() in readme, "run `python data/build/results.py`"
     assert len(module.stored("ablation")) == 35, "five seeds of seven rows"
-    for name in module.BASELINES:
+    for name in module.experiments.BASELINES:
         assert f"\n| {name} | " in readme, f"README lacks {name}: run `python data/build/results.py`"
     benchmarks = module.benchmarks()
     assert {"asr", "audio", "encoders"} <= benchmarks.keys()
