@@ -135,7 +135,7 @@ def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True, level: flo
     """`paired_test` from the two models' counts (S, G, C, C); their seeds may differ."""
     found = contrast([a, b], [1.0, -1.0], same_seeds, level).rename(columns={"value": "difference"})
     for place, (name, table) in enumerate({"a": a, "b": b}.items()):
-        found.insert(place, name, _jackknife(table)[0].mean(1))
+        found.insert(place, name, _scores(table.sum(1)).mean(1))
     return found
 
 
@@ -189,13 +189,18 @@ def interval(
     return {"value": value, "low": low, "high": high}
 
 
+def _scores(table: np.ndarray) -> np.ndarray:
+    """Counts (..., C, C) -> all metrics in the order of METRICS, (M, ...)."""
+    return np.stack(list(from_counts(table).values()))
+
+
 def _jackknife(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Counts (S, G, C, C) -> each metric's scores (M, S), and each speaker's influence on them (M, S, G).
 
     An influence is (G - 1) / G of how much the score falls, more than on average, without this speaker.
     """
     whole, groups = table.sum(1, keepdims=True), table.shape[1]
-    scores, without = (np.stack(list(from_counts(c).values())) for c in (whole[:, 0], whole - table))
+    scores, without = _scores(whole[:, 0]), _scores(whole - table)
     return scores, (groups - 1) / groups * (without.mean(-1, keepdims=True) - without)
 
 
@@ -235,7 +240,7 @@ def _quiet_about_seeds(seeds: Any) -> Iterator[None]:
 
 
 def _warn(speakers: int, seeds: int | None = None) -> None:
-    """Say, once each, which chance an interval or test cannot know of."""
+    """Say which chance an interval or test cannot know of."""
     told = []
     if speakers == 1:
         told.append("one speaker: nothing tells how others differ, low, high and p are NaN")

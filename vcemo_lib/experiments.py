@@ -244,9 +244,6 @@ def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
             yield
 
 
-PEERS, peers, peer_configs = BASELINES, baselines, baseline_configs  # their former names
-
-
 def __getattr__(name: str) -> Any:
     """What reads results is in `comparison`; this module's name reaches it too."""
     return getattr(comparison, name)

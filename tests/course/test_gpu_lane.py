@@ -15,7 +15,7 @@ import pytest
 import vcemo_lib as vc
 from vcemo_lib.course import Course
 from vcemo_lib.course.plan import read_json
-from vcemo_lib.experiments import PEERS, SUPCON, TABLE3
+from vcemo_lib.experiments import BASELINES, SUPCON, TABLE3
 
 TINY = {
     "width": 16, "heads": 2, "layers": 2, "ff_width": 16, "length": 4, "epochs": 1, "augment": 0,
@@ -75,11 +75,11 @@ def test_every_cell_runs_and_all_is_trained_now(
 def test_every_cell_of_the_baselines_runs(run_lane, tmp_path, capsys) -> None:
     few = {"every": 24, "timed": 2, "steps": 3, "ours": {}}
     space = run_lane("07", lambda size: {**few, "all": size["all"] | TINY})
-    assert list(dict.fromkeys(space["table"].config)) == list(PEERS)
+    assert list(dict.fromkeys(space["table"].config)) == list(BASELINES)
     published = {name: settings.lr for name, (_, settings) in space["configs"].items()}
     assert published["UMONS 2020"] == 1e-4 and published["CME 2021"] == 5e-4  # each its own authors'
     assert space["same_settings"]
-    check("07", space, PEERS, tmp_path)
+    check("07", space, BASELINES, tmp_path)
 
 
 def test_figures_are_announced_as_long_as_no_gpu_made_them() -> None:
