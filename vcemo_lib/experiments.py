@@ -60,7 +60,7 @@ SUPCON: dict[str, dict[str, Any]] = {
     "alpha 0.1, queue": {"alpha": 0.1, "queue": 1024, "momentum": 0.99},
     "alpha 0.1, two views": {"alpha": 0.1, "views": 2},
 }
-DIALLED = ("alpha 0", "alpha 1")  # of SUPCON, compared on each of `corpora.sim.dials`
+DIALLED = ("alpha 0", "alpha 1")  # of SUPCON, compared on each of `course.dials`
 # Settings under their former names, which the digests in the names of stored files were made of.
 STORED_AS = {"bidirectional": "both_guide", "allow_own_keys": "own_copies"}
 
@@ -159,7 +159,7 @@ def over_dials(
     store: Any, dials: Mapping[str, Mapping[str, Any]], out: Path | str,
     seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = None, **options: Any,
 ) -> pd.DataFrame:
-    """Train without and with SupCon on each setting of `corpora.sim.dials`: configs "setting, alpha".
+    """Train without and with SupCon on each setting of `course.dials`: configs "setting, alpha".
 
     These training parts are small, so by default there are twice as many epochs as in `tutorial()`.
     """

@@ -1,17 +1,16 @@
 """Features of a corpus: computed once, kept on disk, read through a memory map.
 
-There is one `ArrayCache` for each kind of feature and all that decides its numbers: settings, weights,
-versions. Its keys are digests of what an array was made of (the sound's bytes, the words), so a changed file,
-setting or encoder is computed again and nothing else is.
+There is one `ArrayCache` for each kind and all that decides its numbers. Its keys are digests of what an
+array is made of (the sound's bytes, the words): what changed is computed again, and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -46,13 +45,12 @@ def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
 
 def whisper(waves: Sequence[np.ndarray], model: str = "base", layer: int = 3) -> Arrays:
     """Frames of Whisper's encoder, (T/2, 512) for base. Not in the paper; middle layers do best."""
-    return asr.encoder_features(waves, layer=layer, model=model)
+    return list(asr.encoder_features(waves, layer=layer, model=model))
 
 
 def words(texts: Sequence[str], vectors: str = "bundled") -> Arrays:
     """Word vectors, (W, 300) each (section 4.2); W = 0 for an empty transcript."""
-    nlp = text.load_words(vectors)
-    return [text.word_vectors(line, nlp) for line in texts]
+    return [text.word_vectors(line, text.load_words(vectors)) for line in texts]
 
 
 def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
@@ -60,20 +58,18 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
     return text.load_bert(encoder).tokens(texts)
 
 
-def word_spans(
-    clips: Sequence[tuple[np.ndarray, str]], times: str = "voice", vectors: str = "bundled"
-) -> Arrays:
-    """Which log-mel frames are each word's, (W, 2), of clips with their words: what CME 2021 aligns by.
+def word_spans(clips: Sequence[tuple], times: str = "voice", vectors: str = "bundled") -> Arrays:
+    """Which log-mel frames are each word's, (W, 2), of pairs (wave, text): what CME 2021 aligns by.
 
     times: "voice", words laid over the voiced frames by their characters, a fast guess; or the name of a
     Whisper ("base"), which times what it hears. In float16 a bound beyond 20 s is off by a frame or so.
     """
-    nlp = text.load_words(vectors)
-    waves, tokens = [wave for wave, _ in clips], [text.words(line, nlp) for _, line in clips]
+    waves, nlp = [wave for wave, _ in clips], text.load_words(vectors)
+    tokens = [text.words(line, nlp) for _, line in clips]
     if times == "voice":
         return [alignment.over_voice(*pair) for pair in zip(tokens, audio.log_mels(waves), strict=True)]
-    transcripts = asr.transcribe(waves, times, word_times=True, progress=False)
-    return [alignment.from_times(t, heard.words or ()) for t, heard in zip(tokens, transcripts, strict=True)]
+    heard = asr.transcribe(waves, times, word_times=True, progress=False)
+    return [alignment.from_times(t, h.words or ()) for t, h in zip(tokens, heard, strict=True)]
 
 
 class Kind(NamedTuple):
@@ -81,7 +77,7 @@ class Kind(NamedTuple):
 
     of: str
     make: Callable[..., Arrays]
-    settings: Mapping[str, Any] = {}
+    settings: Mapping[str, Any]
 
 
 KINDS = {
@@ -91,13 +87,6 @@ KINDS = {
     "whisper": Kind("audio", whisper, {"model": "base", "layer": 3}),
     "word_spans": Kind("both", word_spans, {"times": "voice", "vectors": "bundled"}),
 }
-
-
-def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A kind's settings with those chosen; raises VcemoError for an unknown kind."""
-    if kind not in KINDS:
-        raise VcemoError(f"unknown kind of feature {kind!r}", do=f"use some of {', '.join(KINDS)}")
-    return {name: chosen.get(name, default) for name, default in KINDS[kind].settings.items()}
 
 
 def version_of(kind: str, settings: Mapping[str, Any]) -> str:
@@ -113,36 +102,29 @@ def version_of(kind: str, settings: Mapping[str, Any]) -> str:
     elif model := settings.get("times") or settings.get("model"):
         precision = "float16" if torch.cuda.is_available() else "float32"
         parts += [_digest(weights.whisper(model)), precision, VERSION if "times" in settings else ""]
-    for name, bundled, load in (("vectors", text.BUNDLED_WORDS, text.load_words),
-                                ("encoder", text.BUNDLED_BERT, text.load_bert)):  # fmt: skip
-        if settings.get(name) == text.BUNDLED:
-            parts.append(weights.bundled_digest(bundled)[:12])
-        elif name in settings:
-            parts.append(_source(settings[name], load))
     if "vectors" in settings:
-        parts.append(f"jieba {importlib.metadata.version('jieba')}")
+        parts.append(_source(settings["vectors"], text.BUNDLED_WORDS, text.load_words))
+        parts.append(f"jieba {version('jieba')}")
+    if "encoder" in settings:
+        parts.append(_source(settings["encoder"], text.BUNDLED_BERT, text.load_bert))
     return " ".join(map(str, parts))
 
 
-_loaded: dict[str, str] = {}  # path of vectors or an encoder -> its digest when this process first used it
+_loaded: dict[str, str] = {}  # vectors or an encoder -> the digest of its files when it was first used
 
 
-def _source(name: str, load: Callable[[str], Any]) -> str:
-    """What vectors or an encoder are: a path's digest, a package's version, a commit on the hub."""
-    if Path(name).exists():
-        digest = _digest(Path(name))
-        if _loaded.setdefault(name, digest) != digest:
-            what = "these files have changed since they were loaded"
-            raise VcemoError(what, where=name, do="start Python anew")
-        return digest
-    load(name)  # fetches it where that is needed; raises VcemoError for an unknown name
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        from huggingface_hub import try_to_load_from_cache
-
-        config = try_to_load_from_cache(name, "config.json")  # .../snapshots/COMMIT/config.json
-        return Path(config).parent.name if isinstance(config, str) else ""
+def _source(name: str, bundled: str, load: Callable[[str], Any]) -> str:
+    """12 hex digits of the files of vectors or an encoder. VcemoError where they changed after loading."""
+    if name == text.BUNDLED:
+        return weights.bundled_digest(bundled)[:12]
+    path = Path(name)
+    if not path.exists():  # a package's name, or the hub's
+        load(name)
+        path = next(Path(used["path"]) for used in weights.used() if used["name"] == name)
+    digest = _digest(path)
+    if _loaded.setdefault(name, digest) != digest:
+        raise VcemoError("these files have changed since they were loaded", name, "start Python anew")
+    return digest
 
 
 def _digest(path: Path) -> str:
@@ -173,12 +155,11 @@ class FeatureStore:
         """One utterance's array, (rows, width) float16. Raises VcemoError where there is none."""
         arrays, key = self._cache(kind), self.keys[KINDS[kind].of].get(utt_id)
         if key not in arrays.places:
-            do = "compute them for a corpus that holds it"
-            raise VcemoError(f"no {kind} features of {utt_id!r} here", do=do)
+            raise VcemoError(f"no {kind} features of {utt_id!r} here", do="compute them for its corpus")
         return arrays[key]
 
     def batch(self, ids: Sequence[str], kinds: Iterable[str] = ()) -> Batch:
-        """These utterances padded to a common length, as float32 tensors; all kinds where none are named."""
+        """These utterances padded to a common length, as float32 tensors; all kinds if none are named."""
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
@@ -193,6 +174,13 @@ class FeatureStore:
         return self.caches[kind]
 
 
+def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind's settings with those chosen; raises VcemoError for an unknown kind."""
+    if kind not in KINDS:
+        raise VcemoError(f"unknown kind of feature {kind!r}", do=f"use some of {', '.join(KINDS)}")
+    return {name: chosen.get(name, default) for name, default in KINDS[kind].settings.items()}
+
+
 def cache_of(kind: str, chosen: Mapping[str, Any], cache: Path | str | None = None) -> ArrayCache:
     """The cache of a kind with these settings, in the library's cache folder or another one."""
     settings = settings_of(kind, chosen)
@@ -202,21 +190,14 @@ def cache_of(kind: str, chosen: Mapping[str, Any], cache: Path | str | None = No
 
 
 def compute(
-    corpus: Corpus,
-    kinds: Sequence[str] = ("mel", "words", "bert"),
-    text: str = "gold",
-    cache: Path | str | None = None,
-    progress: bool = True,
-    **settings: Any,
-) -> FeatureStore:
+    corpus: Corpus, kinds: Sequence[str] = ("mel", "words", "bert"), text: str = "gold",
+    cache: Path | str | None = None, progress: bool = True, **settings: Any,
+) -> FeatureStore:  # fmt: skip
     """The features of every utterance; what is kept already is not computed again.
 
     text      "gold", the manifest's words, or "asr", those that Whisper heard
-    settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times= (word_spans),
-              augmented=
-
-    Raises VcemoError for an unknown kind or setting, a clip that cannot be read, features that are not finite
-    and a cache that cannot be written.
+    settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times=, augmented=
+    Raises VcemoError for an unknown kind or setting, an unreadable clip, and values that are not finite.
     """
     from tqdm.auto import tqdm
 
@@ -225,52 +206,46 @@ def compute(
         do = f"known are {', '.join(sorted(known))}"
         raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=do)
     chosen = {kind: settings_of(kind, settings) for kind in kinds}
-    keys = _keys(corpus, {KINDS[kind].of for kind in kinds}, text)
+    made_of = {KINDS[kind].of for kind in kinds}
+    keys = {of: {u: _key(corpus, u, of, text) for u in corpus.ids} for of in made_of}
     store = FeatureStore({kind: cache_of(kind, settings, cache) for kind in kinds}, keys, chosen, text)
     for kind, arrays in store.caches.items():
         of, make, _ = KINDS[kind]
-        first: dict[str, str] = {}  # key -> the first utterance of this content
-        for utt_id, key in keys[of].items():
-            first.setdefault(key, utt_id)
-        if first.keys() <= arrays.read().places.keys():
+        whose = {key: utt_id for utt_id, key in keys[of].items()}  # one utterance of each content
+        if whose.keys() <= arrays.read().places.keys():
             continue
         with arrays.locked():  # two notebooks may want the same features at the same time
-            todo = [key for key in first if key not in arrays.places]
+            todo = [key for key in whose if key not in arrays.places]
             starts, name = range(0, len(todo), BATCH), f"{kind} features"
             for start in tqdm(starts, name, leave=False, disable=not progress, unit_scale=BATCH):
                 part = todo[start : start + BATCH]
-                made = make([_content(corpus, first[key], of, text) for key in part], **chosen[kind])
-                for key, array in zip(part, made, strict=True):
+                contents = [_content(corpus, whose[key], of, text) for key in part]
+                made = dict(zip(part, make(contents, **chosen[kind]), strict=True))
+                for key, array in made.items():
                     if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:  # NaN included
-                        what = f"{kind} features of {first[key]!r} are not finite"
+                        what = f"{kind} features of {whose[key]!r} are not finite"
                         raise VcemoError(what, do="check its clip and words")
-                arrays.add(dict(zip(part, made, strict=True)))
+                arrays.add(made)
     return store
-
-
-def _keys(corpus: Corpus, of: set[str], text: str) -> dict[str, dict[str, str]]:
-    """What the utterances' arrays are kept under: digests of clips and words, as far as they are needed."""
-    sounds = {u: _sound_key(corpus, u) for u in corpus.ids} if of != {"text"} else {}
-    lines = {u: corpus.text_of(u, text) for u in corpus.ids} if of != {"audio"} else {}
-    texts = {u: hashlib.sha256(line.encode("utf-8")).hexdigest() for u, line in lines.items()}
-    both = {u: f"{sounds[u]} {texts[u]}" for u in sounds if u in texts}
-    return {"audio": sounds, "text": texts, "both": both}
-
-
-def _sound_key(corpus: Corpus, utt_id: str) -> str:
-    """SHA-256 of a clip's bytes, and of its place in the file where it has one."""
-    path, place = corpus.path(utt_id), corpus.segment(utt_id)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        what = f"cannot read the clip of {utt_id!r}: {error.strerror}"
-        raise VcemoError(what, where=path, do="restore the file or drop its row") from error
-    return hashlib.sha256(data if place == (0.0, None) else data + repr(place).encode()).hexdigest()
 
 
 def _content(corpus: Corpus, utt_id: str, of: str, text: str) -> Any:
     """What an utterance's features are made of: its wave, its words, or both."""
+    if of == "both":
+        return _content(corpus, utt_id, "audio", text), _content(corpus, utt_id, "text", text)
+    return corpus.text_of(utt_id, text) if of == "text" else audio.utterance(corpus, utt_id)
+
+
+def _key(corpus: Corpus, utt_id: str, of: str, text: str) -> str:
+    """What that is kept under: digests of the clip's bytes, with its place in the file, and of the words."""
+    if of == "both":
+        return f"{_key(corpus, utt_id, 'audio', text)} {_key(corpus, utt_id, 'text', text)}"
     if of == "text":
-        return corpus.text_of(utt_id, text)
-    wave = audio.utterance(corpus, utt_id)
-    return wave if of == "audio" else (wave, corpus.text_of(utt_id, text))
+        return hashlib.sha256(corpus.text_of(utt_id, text).encode("utf-8")).hexdigest()
+    path, place = corpus.path(utt_id), corpus.segment(utt_id)
+    try:
+        digest = weights.sha256(path)
+    except OSError as error:
+        what = f"cannot read the clip of {utt_id!r}: {error.strerror}"
+        raise VcemoError(what, where=path, do="restore the file or drop its row") from error
+    return digest if place == (0.0, None) else hashlib.sha256(f"{digest} {place}".encode()).hexdigest()

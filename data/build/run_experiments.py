@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import vcemo_lib as vc
 from vcemo_lib.corpora import Corpus
-from vcemo_lib.corpora.sim import dials
+from vcemo_lib.course.dials import dials
 from vcemo_lib.paths import repo_data
 
 if TYPE_CHECKING:

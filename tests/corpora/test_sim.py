@@ -11,7 +11,6 @@ import pytest
 
 import vcemo_lib as vc
 from vcemo_lib import audio, prosody
-from vcemo_lib.corpora import sim
 from vcemo_lib.paths import repo_data
 
 BUILD = repo_data() / "build" / "vcemo_sim"
@@ -104,45 +103,3 @@ def test_the_datasheet_is_written_from_about_json(corpus: vc.Corpus) -> None:
     sys.modules["datasheet"] = module
     spec.loader.exec_module(module)
     assert (corpus.root / "DATASHEET.md").read_text(encoding="utf-8") == module.fill()
-
-
-def test_the_dial_of_ambiguity_changes_the_votes_alone(corpus: vc.Corpus) -> None:
-    train = vc.splits.given(corpus)["train"]
-    drawn = sim.by_votes(train, seed=1)
-    for kind, votes in (("unanimous", {3}), ("split", {2})):
-        assert {max(v.values()) for v in drawn[kind].table["votes"]} == votes
-        assert set(drawn[kind].ids) <= set(train.ids)
-    counts = [part.table["emotion"].value_counts().to_dict() for part in drawn.values()]
-    assert counts[0] == counts[1] and sum(counts[0].values()) > 500
-    assert (
-        drawn["split"].ids
-        == sim.by_votes(train, seed=1)["split"].ids
-        != sim.by_votes(train, seed=2)["split"].ids
-    )
-
-
-def test_the_dial_of_imbalance_changes_the_mix_alone(corpus: vc.Corpus) -> None:
-    train = vc.splits.given(corpus)["train"]
-    drawn = sim.by_mix(train, 600)
-    assert {len(part) for part in drawn.values()} == {600}
-    count = {name: part.table["emotion"].value_counts() for name, part in drawn.items()}
-    assert set(count["balanced"]) == {100}
-    assert count["paper's mix"][["fear", "surprise"]].sum() == 15  # 2.5 % of 600
-    share = train.table["emotion"].value_counts(normalize=True)
-    assert all(abs(count["as it is"][label] - 600 * share[label]) < 1 for label in vc.LABELS)
-    rarest = train.table["emotion"].value_counts().min()
-    assert {len(part) for part in sim.by_mix(train).values()} == {
-        6 * rarest
-    }  # as many as the rarest emotion allows
-    with pytest.raises(vc.VcemoError, match="200 utterances of .* wanted, there are"):
-        sim.by_mix(train, 1200)
-
-
-def test_the_dials_leave_validation_and_test_as_they_are(corpus: vc.Corpus) -> None:
-    parts = vc.splits.given(corpus)
-    turned = sim.dials(parts)
-    assert list(turned) == ["unanimous", "split", "balanced", "as it is", "paper's mix"]
-    assert len({len(setting["train"]) for setting in turned.values()}) == 1
-    assert all(
-        setting["val"] is parts["val"] and setting["test"] is parts["test"] for setting in turned.values()
-    )

@@ -75,8 +75,9 @@ def test_the_audit_finds_each_kind_of_leak(corpus: Corpus) -> None:
 )
 def test_a_sentence_is_its_letters_and_digits(corpus: Corpus, same: str) -> None:
     assert splits.bare(same) == splits.bare("你好") == "你好" and splits.bare("ＡＢ１２ﬁ") == "AB12fi"
-    one, other = corpus.subset(["u1"]).with_column("text", same), corpus.subset(["u2"]).with_column(
-        "text", "你好"
+    one, other = (
+        corpus.subset(["u1"]).with_column("text", same),
+        corpus.subset(["u2"]).with_column("text", "你好"),
     )
     assert "sentence" in set(splits.audit({"train": one, "test": other})["leak"])
     assert splits.bare("你好吗") != splits.bare("你好") and splits.bare("नमस्ते") == "नमस्ते"

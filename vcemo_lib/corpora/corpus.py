@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vcemo_lib.corpora.labels import FOUR, LABELS
-from vcemo_lib.corpora.manifest import REQUIRED, check, parse_votes, read_table
+from vcemo_lib.corpora.manifest import REQUIRED, check, parse_votes
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A validated manifest and its root folder.
-
-    `table` has one row an utterance, indexed by utt_id. `labels` gives the class order: class i is labels[i].
-    """
+    """A validated manifest (`table`, a row an utterance, by utt_id) and its root; class i is labels[i]."""
 
     name: str
     root: Path
@@ -50,7 +47,7 @@ class Corpus:
     def segment(self, utt_id: str) -> tuple[float, float | None]:
         """Where in its file an utterance lies, in seconds: (start, end); (0, None) for a whole file."""
         row = self.table.loc[utt_id]
-        start, end = (float(row[c]) if c in self.table else float("nan") for c in ("start", "end"))
+        start, end = (float(row.get(column, "nan")) for column in ("start", "end"))
         return (0.0 if start != start else start), (None if end != end else end)  # NaN is not itself
 
     def y(self) -> np.ndarray:
@@ -94,29 +91,16 @@ def four(corpus: Corpus) -> Corpus:
 
 def from_table(
     name: str, table: pd.DataFrame, root: Path, labels: Sequence[str] = LABELS,
-    manifest: Path | str = "manifest", simulated: bool = False, files: bool = True,
-    about: dict[str, Any] | None = None,
-) -> Corpus:
-    """A Corpus from a table of strings (columns as in `manifest`), checked; with `files`, so are the clips.
-
-    Raises VcemoError that names all bad rows.
-    """
+    manifest: Path | str = "manifest", **facts: Any,
+) -> Corpus:  # fmt: skip
+    """A Corpus from a table of strings with a manifest's columns. VcemoError names all bad rows."""
     import pandas as pd
 
-    check(table, root, labels, manifest, files)
+    check(table, root, labels, manifest)
     table = table.set_index("utt_id")
     if "votes" in table:
         votes = {text: parse_votes(text) for text in table["votes"].unique()}
         table["votes"] = [dict(votes[text]) for text in table["votes"]]
     for column in {"start", "end"} & set(table):
         table[column] = pd.to_numeric(table[column], errors="coerce")
-    return Corpus(name, root, table, tuple(labels), simulated, about or {})
-
-
-def from_manifest(
-    manifest: Path | str, root: Path | str | None = None, labels: Sequence[str] = LABELS, name: str = ""
-) -> Corpus:
-    """Any corpus by its CSV manifest; clips are looked for under `root`, or beside the manifest."""
-    manifest = Path(manifest)
-    table = read_table(manifest)
-    return from_table(name or manifest.stem, table, Path(root) if root else manifest.parent, labels, manifest)
+    return Corpus(name, root, table, tuple(labels), **facts)

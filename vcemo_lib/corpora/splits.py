@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Parts = dict[str, Corpus]
+Fractions = tuple[float, float, float]
 FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
 
 
@@ -27,17 +28,17 @@ def bare(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] in "LMN")
 
 
-def random(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+def random(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
     """The paper's 8/1/1 (section 4.3), stratified by emotion. Speakers and sentences leak: see `audit`."""
     return _by_group(corpus, corpus.table.index.to_numpy(), fractions, seed)
 
 
-def by_speaker(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+def by_speaker(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
     """No speaker in two parts (our default)."""
     return _by_group(corpus, corpus.table["speaker"].to_numpy(), fractions, seed)
 
 
-def by_text(corpus: Corpus, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Parts:
+def by_text(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
     """No sentence in two parts, whoever says it."""
     return _by_group(corpus, corpus.table["text"].map(bare).to_numpy(), fractions, seed)
 
@@ -47,7 +48,7 @@ def given(corpus: Corpus) -> Parts:
     if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
         what = "the corpus carries no train/val/test split of its own"
         raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
-    return {part: corpus.subset(corpus.table["split"] == part, f"{corpus.name}/{part}") for part in SPLITS}
+    return _parts(corpus, corpus.table["split"].to_numpy())
 
 
 def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) -> Iterator[tuple[str, Parts]]:
@@ -60,12 +61,13 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
     if column not in corpus.table or corpus.table[column].nunique() < 3:
         what = f"leaving one out and one for validation needs three groups in column {column!r}"
         raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
-    groups = sorted(corpus.table[column].unique())
+    groups, member = np.unique(corpus.table[column], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     for test, val in zip(order, np.roll(order, -1), strict=True):
-        mask = {"test": corpus.table[column] == groups[test], "val": corpus.table[column] == groups[val]}
-        mask["train"] = ~(mask["test"] | mask["val"])
-        yield groups[test], {part: corpus.subset(mask[part], f"{corpus.name}/{part}") for part in SPLITS}
+        yield (
+            groups[test],
+            _parts(corpus, np.select([member == test, member == val], ["test", "val"], "train")),
+        )
 
 
 def audit(parts: Parts) -> pd.DataFrame:
@@ -75,12 +77,18 @@ def audit(parts: Parts) -> pd.DataFrame:
     """
     import pandas as pd
 
-    digest = lru_cache(maxsize=None)(_digest)  # a recording of many utterances is read once
+    @cache  # a recording of many utterances is read once
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
     content: dict[str, dict[str, set[str]]] = {}
     for part, corpus in parts.items():
-        audio = {f"{digest(corpus.root / file)}{where}" for file, where in _stretches(corpus.table)}
-        sentences = set(corpus.table["text"].map(bare)) - {""}
-        content[part] = {"speaker": set(corpus.table["speaker"]), "sentence": sentences, "audio": audio}
+        table = corpus.table
+        places = table.reindex(columns=["audio", "start", "end"]).itertuples(index=False)
+        content[part] = {
+            "speaker": set(table["speaker"]), "sentence": set(table["text"].map(bare)) - {""},
+            "audio": {f"{digest(corpus.root / file)} {start}-{end}" for file, start, end in places},
+        }  # fmt: skip
     rows = [
         (kind, f"{one} and {other}", shared)
         for one, other in combinations(parts, 2)
@@ -88,19 +96,6 @@ def audit(parts: Parts) -> pd.DataFrame:
         for shared in sorted(content[one][kind] & content[other][kind])
     ]
     return pd.DataFrame(rows, columns=["leak", "between", "what"])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _stretches(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Each utterance's file, and where it lies in it: "" for a whole one, " 1.0-2.5" for seconds 1 to 2.5."""
-    rows = table.reindex(columns=["audio", "start", "end"])
-    for audio, start, end in rows.itertuples(index=False):
-        whole = start != start and end != end  # NaN is not itself
-        yield audio, "" if whole else f" {0.0 if start != start else start}-{'' if end != end else end}"
 
 
 def apportion(wanted: np.ndarray) -> np.ndarray:
@@ -112,7 +107,7 @@ def apportion(wanted: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _by_group(corpus: Corpus, groups: np.ndarray, fractions: tuple[float, float, float], seed: int) -> Parts:
+def _by_group(corpus: Corpus, groups: np.ndarray, fractions: Fractions, seed: int) -> Parts:
     """Deal whole groups to the parts so that each emotion comes near its fraction everywhere.
 
     Groups come in random order, large ones first; each goes where its emotions are most wanting.
@@ -136,6 +131,9 @@ def _by_group(corpus: Corpus, groups: np.ndarray, fractions: tuple[float, float,
         home[group] = int(np.argmin(fullness))
         have[home[group]] += counts[group]
     for empty in set(range(3)) - set(home.tolist()):  # tiny corpora: no part stays empty
-        fullest = np.bincount(home, minlength=3).argmax()
-        home[np.flatnonzero(home == fullest)[-1]] = empty
-    return {part: corpus.subset(home[member] == i, f"{corpus.name}/{part}") for i, part in enumerate(SPLITS)}
+        home[np.flatnonzero(home == np.bincount(home, minlength=3).argmax())[-1]] = empty
+    return _parts(corpus, np.asarray(SPLITS)[home[member]])
+
+
+def _parts(corpus: Corpus, part_of: np.ndarray) -> Parts:
+    return {part: corpus.subset(part_of == part, f"{corpus.name}/{part}") for part in SPLITS}

@@ -1,8 +1,4 @@
-"""VCEMO itself (Tang et al.), once it is released: any CSV manifest with the paper's six labels.
-
-The paper documents clips, transcripts, one of six labels and over 100 speakers (section 4.1); columns under
-other names are mapped here.
-"""
+"""VCEMO itself (Tang et al.), once it is released: a CSV manifest with the paper's six labels."""
 
 from __future__ import annotations
 
@@ -12,19 +8,16 @@ from vcemo_lib.corpora.corpus import Corpus, from_table
 from vcemo_lib.corpora.manifest import read_table
 from vcemo_lib.errors import VcemoError
 
-# The corpus' own word -> the paper's label.
-LABEL_MAP = {
-    "anger": "angry", "fearful": "fear", "happiness": "happy", "sadness": "sad", "surprised": "surprise",
-}  # fmt: skip
+OWN_LABELS = ("anger", "fearful", "happiness", "sadness", "surprised")  # other forms -> the paper's
+LABELS = ("angry", "fear", "happy", "sad", "surprise")
 
 
-def read(root: Path | str | None = None, manifest: str = "manifest.csv") -> Corpus:
+def read(root: Path | str | None = None) -> Corpus:
     """VCEMO from its folder; raises VcemoError where no folder is given, since it is not released yet."""
     if root is None:
-        do = "give root=FOLDER once you have it, or use load_corpus('sim')"
-        raise VcemoError("VCEMO is not released", do=do)
-    path = Path(root) / manifest
-    table = read_table(path)
-    labels = table["emotion"].str.strip().str.lower()
-    table["emotion"] = labels.replace(LABEL_MAP)
-    return from_table("vcemo", table, Path(root), manifest=path)
+        raise VcemoError(
+            "VCEMO is not released", do="give root=FOLDER once you have it, or load_corpus('sim')"
+        )
+    table = read_table(manifest := Path(root) / "manifest.csv")
+    table["emotion"] = table["emotion"].str.strip().str.lower().replace(OWN_LABELS, LABELS)
+    return from_table("vcemo", table, Path(root), manifest=manifest)

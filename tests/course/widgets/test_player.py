@@ -12,8 +12,9 @@ import soundfile
 
 import vcemo_lib as vc
 from vcemo_lib import VcemoError, asr, audio
+from vcemo_lib.course.listening import PreparedClip, listen
 from vcemo_lib.course.widgets import Player, Voice, playground, twin
-from vcemo_lib.course.widgets.player import PreparedClip, corpus_facts
+from vcemo_lib.course.widgets.player import corpus_facts
 from vcemo_lib.course.widgets.voice import decode, examples, prepared, trimmed
 from vcemo_lib.predict import EmotionRecognizer, Prediction
 
@@ -177,7 +178,7 @@ def test_the_twin_escapes_what_a_shared_run_may_be_called() -> None:
 def test_words_without_times_are_spread_over_what_sounds(recogniser: EmotionRecognizer) -> None:
     quiet = np.zeros(RATE, np.float32)
     wave = np.concatenate([quiet, speech(2.0), quiet])
-    player = Player(recogniser.listen(wave, "请系好安全带"))
+    player = Player(listen(recogniser, wave, "请系好安全带"))
     words = player.judgement["words"]
     assert all(word["approximate"] for word in words)
     assert words[0]["start"] == pytest.approx(1, abs=0.05) and words[-1]["end"] == pytest.approx(3, abs=0.05)

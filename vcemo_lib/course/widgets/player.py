@@ -18,8 +18,10 @@ import numpy as np
 import traitlets
 
 from vcemo_lib import audio
+from vcemo_lib.course import listening
+from vcemo_lib.course.listening import PreparedClip
 from vcemo_lib.course.widgets.base import View, html_table, render, script
-from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction, PreparedClip
+from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
@@ -49,7 +51,7 @@ def prepare(
     if isinstance(source, Prediction | PreparedClip):
         return source
     if recogniser:
-        return recogniser.listen(source, text)
+        return listening.listen(recogniser, source, text)
     wave = audio.load(source)
     return Prediction("", {}, text or "", (), len(wave) / audio.SAMPLE_RATE, wave=wave)
 
@@ -80,7 +82,7 @@ def timed_words(prediction: Prediction) -> list[dict[str, Any]]:
 
     Where Whisper did not listen there are no times: the characters are then spread evenly over what sounds.
     """
-    pieces = prediction.pieces()
+    pieces = listening.pieces(prediction)
     starts, ends = [piece.start for piece in pieces], [piece.end for piece in pieces]
     if approximate := None in starts:
         frames = np.flatnonzero(audio.sounding(np.asarray(prediction.wave)))
@@ -107,7 +109,7 @@ def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | Non
 class Player(View):
     """A clip to play, with its words, its picture and the recogniser's judgement; muting judges again.
 
-    source      a path, samples, a Prediction, or what `recogniser.listen` gave
+    source      a path, samples, a Prediction, or what `listen` gave
     recogniser  judges the clip; without one the player shows a Prediction's bars, or just plays
     facts       text (what was said, else Whisper listens), truth, votes, label, mute; see `show`
     Raises VcemoError for a clip that cannot be judged.

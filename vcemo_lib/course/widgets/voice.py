@@ -16,10 +16,11 @@ import numpy as np
 import traitlets
 
 from vcemo_lib import audio
+from vcemo_lib.course.listening import PreparedClip, listen
 from vcemo_lib.course.widgets.base import HasTwin, View, script
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.predict import EmotionRecognizer, Prediction, PreparedClip, checked
+from vcemo_lib.predict import EmotionRecognizer, Prediction, checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ class Voice(View):
         try:
             wave, warnings = prepared(sound(), label)
             self.status = "Whisper listens to the words …"
-            clip = self.recogniser.listen(wave, keep=not own)
+            clip = listen(self.recogniser, wave, keep=not own)
             clip.warnings = warnings if clip.transcript else (*warnings, NO_WORDS)
             self.status = "The model judges …"
             prediction = clip.predict()
