@@ -256,7 +256,7 @@ def test_a_baseline_is_trained_kept_and_evaluated(capsys, tones, tmp_path):
     assert main(["evaluate", str(tmp_path), str(tones)]) == 0
     assert "6 utterances" in told(capsys)[0]
     assert main(["train", str(tones), "--model", "nobody"]) == 2
-    assert "no model is called 'nobody'" in told(capsys)[1]
+    assert "there is no model 'nobody'" in told(capsys)[1]
 
 
 def test_course_commands_reach_the_course(capsys, monkeypatch, tmp_path):

@@ -17,8 +17,7 @@ N, D = len(LABELS), 5
 
 
 def double_loop(z, labels, tau, keys=None, key_labels=None, allowed=None):
-    """The definition, one anchor and one positive at a time. z (A, D) is normalised; allowed(i, k) for key k.
-    """
+    """The definition, one anchor and one positive at a time; z (A, D) is normalised, allowed (A, keys)."""
     losses = []
     for i in range(len(z)):
         contrast = [(z[j], int(labels[j])) for j in range(len(z)) if j != i]

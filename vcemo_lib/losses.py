@@ -1,7 +1,4 @@
-"""Supervised contrastive learning (sections 3.4 and 3.5): the loss, its queue, its momentum encoder.
-
-N utterances, V views of each, D channels, M remembered keys.
-"""
+"""Supervised contrastive learning (sections 3.4 and 3.5): the loss, its queue, its momentum encoder."""
 
 from __future__ import annotations
 
@@ -15,31 +12,26 @@ from torch import Tensor, nn
 from vcemo_lib.errors import VcemoError
 
 Labels = Int[Tensor, " N"]
-Projections = Float[Tensor, "N D"] | Float[Tensor, "N V D"]
+Projections = Float[Tensor, "N D"] | Float[Tensor, "N V D"]  # one vector or V views of each utterance
 
 
 def supcon(
     z: Projections, labels: Labels, temperature: float = 1.0, base_temperature: float | None = None,
     normalize: bool = True, anchors: str = "positives", keys: Float[Tensor, "M D"] | None = None,
     key_labels: Int[Tensor, " M"] | None = None, key_allowed: Bool[Tensor, "N M"] | None = None,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, ""]:  # fmt: skip
     """The paper's L_SupCon (section 3.4; Khosla et al. 2020, eq. 2): pull a class together, push others off.
 
         L = mean over anchors i of
             -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau))
 
-    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper calls I "the set of classes"
-    and prints a sum; I must be the set of anchors, and only a mean makes alpha independent of the batch.
+    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper prints a sum over "the set of
+    classes"; it must be the anchors, and only a mean makes alpha independent of the batch.
 
-    z            one vector or V views of each utterance
-    keys         further samples to contrast with, which are no anchors: a label queue of a momentum encoder
-    key_labels   -1 marks an empty slot, which then counts nowhere, not even in the denominator
+    keys         further samples to contrast with, which are no anchors; one of key_labels -1 is an empty slot
     key_allowed  False where an utterance must not meet a key (its own older copy)
-    anchors      "positives": mean over the anchors that have a positive. "all": the others count as 0, as
-                 in the authors' code of reference 7
-    base_temperature  if given, the loss is multiplied by temperature / base_temperature (in reference 7's
-                 code 0.07: 14.3 at temperature 1). The equation has no such factor.
-    returns a scalar; 0 if no anchor has a positive
+    anchors      "positives": mean over anchors with a positive. "all": the others count as 0 (reference 7)
+    base_temperature  multiplies the loss by temperature / base_temperature (reference 7's code has 0.07)
     """
     if z.ndim not in (2, 3) or labels.shape != z.shape[:1]:
         raise VcemoError(f"z {tuple(z.shape)} and labels {tuple(labels.shape)} do not fit", where="supcon",
@@ -49,10 +41,10 @@ def supcon(
     labels = labels.repeat_interleave(views)  # (A,)
     others, other_labels = z, labels  # (A, D), (A,)
     allowed = ~torch.eye(len(z), dtype=torch.bool, device=z.device)  # (A, A): nobody is its own contrast
-    if keys is not None:
+    if keys is not None and key_labels is not None:
         others = torch.cat([z, keys.float()])  # (A + M, D)
         other_labels = torch.cat([labels, key_labels])  # (A + M,)
-        filled = (key_labels >= 0).expand(len(z), -1)  # (A, M)
+        filled = (key_labels >= 0).repeat(len(z), 1)  # (A, M)
         if key_allowed is not None:
             filled = filled & key_allowed.repeat_interleave(views, dim=0)
         allowed = torch.cat([allowed, filled], dim=1)  # (A, A + M)
@@ -77,23 +69,19 @@ def joint(ce: Tensor, con: Tensor, alpha: float) -> Tensor:
 
 
 class LabelQueue(nn.Module):
-    """The last `size` keys with their labels: more positives and negatives than a batch holds (3.5, MoCo).
-
-    A ring: when it is full the oldest keys go. Empty slots carry label -1 and `supcon` leaves them out.
-    `owner` remembers whose key it is, so that an utterance can be kept from its own older copies.
-    """
+    """A ring of the last `size` keys with their labels (-1: empty) and whose they are (3.5, MoCo)."""
 
     keys: Tensor
     labels: Tensor
     owner: Tensor
-    next: Tensor
+    next: Tensor  # the slot that is written next
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.register_buffer("keys", torch.zeros(size, width))  # (M, D)
         self.register_buffer("labels", torch.full((size,), -1))  # (M,)
         self.register_buffer("owner", torch.full((size,), -1))  # (M,)
-        self.register_buffer("next", torch.zeros((), dtype=torch.int64))  # the slot that is written next
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def push(self, keys: Float[Tensor, "N D"], labels: Labels, owner: Labels | None = None) -> None:

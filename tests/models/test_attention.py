@@ -12,7 +12,6 @@ from vcemo_lib.models.attention import (
     CoAttention,
     Dropout,
     GuidedAttention,
-    MeanPool,
     SelfAttention,
 )
 
@@ -132,14 +131,16 @@ def test_padding_changes_nothing(layer: nn.Module) -> None:
     torch.testing.assert_close(long[:, :T], short)
 
 
-@pytest.mark.parametrize("pool", [AttentionPool(D, 0.0), MeanPool()], ids=["attention", "mean"])
+@pytest.mark.parametrize(
+    "pool", [AttentionPool(D, 0.0, mean) for mean in (False, True)], ids=["attention", "mean"]
+)
 def test_pooling_weighs_real_steps_only(pool: nn.Module) -> None:
     x, mask = torch.randn(B, T, D), mask_of(7, 3, 1, steps=T)
     pooled, weights = pool.eval()(x, mask)
     assert torch.all(weights[~mask] == 0)
     torch.testing.assert_close(weights.sum(1), torch.ones(B))
     torch.testing.assert_close(pooled[2], x[2, 0])
-    if isinstance(pool, MeanPool):
+    if pool.score is None:
         torch.testing.assert_close(pooled[1], x[1, :3].mean(0))
 
 
@@ -160,7 +161,6 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 @pytest.mark.parametrize("p", [0.001, 0.9985, 0.999])
 def test_dropout_that_a_byte_cannot_tell_is_torchs(p: float) -> None:
-    """A byte has 256 values: below 1/512 it would drop nothing, above 511/512 everything, and divide by zero.
-    """
+    """A byte has 256 values: below 1/512 it would drop nothing, above 511/512 divide by zero."""
     out = Dropout(p)(torch.ones(1000, 1000))
     assert out.isfinite().all() and abs((out == 0).double().mean() - p) < 3e-4

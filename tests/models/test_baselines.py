@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vcemo_lib.course.readings import faults
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import MODELS, Batch, Settings, build, paper, settings_for
 from vcemo_lib.models import tutorial as ours
 from vcemo_lib.models.attention import CoAttention
-from vcemo_lib.models.baselines import faults
-from vcemo_lib.models.baselines.cme import mean_and_max
+from vcemo_lib.models.baselines import mean_and_max
 from vcemo_lib.training import Run, fit
 
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4, 4), conv_strides=((1, 1),) * 3)
@@ -105,8 +105,9 @@ def test_silence_and_empty_transcripts_stay_finite(name: str) -> None:
     out = model(batch)
     out.logits.sum().backward()
     assert out.logits.isfinite().all() and all(p.grad.isfinite().all() for p in model.parameters())
-    batch.words, batch.word_spans = torch.zeros(3, 0, 300), torch.zeros(
-        3, 0, 2
+    batch.words, batch.word_spans = (
+        torch.zeros(3, 0, 300),
+        torch.zeros(3, 0, 2),
     )  # not even one step of padding
     assert model.eval()(batch).logits.isfinite().all()
 
@@ -230,9 +231,9 @@ def test_cme_a_word_hears_its_own_frames_only() -> None:
     spans = [[(3, 20), (20, 31), (31, 36), (40, 52), (59, 69)], [], [(0, 7)]]
     model, batch = build("cme", small("cme", audio_pool=(1, 2))).eval(), batch_of(spans=spans)
     before = model(batch).attention["excite_words"]  # (B, W, d)
-    batch.mel[
-        0, 47
-    ] += 9  # in the fourth word; its neighbours' convolved frames see 6 frames beyond them at most
+    batch.mel[0, 47] += (
+        9  # in the fourth word; its neighbours' convolved frames see 6 frames beyond them at most
+    )
     moved = (model(batch).attention["excite_words"] != before).any(dim=-1)
     assert moved.tolist() == [[False, False, False, True, False], [False] * 5, [False] * 5]
 

@@ -241,7 +241,7 @@ def test_wrong_settings_are_told_in_a_line(changes: dict, told: str) -> None:
 def test_missing_features_and_unknown_models_are_told() -> None:
     with pytest.raises(VcemoError, match="no 'words'"):
         build("vcemo", small())(Batch.collate("a", {"mel": [np.zeros((9, 80))]}))
-    with pytest.raises(VcemoError, match="no model is called"):
+    with pytest.raises(VcemoError, match="there is no model"):
         build("bert")
 
 

@@ -1,7 +1,4 @@
-"""Attention, from the formula up to the paper's co-attention (section 3.3, figure 2).
-
-B utterances, T query steps, S key steps, d channels, h heads. A mask is True where a step is real.
-"""
+"""Attention, from the formula up to the paper's co-attention (section 3.3). Masks are True at real steps."""
 
 from __future__ import annotations
 
@@ -16,14 +13,12 @@ Mask = Bool[Tensor, "B T"]
 Source = Float[Tensor, "B S d"]  # what is attended to
 SourceMask = Bool[Tensor, "B S"]
 AttentionMap = Float[Tensor, "B h T S"]
+Attended = tuple[Tokens, AttentionMap]
 Pooled = tuple[Float[Tensor, "B d"], Float[Tensor, "B T"]]  # the mean, and each step's weight
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout at a seventh of the cost on a processor, where drawing random numbers is most of it.
-
-    Each element gets a random byte, eight of them from one draw, and is dropped if the byte is below 256 p.
-    """
+    """nn.Dropout at a seventh of the cost on a processor: a random byte an element, eight from one draw."""
 
     def forward(self, x: Tensor) -> Tensor:
         threshold = round(256 * self.p)
@@ -35,10 +30,7 @@ class Dropout(nn.Dropout):
 
 
 class Attention(nn.Module):
-    """Multi-head attention, softmax(q k^T / sqrt(d)) v (section 3.3, after Vaswani et al. 2017).
-
-    Keys that are padding get no weight. Every row needs one real key at least: `Batch.sequence` sees to it.
-    """
+    """Multi-head attention, softmax(q k^T / sqrt(d)) v. A row of a mask needs one real key at least."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -46,18 +38,15 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self, x: Tokens, source: Source, mask: SourceMask | None = None
-    ) -> tuple[Tokens, AttentionMap]:
+    def forward(self, x: Tokens, source: Source, mask: SourceMask | None = None) -> Attended:
         """x attends to source: the mixed values and the attention map."""
         inputs = self.query(x), self.key(source), self.value(source)  # (B, T, d), (B, S, d), (B, S, d)
-        heads = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in inputs)
-        queries, keys, values = heads  # (B, h, T, d/h), (B, h, S, d/h), (B, h, S, d/h)
-        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # (B, h, T, S)
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in inputs)  # (B, h, T or S, d/h)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, h, T, S)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
         weights = scores.softmax(dim=-1)  # (B, h, T, S)
-        context = self.dropout(weights) @ values  # (B, h, T, d/h)
+        context = self.dropout(weights) @ v  # (B, h, T, d/h)
         return self.out(context.transpose(1, 2).flatten(2)), weights
 
 
@@ -86,17 +75,14 @@ class SelfAttention(nn.Module):
         self.self_attn, self.self_attn_norm = Attention(width, heads, dropout), AddNorm(width, dropout)
         self.mlp, self.mlp_norm = feed_forward(width, ff_width, dropout), AddNorm(width, dropout)
 
-    def forward(self, x: Tokens, mask: Mask | None = None) -> tuple[Tokens, AttentionMap]:
+    def forward(self, x: Tokens, mask: Mask | None = None) -> Attended:
         context, weights = self.self_attn(x, x, mask)
         x = self.self_attn_norm(x, context)
         return self.mlp_norm(x, self.mlp(x)), weights
 
 
 class GuidedAttention(nn.Module):
-    """GA, a decoder layer: self-attention on y, cross-attention to a guide, then an MLP.
-
-    Section 3.3: "v and k from the same modality while q is from another". The queries are y's.
-    """
+    """GA, a decoder layer: self-attention on y, whose queries then meet a guide (3.3), then an MLP."""
 
     def __init__(self, width: int, heads: int, ff_width: int, dropout: float) -> None:
         super().__init__()
@@ -106,7 +92,7 @@ class GuidedAttention(nn.Module):
 
     def forward(
         self, y: Tokens, guide: Source, mask: Mask | None = None, guide_mask: SourceMask | None = None
-    ) -> tuple[Tokens, AttentionMap]:
+    ) -> Attended:
         """y guided, and the map of its steps over the guide's."""
         y = self.self_attn_norm(y, self.self_attn(y, y, mask)[0])
         context, weights = self.cross_attn(y, guide, guide_mask)
@@ -117,8 +103,7 @@ class GuidedAttention(nn.Module):
 class CoAttention(nn.Module):
     """The co-attention layer of figure 2: an encoder of SA layers on x, a decoder of GA layers on y.
 
-    Every decoder layer is guided by the encoder's *final* output, the paper's point of difference (it "can
-    offer more enriched information"). `guided_by="same_depth"`: by that of its own depth, as in UMONS 2020.
+    Each GA is guided by the encoder's "final" output, the paper's point, or by the "same_depth", as in UMONS.
     """
 
     def __init__(
@@ -137,9 +122,8 @@ class CoAttention(nn.Module):
         for layer in self.encoder:
             x, _ = layer(x, x_mask)
             outputs.append(x)
-        guides = outputs if self.guided_by == "same_depth" else [x] * len(outputs)
-        for layer, guide in zip(self.decoder, guides, strict=True):
-            y, weights = layer(y, guide, y_mask, x_mask)
+        for layer, same_depth in zip(self.decoder, outputs, strict=True):
+            y, weights = layer(y, x if self.guided_by == "final" else same_depth, y_mask, x_mask)
             maps.append(weights)
         return x, y, maps
 
@@ -151,18 +135,11 @@ def softmax_pool(scores: Float[Tensor, "B T"], x: Tokens, mask: Mask) -> Pooled:
 
 
 class AttentionPool(nn.Module):
-    """Pooling by a learned score a step (MCAN's AttFlat)."""
+    """Pooling by a learned score a step (MCAN's AttFlat), or the plain mean of the real steps."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float, mean: bool = False) -> None:
         super().__init__()
-        self.score = feed_forward(width, width, dropout, width_out=1)
+        self.score = None if mean else feed_forward(width, width, dropout, width_out=1)
 
     def forward(self, x: Tokens, mask: Mask) -> Pooled:
-        return softmax_pool(self.score(x).squeeze(-1), x, mask)
-
-
-class MeanPool(nn.Module):
-    """The plain mean of the real steps, with the same interface."""
-
-    def forward(self, x: Tokens, mask: Mask) -> Pooled:
-        return softmax_pool(x.new_zeros(mask.shape), x, mask)
+        return softmax_pool(self.score(x).squeeze(-1) if self.score else x.new_zeros(mask.shape), x, mask)

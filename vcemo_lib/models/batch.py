@@ -1,24 +1,22 @@
-"""What every model is fed: a `Batch` of utterances, padded to a common length."""
+"""What every model takes, gives and is: `Batch`, `Output`, `Model`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.models.settings import Settings
 
 
 @dataclass
 class Batch:
-    """Features of B utterances. A kind that was not asked for is None; padding is zero.
-
-    The lengths (B,) count real rows: frames, words or tokens. They may be 0 (an empty transcript).
-    """
+    """Features of B utterances, or None, and lengths (B,) of real rows, which may be 0; padding is zero."""
 
     ids: list[str]
     mel: Tensor | None = None  # (B, T, 80)   log-mel frames, 10 ms apart
@@ -52,10 +50,7 @@ class Batch:
         return cls(list(ids), **tensors)
 
     def sequence(self, kind: str) -> tuple[Tensor, Tensor]:
-        """The values (B, T, width), zero where padded, and their mask (B, T), True where real.
-
-        An empty sequence counts as one zero vector: so no softmax ever runs over nothing, which would be NaN.
-        """
+        """Values (B, T, width), zero where padded, and mask (B, T). Empty counts as one zero: no NaN."""
         values, lengths = getattr(self, kind), getattr(self, f"{kind}_len")
         if values is None:
             raise VcemoError(f"this batch has no {kind!r}", do=f"ask the store for {kind!r} as well")
@@ -69,3 +64,34 @@ class Batch:
         """The same batch with every tensor on `device`."""
         moved: dict[str, Any] = {k: t.to(device) for k, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
+
+
+@dataclass
+class Output:
+    """What a model returns for a batch. VCEMO's attention: "fusion1", "fusion2", lists of one (B, h, T, S) a
+    layer, guided over guiding steps; "self" (B, h, T, T); "pool" (B, T), the weight of each token.
+    """
+
+    logits: Tensor  # (B, classes)
+    projection: Tensor | None = None  # (B, 128), length one: what SupCon compares
+    features: Tensor | None = None  # (B, d), before both heads: what an embedding plot shows
+    attention: dict[str, Tensor | list[Tensor]] = field(default_factory=dict)
+
+
+class Model(nn.Module):
+    """What training and prediction may ask of a model: its settings, and the features it reads."""
+
+    name: ClassVar[str]
+    also_reads: tuple[str, ...] = ()  # kinds of features beyond one for each modality
+    __call__: Callable[[Batch], Output]
+
+    def __init__(self, settings: Settings, widths: Mapping[str, int]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.widths = {"mel": 80, "whisper": 512, "words": 300} | dict(widths)  # of each kind of feature
+        self.kinds = {modality: kinds[0] for modality, kinds in settings.kinds.items()}  # what each reads
+
+    @property
+    def frame_pools(self) -> Mapping[str, tuple[int, int]]:
+        """What the model averages before anything else: kind -> (frames, channels)."""
+        return {}

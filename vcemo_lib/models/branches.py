@@ -36,11 +36,7 @@ def average_pool(x: Tokens, mask: Mask, pool: tuple[int, int]) -> Masked:
 
 
 def to_length(x: Tokens, mask: Mask, length: int) -> Tokens:
-    """Average each utterance's own steps into `length` equal bins: (B, T, width) -> (B, length, width).
-
-    Bin i of L real steps covers floor(i L / length) to ceil((i + 1) L / length), as adaptive average pooling
-    does; fewer steps than bins are repeated. Section 3.3 adds audio and words and leaves this open.
-    """
+    """Average each utterance's own steps into `length` equal bins, as adaptive average pooling does."""
     real = mask.sum(dim=1)[:, None]  # (B, 1)
     edge = torch.arange(length, device=x.device)  # (length,)
     first, last = edge * real // length, -(-(edge + 1) * real // length)  # (B, length)
@@ -67,18 +63,21 @@ class ChannelDropout(Dropout):
 class FrameNorm(nn.BatchNorm2d):
     """BatchNorm and ReLU over the real frames alone; padded frames come out as zero."""
 
-    def forward(self, x: Tensor, mask: Mask) -> Tensor:
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def forward(self, x: Tensor, mask: Mask) -> Tensor:  # type: ignore[override]
         """x (B, C, T, F), mask (B, T) -> (B, C, T, F)."""
         if x.is_cuda:  # to pick frames out, a GPU would have to wait for their count
             return self.weighted(x, mask)
-        batch, channels, steps, bands = x.shape
         real = mask.flatten().nonzero().squeeze(1)  # (R,) where the batch's real frames are
-        frames = x.permute(0, 2, 3, 1).reshape(batch * steps, bands * channels)[real]  # (R, F * C)
-        # As one image with its channels last, which is BatchNorm's fast layout on a processor.
-        image = frames.view(1, len(real), bands, channels).permute(0, 3, 1, 2)  # (1, C, R, F)
-        normal = super().forward(image).relu_().permute(0, 2, 3, 1).reshape(frames.shape)  # (R, F * C)
-        out = normal.new_zeros(batch * steps, bands * channels).index_copy_(0, real, normal)
-        return out.view(batch, steps, bands, channels).permute(0, 3, 1, 2)
+        frames = x.permute(0, 2, 3, 1)  # (B, T, F, C), BatchNorm's fast layout on a processor
+        rows = frames.flatten(0, 1)[real]  # (R, F, C)
+        normal = super().forward(rows[None].permute(0, 3, 1, 2)).relu_()[0].permute(1, 2, 0)  # (R, F, C)
+        out = normal.new_zeros(frames.flatten(0, 1).shape).index_copy_(0, real, normal)
+        return out.view(frames.shape).permute(0, 3, 1, 2)
 
     def weighted(self, x: Tensor, mask: Mask) -> Tensor:
         """The same with padded frames given weight 0, not left out: more arithmetic, no waiting."""
@@ -104,7 +103,8 @@ class ConvBlock(nn.Module):
         super().__init__()
         # No bias: BatchNorm takes it out again. Channels last is the faster layout on processors.
         conv = nn.Conv2d(channels_in, channels, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.conv, self.norm = conv.to(memory_format=torch.channels_last), FrameNorm(channels)
+        self.conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.norm = FrameNorm(channels)
 
     def forward(self, x: Tensor, mask: Mask) -> tuple[Tensor, Mask]:
         """(B, C, T, F), (B, T) -> (B, C', T', F'), (B, T'); T' = ceil(T / stride)."""
@@ -113,11 +113,7 @@ class ConvBlock(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """An LSTM (or GRU) over time, in one direction or in both, blind to padding.
-
-    The backward one gets each sequence reversed within its own length, so padding always comes last and no
-    packing is needed (which on a processor is three times slower).
-    """
+    """An LSTM (or GRU), in one direction or both, blind to padding; three times faster than packing it."""
 
     def __init__(self, width_in: int, width: int, bidirectional: bool, cell: type = nn.LSTM) -> None:
         super().__init__()
@@ -185,7 +181,7 @@ class WordBranch(nn.Module):
 class DualAudioBranch(nn.Module):
     """log-mel and Whisper's frames, a branch each; their tokens are added, as fusion 1 adds its two."""
 
-    def __init__(self, mel: AudioBranch, whisper: WordBranch) -> None:
+    def __init__(self, mel: nn.Module, whisper: nn.Module) -> None:
         super().__init__()
         self.mel, self.whisper = mel, whisper
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vcemo_lib.errors import VcemoError
 
@@ -22,8 +22,8 @@ class Settings:
     # Inputs
     classes: int = 6  # emotions to tell apart (4.2: six, or the usual four)
     modalities: tuple[str, ...] = MODALITIES  # any of them, one at least (3.1)
-    acoustic: str = "mel"  # "mel" (3.1), "whisper" (its encoder's frames), or "both", their tokens added
-    bert: str = "cls"  # one vector a sentence, "cls" (3.2) or "mean"; "tokens": all of them
+    acoustic: Literal["mel", "whisper", "both"] = "mel"  # log-mel (3.1), Whisper's frames; both: added
+    bert: Literal["cls", "mean", "tokens"] = "cls"  # one vector a sentence (3.2), or all "tokens"
     bert_width: int = 768  # H, width of the sentence encoder (3.2)
     speaker_norm: bool = False  # standardise audio by each speaker's clips; no labels are used (open)
 
@@ -42,11 +42,11 @@ class Settings:
     dropout: float = 0.1  # attention maps, residuals, feed-forward, heads, audio branch (open)
     text_dropout: float = 0.1  # of word and sentence vectors as they come in (open)
     modality_dropout: float = 0.0  # share of training utterances that lose one modality in a step (open)
-    guides: tuple[str, str] = ("words", "fused")  # of fusion 1 ("audio"), of 2 ("bert") (open)
-    guided_by: str = "final"  # the guide's "final" layer (3.3), or that of the "same_depth"
+    guides: tuple[Literal["words", "audio"], Literal["fused", "bert"]] = ("words", "fused")  # of 1, 2 (open)
+    guided_by: Literal["final", "same_depth"] = "final"  # the guide's final layer (3.3), or its own depth's
     bidirectional: bool = False  # each guides the other (3.3: "to each modality"; Fig. 2: one way)
-    pool: str = "attention"  # tokens -> one vector: "attention" or "mean" (open)
-    head_layers: int = 2  # linear layers of predictor and projector (3.3 "two-layer MLP"; 3.4 "one-layer")
+    pool: Literal["attention", "mean"] = "attention"  # tokens -> one vector (open)
+    head_layers: Literal[1, 2] = 2  # of predictor and projector (3.3 "two-layer MLP"; 3.4 "one-layer")
     projection: int = 128  # width of what SupCon compares (4.2)
 
     # Loss
@@ -54,39 +54,40 @@ class Settings:
     temperature: float = 1.0  # tau (4.2)
     base_temperature: float = 1.0  # the loss is multiplied by tau / base_temperature (3.4: no such factor)
     normalize: bool = True  # projections of length one (3.4 follows reference 7, which does)
-    anchors: str = "positives"  # mean over anchors that have a positive, or over "all" (3.4 prints a sum)
-    views: int = 1  # forward passes of an utterance in a step, told apart by dropout (3.5: two, on IEMOCAP)
+    anchors: Literal["positives", "all"] = "positives"  # mean over those with a positive (3.4 prints a sum)
+    views: Literal[1, 2] = 1  # forward passes of an utterance, apart by dropout (3.5: two, on IEMOCAP)
     queue: int = 0  # keys of earlier batches with their labels, MoCo (3.5: 16384, on IEMOCAP); 0: none
     momentum: float = 0.999  # of MoCo's key encoder (open: MoCo)
     allow_own_keys: bool = True  # an anchor may meet its own older keys in the queue (open: MoCo)
 
     # Training
-    optimizer: str = "adam"  # or "adamw" (4.2)
+    optimizer: Literal["adam", "adamw"] = "adam"  # (4.2)
     lr: float = 1e-5  # the highest learning rate (4.2)
     weight_decay: float = 1e-3  # 4.2
-    schedule: str = "constant"  # or "cosine": linear warm-up, then half a cosine down to 0 (open)
+    schedule: Literal["constant", "cosine"] = "constant"  # cosine: after a linear warm-up, to 0 (open)
     warmup: float = 0.0  # share of the steps that warm up (open)
     epochs: int = 50  # 4.2: "50 steps"; fifty updates would not even fill the queue
     batch_size: int = 256  # 4.2
     clip: float = 0.0  # largest norm of the gradient; 0: no limit (open)
     patience: int = 50  # epochs without a better validation score before stopping (open: never)
-    select: str = "wa"  # validation score that picks the epoch (4.3): "ua", "wa", "f1_weighted", "f1_macro"
+    select: Literal["ua", "wa", "f1_weighted", "f1_macro"] = "wa"  # validation score: best epoch (4.3)
     augment: int = 1  # altered versions of a clip: an epoch draws one, or the clip (3.5; number open)
 
     def __post_init__(self) -> None:
+        def check(good: bool, name: str, remedy: str) -> None:
+            if not good:
+                raise VcemoError(f"{name} is {getattr(self, name)!r}", where="Settings", do=remedy)
+
         for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise wrong(name, value, f"choose one of {', '.join(map(repr, choices))}")
+            check(getattr(self, name) in choices, name, f"choose one of {', '.join(map(repr, choices))}")
         for name, (low, high) in RANGES.items():
-            if not within(value := getattr(self, name), low, high):
-                number = "whole number" if isinstance(low, int) else "number"
-                raise wrong(name, value, f"give a {number} from {low} to {high}")
-        if not self.modalities or len({*self.modalities} & {*MODALITIES}) != len(self.modalities):
-            raise wrong("modalities", self.modalities, f"name some of {MODALITIES}, each once")
-        if self.width % self.heads:
-            raise wrong("width", self.width, f"it must divide by heads ({self.heads})")
-        if len(self.conv_channels) != len(self.conv_strides):
-            raise wrong("conv_strides", self.conv_strides, "give one stride for each of conv_channels")
+            number = "whole number" if isinstance(low, int) else "number"
+            check(within(getattr(self, name), low, high), name, f"give a {number} from {low} to {high}")
+        known = len({*self.modalities} & {*MODALITIES})
+        check(0 < known == len(self.modalities), "modalities", f"name some of {MODALITIES}, each once")
+        check(self.width % self.heads == 0, "width", f"it must divide by heads ({self.heads})")
+        same = len(self.conv_channels) == len(self.conv_strides)
+        check(same, "conv_strides", "give one stride for each of conv_channels")
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
@@ -117,41 +118,28 @@ class Settings:
 RENAMED = {  # earlier names, which stored runs carry
     "own_copies": "allow_own_keys", "both_guide": "bidirectional", "lstm_both_ways": "lstm_bidirectional",
 }  # fmt: skip
-CHOICES: dict[str, tuple] = {
-    "acoustic": ("mel", "whisper", "both"),
-    "bert": ("cls", "mean", "tokens"),
-    "guides": (("words", "fused"), ("audio", "fused"), ("words", "bert"), ("audio", "bert")),
-    "guided_by": ("final", "same_depth"),
-    "pool": ("attention", "mean"),
-    "head_layers": (1, 2),
-    "anchors": ("positives", "all"),
-    "views": (1, 2),
-    "optimizer": ("adam", "adamw"),
-    "schedule": ("constant", "cosine"),
-    "select": ("ua", "wa", "f1_weighted", "f1_macro"),
-}
-for switch in ("speaker_norm", "lstm_bidirectional", "bidirectional", "normalize", "allow_own_keys"):
-    CHOICES[switch] = (True, False)
+HINTS = get_type_hints(Settings)
+CHOICES = {name: get_args(hint) for name, hint in HINTS.items() if get_origin(hint) is Literal}
+CHOICES |= {name: (True, False) for name, hint in HINTS.items() if hint is bool}
+CHOICES["guides"] = tuple(itertools.product(*map(get_args, get_args(HINTS["guides"]))))
 # Whole numbers have whole bounds; a tuple's numbers all lie within. Upper limits are there so that settings
 # from a stranger's file cannot demand any memory or time.
-RANGES: dict[str, tuple[float, float]] = {
-    "classes": (1, 2**16), "bert_width": (1, 2**16), "width": (1, 2**16), "ff_width": (1, 2**16),
-    "projection": (1, 2**16), "audio_pool": (1, 1024), "conv_channels": (1, 1024), "conv_strides": (1, 1024),
-    "length": (1, 4096), "heads": (1, 1024), "layers": (1, 100), "queue": (0, 2**24), "augment": (0, 1000),
-    "epochs": (1, 10**7), "batch_size": (1, 10**7), "patience": (0, 10**7),
-    "dropout": (0.0, 0.99), "text_dropout": (0.0, 0.99), "modality_dropout": (0.0, 0.99),
-    "momentum": (0.0, 1.0), "warmup": (0.0, 1.0), "alpha": (0.0, 1e9), "clip": (0.0, 1e9),
-    "temperature": (1e-9, 1e9), "base_temperature": (1e-9, 1e9),
-    "lr": (0.0, 1e38), "weight_decay": (0.0, 1e9),
+BOUNDS: dict[tuple[float, float], str] = {
+    (1, 100): "layers", (1, 1024): "heads audio_pool conv_channels conv_strides", (1, 4096): "length",
+    (1, 2**16): "classes bert_width width ff_width projection", (1, 10**7): "epochs batch_size",
+    (0, 1000): "augment", (0, 10**7): "patience", (0, 2**24): "queue", (0.0, 1.0): "momentum warmup",
+    (0.0, 0.99): "dropout text_dropout modality_dropout", (0.0, 1e9): "alpha clip weight_decay",
+    (0.0, 1e38): "lr", (1e-9, 1e9): "temperature base_temperature",
 }  # fmt: skip
+RANGES = {name: bounds for bounds, names in BOUNDS.items() for name in names.split()}
 
 
 def within(value: Any, low: float, high: float) -> bool:
     """Is it a number from low to high, a whole one if `low` is, or a short tuple (of tuples) of such?"""
     if isinstance(value, tuple | list):
         return 0 < len(value) <= 32 and all(within(v, low, high) for v in value)
-    kind = Integral if isinstance(low, int) else Real
-    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return (whole or isinstance(value, float) and isinstance(low, float)) and low <= value <= high
 
 
 def frozen(value: Any) -> Any:
@@ -159,16 +147,12 @@ def frozen(value: Any) -> Any:
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
-def wrong(name: str, value: Any, remedy: str) -> VcemoError:
-    return VcemoError(f"{name} is {value!r}", where="Settings", do=remedy)
-
-
 def paper(classes: int = 6, corpus: str = "vcemo", **changes: Any) -> Settings:
     """The paper's experiment on "vcemo" or on "iemocap" (4.2 and 3.5)."""
-    if corpus not in ("vcemo", "iemocap"):
-        raise VcemoError(f"the paper has no corpus {corpus!r}", do="choose 'vcemo' or 'iemocap'")
     iemocap = {"alpha": 100.0, "lr": 1e-4, "weight_decay": 0.0, "views": 2, "queue": 16_384}
-    return Settings(classes).but(**(iemocap if corpus == "iemocap" else {}) | changes)
+    if (own := {"vcemo": {}, "iemocap": iemocap}.get(corpus)) is None:
+        raise VcemoError(f"the paper has no corpus {corpus!r}", do="choose 'vcemo' or 'iemocap'")
+    return Settings(classes).but(**own | changes)
 
 
 def tutorial(classes: int = 6, **changes: Any) -> Settings:

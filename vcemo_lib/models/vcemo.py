@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.models import branches
-from vcemo_lib.models.attention import AttentionPool, CoAttention, MeanPool, SelfAttention, feed_forward
-from vcemo_lib.models.batch import Batch
+from vcemo_lib.models.attention import AttentionPool, CoAttention, SelfAttention, feed_forward
+from vcemo_lib.models.batch import Batch, Model, Output
 from vcemo_lib.models.branches import Masked, drop_modality
 from vcemo_lib.models.settings import Settings
 
 
-@dataclass
-class Output:
-    """What a model returns for a batch.
-
-    Attention maps, by name: "fusion1" and "fusion2" lists with one (B, h, T, S) a layer, guided steps over
-    guiding steps; "self" (B, h, T, T) of the last layer; "pool" (B, T), the weight of each token.
-    """
-
-    logits: Tensor  # (B, classes)
-    projection: Tensor | None = None  # (B, 128), length one: what SupCon compares
-    features: Tensor | None = None  # (B, d), before both heads: what an embedding plot shows
-    attention: dict[str, Tensor | list[Tensor]] = field(default_factory=dict)
-
-
 class Fusion(nn.Module):
-    """One round of fusion (section 3.3): co-attention of `guide` and `guided`, then one sequence of both.
+    """Co-attention of `guide` and `guided`; then both are added, on their common time, or joined (3.3)."""
 
-    merge="add" wants equal lengths and keeps their common time ("we employ a straightforward element-wise
-    addition"); merge="concat" puts one after the other, for sequences that share no time.
-    """
-
-    def __init__(self, s: Settings, merge: str) -> None:
+    def __init__(self, s: Settings, add: bool) -> None:
         super().__init__()
-        self.merge, size = merge, (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
+        self.add, size = add, (s.width, s.heads, s.layers, s.ff_width, s.dropout, s.guided_by)
         self.stacks = nn.ModuleList(CoAttention(*size) for _ in range(2 if s.bidirectional else 1))
 
     def forward(self, guide: Masked, guided: Masked) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -47,41 +28,37 @@ class Fusion(nn.Module):
         (x, x_mask), (y, y_mask) = guide, guided
         new_x, new_y, maps = self.stacks[0](x, y, x_mask, y_mask)
         if len(self.stacks) == 2:  # and the other way round: x guided by y
-            _, new_x, _ = self.stacks[1](y, x, y_mask, x_mask)
-        if self.merge == "add":
+            new_x = self.stacks[1](y, x, y_mask, x_mask)[1]
+        if self.add:
             return new_x + new_y, x_mask & y_mask, maps
         return torch.cat([new_x, new_y], dim=1), torch.cat([x_mask, y_mask], dim=1), maps
 
 
-class VCEMO(nn.Module):
-    """The paper's model for any non-empty choice of its modalities.
+class VCEMO(Model):
+    """The paper's model for any choice of its modalities; one alone meets `layers` of self-attention instead.
 
     audio  log-mel (B, T, 80)   -> Conv-BN-ReLU -> LSTM   -+   (and Whisper's frames)
                                                            +- co-attention, added -+
     words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, joined
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
         -> self-attention -> pool -> predictor (B, classes) and projector (B, 128)
-
-    A fusion needs two sides. A single modality goes through `layers` of self-attention, the last included.
     """
 
     name = "vcemo"
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int] | None = None) -> None:
-        super().__init__()
-        self.settings = s = settings
-        self.widths = {"mel": 80, "whisper": 512, "words": 300, "bert": s.bert_width} | dict(widths or {})
-        self.kinds = {modality: kinds[0] for modality, kinds in s.kinds.items()}  # what each reads
-        self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])  # and beside it
+    def __init__(self, settings: Settings, widths: Mapping[str, int]) -> None:
+        super().__init__(settings, {"bert": settings.bert_width} | dict(widths))
+        s = settings
+        self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])
         self.branches = nn.ModuleDict({m: self.branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
-        self.fusion1 = Fusion(s, merge="add") if len(timed) == 2 else None
-        self.fusion2 = Fusion(s, merge="concat") if timed and "bert" in s.modalities else None
+        self.fusion1 = Fusion(s, add=True) if len(timed) == 2 else None
+        self.fusion2 = Fusion(s, add=False) if timed and "bert" in s.modalities else None
         layer = (s.width, s.heads, s.ff_width, s.dropout)
         before_last = s.layers - 1 if len(s.modalities) == 1 else 0
         self.unimodal = nn.ModuleList(SelfAttention(*layer) for _ in range(before_last))
         self.final = SelfAttention(*layer)
-        self.pool = AttentionPool(s.width, s.dropout) if s.pool == "attention" else MeanPool()
+        self.pool = AttentionPool(s.width, s.dropout, s.pool == "mean")
         self.predictor, self.projector = self.head(s.classes), self.head(s.projection)
 
     def branch(self, modality: str) -> nn.Module:
@@ -105,16 +82,19 @@ class VCEMO(nn.Module):
 
     @property
     def frame_pools(self) -> dict[str, tuple[int, int]]:
-        """What our own audio branch averages first of all: kind -> (frames, channels)."""
-        pool, ours = self.settings.audio_pool, branches.__name__
-        known = "audio" in self.branches and type(self.branches["audio"]).__module__ == ours
-        return {"mel": pool, "whisper": (pool[0], 1)} if known else {}
+        pool, audio = self.settings.audio_pool, dict(self.branches.items()).get("audio")
+        ours = type(audio).__module__ == branches.__name__  # a reader's own branch gets every frame
+        return {"mel": pool, "whisper": (pool[0], 1)} if ours else {}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
         s = self.settings
         attention: dict[str, Tensor | list[Tensor]] = {}
-        tokens = {modality: self.encode(modality, batch) for modality in self.branches}
+        tokens: dict[str, Masked] = {}
+        for modality, branch in self.branches.items():
+            inputs = [x for kind in s.kinds[modality] for x in batch.sequence(kind)]
+            pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
+            tokens[modality] = branch(*inputs, **pooled)  # (B, T, d), (B, T)
         if self.training and s.modality_dropout and len(tokens) > 1:
             tokens = drop_modality(tokens, s.modality_dropout)
         if self.fusion1:  # words and audio become one sequence on their common time
@@ -135,10 +115,3 @@ class VCEMO(nn.Module):
         if s.normalize:
             projection = F.normalize(projection, dim=-1)
         return Output(self.predictor(features), projection, features, attention)
-
-    def encode(self, modality: str, batch: Batch) -> Masked:
-        """One modality's tokens (B, T, d) and their mask (B, T)."""
-        inputs = [x for kind in self.settings.kinds[modality] for x in batch.sequence(kind)]
-        pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
-        return self.branches[modality](*inputs, **pooled)
-

@@ -10,9 +10,8 @@ import pytest
 import synthetic
 import torch
 
+from vcemo_lib.course.readings import READINGS, faults, readings
 from vcemo_lib.models import build, paper, tutorial
-from vcemo_lib.models.baselines import faults
-from vcemo_lib.models.readings import READINGS, readings
 
 
 @pytest.mark.parametrize("reading", READINGS, ids=lambda r: r.setting)
