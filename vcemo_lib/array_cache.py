@@ -15,10 +15,9 @@ from vcemo_lib.paths import write_atomically, write_error
 
 
 class ArrayCache:
-    """Arrays (rows, width) of float16 in a folder, one file for each batch that was added.
+    """Arrays (rows, width) of float16 in a folder, a file a batch, named by the SHA-256 of its content.
 
-    A file's name is the SHA-256 of its content, so damage shows. A killed run leaves whole files and at most
-    a temporary one; the next run goes on from there and ends with the same files.
+    So damage shows, and a run that goes on where another was killed ends with the same files.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -36,9 +36,9 @@ def test_word_times_follow_the_sound(model, corpus: Corpus) -> None:
     assert later and all(word.start > pause + 0.99 for word in later), "nobody speaks in the pause"
     assert len(both.words) - len(later) == pytest.approx(len(alone.words), abs=2)
     for word, same in zip(alone.words, both.words, strict=False):
-        assert (
-            word.text != same.text or abs(word.start - same.start) < 0.15
-        ), "what follows moves no word before it"
+        assert word.text != same.text or abs(word.start - same.start) < 0.15, (
+            "what follows moves no word before it"
+        )
 
 
 def test_times_match_characters() -> None:

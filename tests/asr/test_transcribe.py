@@ -161,9 +161,9 @@ def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.M
     for stubborn[0] in (False, True):  # and when even that loops, the loop is cut
         one = asr.transcribe([wave], word_times=True, progress=False, cache=False)[0]
         assert one.text == "今天天气真好" and one.retried and one.window == FULL_WINDOW
-        assert (
-            "".join(word.text for word in one.words) == one.text
-        ), "the words are those of the text that is left"
+        assert "".join(word.text for word in one.words) == one.text, (
+            "the words are those of the text that is left"
+        )
     assert windows == [1.5, 30.0, 1.5, 30.0]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate, groupby
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,14 @@ from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_toke
 from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
-from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, write_error
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
-OF_CORPUS = "corpus"  # language: the manifest's, clip by clip; Mandarin where it tells none
 UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
+BATCH = 16  # clips decoded at a time
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
 EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
@@ -49,11 +49,10 @@ VERSION = 5  # of the decoding: raise it when results change, so that no stale t
 class TranscribeOptions:
     """How `transcribe` listens."""
 
-    language: str | None = OF_CORPUS  # "zh", "en", ...; None: Whisper tells, clip by clip
+    language: str = ""  # "zh", "en", ...; "": the manifest's, clip by clip, and Mandarin where it tells none
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
     word_times: bool = False  # when each word is heard
     gate: bool = True  # leave silence, noise and music empty
-    batch_size: int = 16
     progress: bool = True
     cache: bool = True  # keep every finished batch, so that a killed run goes on where it stopped
 
@@ -75,94 +74,77 @@ class Transcript:
 
 
 def transcribe(
-    clips: Corpus | Clip | Sequence[Clip], model: str = "base", options: TranscribeOptions | None = None,
-    **changes: Any,
-) -> list[Transcript] | pd.DataFrame:  # fmt: skip
+    clips: Corpus | Clip | Sequence[Clip], model: str = "base", **options: Any
+) -> list[Transcript] | pd.DataFrame:
     """One transcript a clip: a list for paths or arrays (16 kHz), a DataFrame with index utt_id for a Corpus.
 
-    `changes` are options by their names: `transcribe(corpus, word_times=True)`.
+    `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
     """
+    import pandas as pd
     from tqdm.auto import tqdm
 
-    options = replace(options or TranscribeOptions(), **changes)
-    languages: Sequence[str] = ()
+    chosen = TranscribeOptions(**options)
+    sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
+    languages = [chosen.language or "zh"] * len(sounds)
     if isinstance(clips, Corpus):
         whole = {u: clips.segment(u) == (0.0, None) for u in clips.ids}
-        sounds: Sequence[Clip] = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
-        languages = clips.table["language"].fillna("").tolist() if "language" in clips.table else ()
-    else:
-        sounds = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
-    spoken = [options.language] * len(sounds)
-    if options.language == OF_CORPUS:
-        spoken = [language or "zh" for language in languages or [""] * len(sounds)]
+        sounds = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
+        if not chosen.language and "language" in clips.table:
+            languages = clips.table["language"].fillna("").replace("", "zh").tolist()
     found: dict[int, Transcript] = {}
-    name, hidden = f"Whisper {Path(model).stem}", not options.progress
-    with tqdm(total=len(sounds), desc=name, unit="clip", disable=hidden) as bar:
-        for language in dict.fromkeys(spoken):
-            which = [i for i, other in enumerate(spoken) if other == language]
-            heard = Listener(model, language, options)([sounds[i] for i in which], bar.update)
+    with tqdm(total=len(sounds), desc="Whisper", unit="clip", disable=not chosen.progress) as bar:
+        for language in dict.fromkeys(languages):
+            which = [i for i, other in enumerate(languages) if other == language]
+            heard = Listener(model, language, chosen)([sounds[i] for i in which], bar.update)
             found |= zip(which, heard, strict=True)
     transcripts = [found[i] for i in range(len(sounds))]
     if not isinstance(clips, Corpus):
         return transcripts
-    import pandas as pd
-
-    index, columns = pd.Index(clips.ids, name="utt_id"), list(Transcript.__dataclass_fields__)
-    return pd.DataFrame(map(vars, transcripts), index, columns)
+    columns = list(Transcript.__dataclass_fields__)
+    return pd.DataFrame(map(vars, transcripts), pd.Index(clips.ids, name="utt_id"), columns)
 
 
 def window_of(seconds: float) -> float:
-    """The window (s) in which the encoder sees a clip: the clip, up to the next half second."""
-    return min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
-
-
-def _seconds(clip: Clip) -> float:
-    return len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
+    """The window (s) in which the encoder sees a clip, up to the next half second; inf: it needs several."""
+    window = min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
+    return window if seconds <= FULL_WINDOW else np.inf
 
 
 def pieces(wave: np.ndarray) -> list[np.ndarray]:
     """A recording in pieces of at most 30 s (less the edge), cut on encoder frames where it is quietest."""
-    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME  # frames
-    first = longest - int(CUT_SECONDS * audio.SAMPLE_RATE) // FRAME
-    found = []
-    while len(wave) > longest * FRAME:
-        end = wave[first * FRAME : longest * FRAME].reshape(-1, FRAME)
-        power = np.square(end, dtype=np.float64).sum(axis=1)
+    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME * FRAME  # samples
+    first, found = longest - int(CUT_SECONDS * audio.SAMPLE_RATE), []
+    while len(wave) > longest:
+        power = np.square(wave[first:longest], dtype=np.float64).reshape(-1, FRAME).sum(axis=1)
         moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
-        cut = (first + int(moment)) * FRAME
+        cut = first + int(moment) * FRAME
         found.append(wave[:cut])
         wave = wave[cut:]
     return [*found, wave]
 
 
 def join(parts: Sequence[Transcript]) -> Transcript:
-    """The transcript of a recording, from those of its pieces."""
+    """The transcript of a recording from its pieces' (the decoder's certainty is that of the first spoken)."""
     spoken = [part for part in parts if part.text] or parts
-    starts = list(accumulate((part.seconds for part in parts), initial=0.0))
-    words = tuple(
-        replace(word, start=round(word.start + at, 2), end=round(word.end + at, 2))
-        for at, part in zip(starts, parts, strict=False) for word in part.words or ()
-    )  # fmt: skip
+    words, seconds = [], 0.0
+    for part in parts:
+        for word in part.words or ():
+            start, end = round(word.start + seconds, 2), round(word.end + seconds, 2)
+            words.append(replace(word, start=start, end=end))
+        seconds += part.seconds
     return replace(
-        spoken[0],
+        spoken[0], seconds=seconds, window=FULL_WINDOW, retried=any(part.retried for part in parts),
         text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
-        no_speech=float(np.mean([part.no_speech for part in spoken])),
-        avg_logprob=float(np.mean([part.avg_logprob for part in spoken])),
         peak_db=max(part.peak_db for part in parts),
-        seconds=starts[-1],
-        window=FULL_WINDOW,
-        retried=any(part.retried for part in parts),
-        gate="" if any(not part.gate for part in parts) else parts[0].gate,
-        words=None if parts[0].words is None else words,
-    )
+        words=None if spoken[0].words is None else tuple(words),
+    )  # fmt: skip
 
 
 class Listener:
     """One Whisper, one language, one prompt, and the transcripts that are kept on disk for them."""
 
-    def __init__(self, name: str, language: str | None, options: TranscribeOptions) -> None:
-        self.model = load_model(name)
-        self.language, self.options = language, options
+    def __init__(self, name: str, language: str, options: TranscribeOptions) -> None:
+        self.model, self.language, self.options = load_model(name), language, options
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
         self.before = prompt_tokens(self.model, language, self.prompt)
         settings = {
@@ -173,30 +155,24 @@ class Listener:
 
     def __call__(self, clips: Sequence[Clip], done: Callable = lambda count: None) -> list[Transcript]:
         """Transcripts, gated where that is asked for; `done` is told how many more are ready."""
+        seconds = [audio.duration(clip) for clip in clips]
         keys = [_content(clip) for clip in clips] if self.store else []
         kept = self.store.rows if self.store else {}
         found = {i: kept[key] for i, key in enumerate(keys) if key in kept}
         done(len(found))
-        for batch in self._batches({i: _seconds(clip) for i, clip in enumerate(clips) if i not in found}):
-            waves = [audio.load(clips[i]) for i in batch]
-            if max(map(len, waves)) > FULL_WINDOW * audio.SAMPLE_RATE:
-                heard = [join(self(pieces(wave))) for wave in waves]  # pieces are gated and kept, each
-            else:
-                heard = self.batch(waves)
-            for i, transcript in zip(batch, heard, strict=True):
-                found[i] = transcript
-                if self.store and transcript.seconds <= FULL_WINDOW:
-                    self.store.put(keys[i], transcript)
-            done(len(batch))
+        missing = sorted({*range(len(clips))} - found.keys(), key=lambda i: (seconds[i], i))
+        for window, group in groupby(missing, lambda i: window_of(seconds[i])):
+            same, step = list(group), BATCH if window <= FULL_WINDOW else 1
+            for batch in (same[start : start + step] for start in range(0, len(same), step)):
+                waves = [audio.load(clips[i]) for i in batch]
+                # a recording's pieces are gated and kept, each
+                heard = self.batch(waves) if window <= FULL_WINDOW else [join(self(pieces(waves[0])))]
+                for i, transcript in zip(batch, heard, strict=True):
+                    found[i] = transcript
+                    if self.store and window <= FULL_WINDOW:
+                        self.store.put(keys[i], transcript)
+                done(len(batch))
         return [self._gated(found[i]) if self.options.gate else found[i] for i in range(len(clips))]
-
-    def _batches(self, seconds: Mapping[int, float]) -> Iterator[list[int]]:
-        """Clips in batches of one window each, short ones first; those beyond the full window come alone."""
-        windows = {i: window_of(s) if s <= FULL_WINDOW else np.inf for i, s in seconds.items()}
-        in_order = sorted(seconds, key=lambda i: (seconds[i], i))
-        for window, group in groupby(in_order, windows.__getitem__):
-            same, step = list(group), self.options.batch_size if window <= FULL_WINDOW else 1
-            yield from (same[start : start + step] for start in range(0, len(same), step))
 
     def batch(self, waves: Sequence[np.ndarray]) -> list[Transcript]:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
@@ -206,10 +182,11 @@ class Listener:
             second = self.decode([waves[k] for k in again], FULL_WINDOW, retry=True)
             for k, clip in zip(again, second, strict=True):
                 heard[k], windows[k] = clip, FULL_WINDOW
+        decode = tokenizer_of(self.model, self.language).decode
         return [
             Transcript(
-                tokenizer_of(self.model, clip.language).decode(clip.tokens).strip("\ufffd "),  # cut
-                clip.language, round(clip.no_speech, 6), round(clip.avg_logprob, 6),
+                decode(clip.tokens).strip("\ufffd "),  # half a character, where it was cut
+                self.language, round(clip.no_speech, 6), round(clip.avg_logprob, 6),
                 peak_db=round(float(audio.levels(wave).max()), 2), seconds=len(wave) / audio.SAMPLE_RATE,
                 window=windows[k], retried=k in again, words=clip.words,
             )
@@ -230,7 +207,7 @@ class Listener:
                 for clip in heard:
                     clip.tokens = cut_loops(clip.tokens)
             if self.options.word_times:
-                add_words(self.model, encoded, heard, waves)
+                add_words(self.model, encoded, self.language, heard, waves)
         return heard
 
     def _gated(self, heard: Transcript) -> Transcript:
@@ -255,11 +232,8 @@ def gate(heard: Transcript, prompt: str | None) -> str:
 
 def _content(clip: Clip) -> str:
     """Key of a clip: SHA-256 of its file's, or its array's, bytes."""
-    if isinstance(clip, np.ndarray):
-        return hashlib.sha256(clip.tobytes()).hexdigest()
-    if not Path(clip).is_file():
-        raise VcemoError("no such audio file", where=clip, do="check the path")
-    return weights.sha256(Path(clip))
+    data = clip.tobytes() if isinstance(clip, np.ndarray) else Path(clip).read_bytes()
+    return hashlib.sha256(data).hexdigest()
 
 
 class TranscriptCache:
@@ -271,13 +245,13 @@ class TranscriptCache:
         self.path = cache_dir() / "asr" / f"{Path(model).stem}-{digest}.jsonl"
         self.rows: dict[str, Transcript] = {}
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
-            try:
+            with suppress(
+                ValueError, TypeError, KeyError, AttributeError
+            ):  # half a line, or of an older make
                 row = json.loads(line)
                 key, words = row.pop("key"), row.pop("words")
                 words = words if words is None else tuple(Word(**word) for word in words)
                 self.rows[key] = Transcript(**row, words=words)
-            except (ValueError, TypeError, KeyError, AttributeError):  # half a line, or one of an older make
-                continue
 
     def put(self, key: str, transcript: Transcript) -> None:
         """Keep a transcript, in one write on a fresh line: a killed or second process does no harm."""
