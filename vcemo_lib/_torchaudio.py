@@ -13,7 +13,6 @@ from typing import Any
 
 TARGET = "torchaudio._extension.utils"
 PTH_NAME = "vcemo_torchaudio.pth"
-# Python runs this line whenever it starts; the project may have been moved away meanwhile.
 PTH_LINE = r"import sys; exec('try:\n import vcemo_lib._torchaudio\nexcept ImportError: pass')" + "\n"
 
 
@@ -38,7 +37,7 @@ def leave_out(utils: Any) -> None:
 
 
 def install(site_packages: str | None = None) -> str:
-    """Set the hook for every start of this Python by a `.pth` file in `site_packages`; returns its path."""
+    """Set the hook for every start of this Python, by a `.pth` file (silent where the project is gone)."""
     import sysconfig
     from pathlib import Path
 

@@ -6,7 +6,6 @@ A wave is a float32 array (N,) in [-1, 1], mono, 16 kHz, unless stated otherwise
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -65,10 +64,7 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[np.ndarray, int]:
-    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS.
-
-    Read block by block, without a seek: a header's count of frames may be unknown or wrong.
-    """
+    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS."""
     import soundfile
 
     blocks, frames = [np.zeros(0, np.float32)], 0
@@ -76,7 +72,7 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         if not path.is_file():
             raise VcemoError("no such audio file", where=path, do="check the path")
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-            sound.seekable = lambda: False
+            sound.seekable = lambda: False  # nor is the header's count of frames used: it may be wrong
             rate, most = sound.samplerate, MAX_SECONDS * max(sound.samplerate, MIN_RATE)
             while frames <= most and len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))
@@ -108,17 +104,6 @@ def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
     how = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": 64, "rolloff": 0.9476}
     return convert(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **how, beta=14.77).numpy()
-
-
-def duration(clip: str | Path | np.ndarray) -> float:
-    """Length of a clip in seconds, of a file from its header where that tells. Errors as of `load`."""
-    import soundfile
-
-    if not isinstance(clip, np.ndarray):
-        with suppress(OSError, RuntimeError, TypeError, ValueError):  # `load` tells what is wrong
-            if (seconds := soundfile.info(str(clip)).duration) <= MAX_SECONDS:
-                return seconds
-    return len(load(clip)) / SAMPLE_RATE
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
@@ -163,33 +148,31 @@ def mel_filters() -> np.ndarray:
 
 
 @cache
-def _window_and_filters() -> tuple[np.ndarray, csr_array]:
-    """The Hann window (400,) in float64, and the mel filters without their zeros, (80, 201)."""
-    from scipy.signal import get_window
+def _sparse_filters() -> csr_array:
     from scipy.sparse import csr_array
 
-    return get_window("hann", N_FFT), csr_array(mel_filters())
+    return csr_array(mel_filters())
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def log_mel(wave: np.ndarray) -> np.ndarray:
     """Log-mel spectrogram (T, 80) float32 of a wave (N,): the natural logarithm of librosa's mel power.
 
-    25 ms windows every 10 ms, T = 1 + N // 160. Frames whose bands lie further apart than float32 resolves
-    take float64. The FFT is scipy's: for windows this short, the threads of torch and BLAS cost far more
-    than they give.
+    25 ms windows every 10 ms, T = 1 + N // 160. By scipy, as threads cost more than they give here; frames
+    whose bands lie further apart than float32 resolves take float64.
     """
     from scipy.fft import rfft
 
-    window, filters = _window_and_filters()
-
     def mel_power(frames: np.ndarray, window: np.ndarray) -> np.ndarray:  # (T, 400), (400,) -> (80, T)
         bins = rfft(frames * window)
-        return filters @ (np.square(bins.real) + np.square(bins.imag)).T
+        return _sparse_filters() @ (np.square(bins.real) + np.square(bins.imag)).T
 
     padded = np.zeros(len(wave) + N_FFT, np.float32)
     padded[N_FFT // 2 : N_FFT // 2 + len(wave)] = wave
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
+    frames, window = (
+        np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP],
+        np.hanning(N_FFT + 1)[:-1],
+    )
     mel = mel_power(frames, window.astype(np.float32))
     if (wide := ~(mel.min(axis=0) >= FLOAT32_RANGE * mel.max(axis=0))).any():  # NaN, an overflow, included
         mel[:, wide] = mel_power(frames[wide], window)

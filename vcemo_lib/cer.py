@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from vcemo_lib.errors import VcemoError
 
@@ -35,7 +36,7 @@ def _simplified() -> dict[int, str]:
 
 
 def to_simplified(text: str) -> str:
-    """Traditional characters to Simplified ones, each by itself: OpenCC's phrases turn 打坏 into 打坯."""
+    """Traditional characters to Simplified, each by itself: OpenCC's phrases would turn 打坏 into 打坯."""
     return text.translate(_simplified())
 
 
@@ -59,10 +60,7 @@ def _read_time(match: re.Match[str]) -> str:
 
 
 def normalise(text: str) -> str:
-    """A text as it is compared: half width, lower case, Simplified, numbers as read, letters and digits only.
-
-    13点 and 十三点 become the same, and so do 两 and 二.
-    """
+    """A text as it is compared: half width, lower case, Simplified, numbers as read, no punctuation."""
     text = to_simplified(unicodedata.normalize("NFKC", text).lower()).translate(_SAME)
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     text = re.sub(r"(\d+(?:\.\d+)?)%", r"百分之\1", text)
@@ -76,8 +74,6 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
 
     op is "=" same, "~" substituted, "-" deleted (in ref alone), "+" inserted (in hyp alone).
     """
-    from rapidfuzz.distance import Levenshtein
-
     ref, hyp, found = normalise(ref), normalise(hyp), []
     for step in Levenshtein.opcodes(ref, hyp):
         before, after = ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end]
@@ -87,8 +83,6 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
 
 def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[int, int]:
     """(number of edits, number of characters in ref), both texts put through `clean` first."""
-    from rapidfuzz.distance import Levenshtein
-
     ref = clean(ref)
     return Levenshtein.distance(ref, clean(hyp)), len(ref)
 
@@ -96,8 +90,7 @@ def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[
 def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise) -> float:
     """Character error rate: edits over characters of the reference, of a pair or pooled over two lists.
 
-    It may exceed 1; an empty reference gives 0 for an empty hypothesis, else infinity. Both texts go through
-    `clean` first; `str` compares them as they are written.
+    An empty reference gives 0 or infinity. Both texts go through `clean` first (`str`: as they are written).
     """
     if isinstance(ref, str) and isinstance(hyp, str):
         ref, hyp = [ref], [hyp]
@@ -111,9 +104,8 @@ def cer_table(
 ) -> pd.DataFrame:
     """CER by group and over "all": columns clips, characters, cer, low, high (95 % bootstrap interval).
 
-    `by` is a column of the manifest ("emotion", "speaker", ...) or "length" (characters in the reference);
-    `hyps` are texts by utt_id. Speakers are drawn with replacement, whole, as clips of one speaker err alike;
-    within a single speaker, clips are.
+    `by` is a column of the manifest or "length" (characters in the reference); `hyps` are texts by utt_id.
+    Speakers are drawn with replacement, whole, as their clips err alike; within a single speaker, clips are.
     """
     import pandas as pd
 

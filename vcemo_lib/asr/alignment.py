@@ -9,36 +9,33 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib import audio
-from vcemo_lib.asr.decoding import Decoded, Decoder, Word, tokenizer_of
+from vcemo_lib.asr.decoding import Decoded, Decoder, Word
 from vcemo_lib.asr.encoder import FRAME
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
-MEDIAN_FRAMES = 7
-FRAMES_A_SECOND = 100  # of log-mel
 PAUSE = 10  # frames without voice: a word does not go on behind so long a silence
 
 
 def add_words(
-    model: Whisper, encoded: Float[Tensor, "batch time width"], language: str, heard: list[Decoded],
+    model: Whisper, tokenizer: Tokenizer, encoded: Float[Tensor, "batch time width"], heard: list[Decoded],
     waves: Sequence[np.ndarray],
 ) -> None:  # fmt: skip
     """Give each clip its words' times: openai-whisper's method (attention, median filter, time warping)."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-    from whisper.timing import median_filter
+    from whisper.timing import dtw_cpu, median_filter
 
     for clip in heard:
         clip.words = ()
     if not (spoken := [b for b, clip in enumerate(heard) if clip.tokens]):
         return
-    tokenizer = tokenizer_of(model, language)
     start, eot = tokenizer.sot_sequence_including_notimestamps, tokenizer.eot
     rows = [torch.tensor([*start, *heard[b].tokens, eot]) for b in spoken]
     tokens = pad_sequence(rows, batch_first=True, padding_value=eot).to(encoded.device)
@@ -53,29 +50,19 @@ def add_words(
         frames = max(1, min(scores.shape[-1], ceil(len(waves[b]) / FRAME)))
         attention = scores[row, :, : last + 1, :frames].float().softmax(dim=-1)  # (heads, n, T)
         spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
-        attention = median_filter((attention - mean) / spread.clamp_min(1e-9), MEDIAN_FRAMES).mean(dim=0)
-        begin = token_starts(-attention[first - 1 : -1].cpu().numpy()) * FRAME / audio.SAMPLE_RATE
+        attention = median_filter((attention - mean) / spread.clamp_min(1e-9), 7).mean(dim=0)
+        # not compiled: numba takes 3 s for it, more than it would save on some hundred clips
+        path = dtw_cpu.py_func(-attention[first - 1 : -1].double().cpu().numpy())  # tokens, frames
+        begin = path[1][np.diff(path[0], prepend=-1) > 0] * FRAME / audio.SAMPLE_RATE
         chances = logits[row, first - 1 : last - 1].float().softmax(dim=-1)
         certain = chances.gather(1, tokens[row, first:last, None])[:, 0].tolist()
         heard[b].words = _words(tokenizer, heard[b].tokens, begin, certain, waves[b])
 
 
-def token_starts(cost: Float[np.ndarray, "tokens frames"]) -> np.ndarray:
-    """The frame at which each token begins, (tokens,), on the cheapest monotonic path."""
-    from whisper.timing import dtw_cpu
-
-    # not compiled: numba takes 3 s for it, more than it would save on some hundred clips
-    rows, frames = dtw_cpu.py_func(cost.astype(np.float64))
-    return frames[np.diff(rows, prepend=-1) > 0]
-
-
 def _words(
     tokenizer: Tokenizer, tokens: list[int], starts: np.ndarray, certain: Sequence[float], wave: np.ndarray
 ) -> tuple[Word, ...]:
-    """Tokens put together to words, without the silence that the alignment gives them before or behind.
-
-    `starts` (s) has an entry more, the end of the last token.
-    """
+    """Tokens put together to words, without silence before or behind; `starts` (s) has an entry more."""
     words: list[Word] = []
     first, sounding = 0, audio.sounding(wave)  # 10 ms a frame
     for text, group in zip(*tokenizer.split_to_word_tokens(tokens), strict=True):
@@ -95,8 +82,7 @@ def _words(
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
     """Words laid over the voiced frames of mel (T, 80) by their share of the characters: (W, 2), frames.
 
-    A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would
-    reach over a pause keeps its longer piece.
+    In Mandarin a character is a syllable. A word that would reach over a pause keeps its longer piece.
     """
     if not len(words):
         return np.zeros((0, 2), np.float32)
@@ -127,6 +113,6 @@ def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
     for span, word in zip(spans, words, strict=True):
         known = [times[i] for i in range(first, first + len(word)) if i in times]
         if known:
-            span[:] = known[0][0] * FRAMES_A_SECOND, known[-1][1] * FRAMES_A_SECOND
+            span[:] = 100 * known[0][0], 100 * known[-1][1]
         first += len(word)
     return spans

@@ -1,8 +1,7 @@
 """Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
 
-Where openai-whisper's window is merely cut short its decoder loops, as it no longer sees the silence that ends
-a recording. Here it attends to the encoded clip and then to the encoded silence of the rest of a full window,
-the same for all clips and computed once.
+It loops where it does not see the silence that ends a recording. So it attends to the encoded clip and then
+to the encoded silence of the rest of a full window, the same for all clips and computed once.
 """
 
 from __future__ import annotations
@@ -13,12 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
 from vcemo_lib.asr.encoder import encode
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-    from torch import Tensor
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
@@ -49,9 +51,6 @@ class Decoded:
     unfinished: bool = True  # the token cap was reached before the end of text
     words: tuple[Word, ...] | None = None
 
-    def loops(self) -> bool:
-        return self.unfinished or cut_loops(self.tokens) != self.tokens
-
 
 def cut_loops(tokens: Sequence[int]) -> list[int]:
     """The tokens with every run that is repeated as no speaker would cut to its first occurrence."""
@@ -70,14 +69,12 @@ def tokenizer_of(model: Whisper, language: str) -> Tokenizer:
         raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
 
 
-@lru_cache(maxsize=2)
-def silence(model: Whisper) -> list[KeyValue]:
+@lru_cache(maxsize=4)
+def silence(model: Whisper, dtype: torch.dtype) -> list[KeyValue]:
     """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
-    import torch
-
-    mel = torch.full((1, model.dims.n_mels, 2 * model.dims.n_audio_ctx), SILENCE_FLOOR)
-    pairs = _keys_and_values(model, encode(model, mel.to(model.encoder.conv1.weight)))
-    return [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
+    shape = (1, model.dims.n_mels, 2 * model.dims.n_audio_ctx)
+    mel = torch.full(shape, SILENCE_FLOOR, dtype=dtype, device=model.device)
+    return [(k[0].contiguous(), v[0].contiguous()) for k, v in _keys_and_values(model, encode(model, mel))]
 
 
 def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
@@ -96,7 +93,8 @@ class Decoder:
     def __init__(self, model: Whisper, encoded: Float[Tensor, "batch time width"]) -> None:
         self.decoder = model.decoder
         self.cross = _keys_and_values(model, encoded)
-        self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in silence(model)]
+        own, silent = encoded.shape[1], silence(model, encoded.dtype)
+        self.silence = [(k[:, own:], v[:, own:]) for k, v in silent]
         self.past: list[KeyValue] = []  # of the tokens so far, a pair a block
         self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
 
@@ -104,7 +102,7 @@ class Decoder:
         """The hidden states of new tokens; what came before is remembered."""
         start = self.past[0][0].shape[2] if self.past else 0
         positions = self.decoder.positional_embedding[start : start + tokens.shape[1]]
-        x = self.decoder.token_embedding(tokens) + positions
+        x = (self.decoder.token_embedding(tokens) + positions).to(self.cross[0][0].dtype)
         self.scores = []
         for i, block in enumerate(self.decoder.blocks):
             x = x + self._self_attn(block.attn, block.attn_ln(x), i)
@@ -113,9 +111,6 @@ class Decoder:
         return self.decoder.ln(x)
 
     def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
-        import torch
-        from torch.nn.functional import scaled_dot_product_attention
-
         q, k, v = (_split(part(x), attn.n_head) for part in (attn.query, attn.key, attn.value))
         if i < len(self.past):
             k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
@@ -124,8 +119,6 @@ class Decoder:
         return attn.out(mixed.transpose(1, 2).flatten(2))
 
     def _cross_attn(self, attn, x: Tensor, i: int) -> Tensor:
-        import torch
-
         (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
         q = _split(attn.query(x), attn.n_head)  # (B, H, n, d)
         q = q * q.shape[-1] ** -0.5
@@ -150,26 +143,22 @@ class Decoder:
         self.past = [(k[rows], v[rows]) for k, v in self.past]
 
 
-def prompt_tokens(model: Whisper, language: str, prompt: str | None) -> list[int]:
+def prompt_tokens(model: Whisper, tokenizer: Tokenizer, prompt: str | None) -> list[int]:
     """What stands before the transcript's own tokens; VcemoError for a prompt that leaves them no room."""
-    if not prompt:
-        return []
-    tokenizer = tokenizer_of(model, language)
-    tokens = tokenizer.encode(" " + prompt.strip())
-    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps) - 1
+    tokens = [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())] if prompt else []
+    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps)
     if len(tokens) > most:
-        raise VcemoError(f"the prompt has {len(tokens)} tokens", do=f"shorten it to at most {most} tokens")
-    return [tokenizer.sot_prev, *tokens]
+        do = f"shorten it to at most {most - 1} tokens"
+        raise VcemoError(f"the prompt has {len(tokens) - 1} tokens", do=do)
+    return tokens
 
 
 def greedy(
-    model: Whisper, encoded: Float[Tensor, "batch time width"], language: str, before: Sequence[int],
+    model: Whisper, tokenizer: Tokenizer, encoded: Float[Tensor, "batch time width"], before: list[int],
     caps: Sequence[int],
 ) -> list[Decoded]:  # fmt: skip
     """Decode a batch at temperature 0, without timestamps, after `before`, at most caps[b] tokens each."""
-    import torch
-
-    tokenizer, device = tokenizer_of(model, language), encoded.device
+    device = encoded.device
     never = torch.zeros(model.dims.n_vocab, device=device)
     never[list(tokenizer.non_speech_tokens)] = -torch.inf
     never[tokenizer.eot + 1 :] = -torch.inf  # special tokens: tasks, times

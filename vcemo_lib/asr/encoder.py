@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu
 
 from vcemo_lib import audio, weights
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
     from whisper import Whisper
 
 Clip = str | Path | np.ndarray
@@ -26,11 +28,7 @@ FULL_WINDOW = 30.0  # s, the window Whisper was trained with
 
 @lru_cache(maxsize=2)
 def load_model(name: str = "base") -> Whisper:
-    """A Whisper of any size (or the path of its weights), kept for the rest of the process.
-
-    In half precision on CUDA where there is one. VcemoError when the weights cannot be had.
-    """
-    import torch
+    """A Whisper of any size (or the path of its weights), kept for the process, on CUDA if there is one."""
     import whisper
     from safetensors.torch import load_file
 
@@ -39,37 +37,22 @@ def load_model(name: str = "base") -> Whisper:
     model.load_state_dict(load_file(path))
     if name in whisper._ALIGNMENT_HEADS:
         model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
-    if torch.cuda.is_available():
-        halve(model.cuda())
-    return model.eval().requires_grad_(False)
-
-
-def halve(model: Whisper) -> None:
-    """Half precision but for the layer norms, which Whisper computes in float32."""
-    for module in model.half().modules():
-        if type(module).__name__ == "LayerNorm":
-            module.float()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
 
 
 def log_mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> Float[Tensor, "batch mels frames"]:
-    """Whisper's own log-mel of each clip, padded with silence to so many samples, a frame every 160."""
-    import torch
+    """Whisper's own log-mel of clips padded with silence to so many samples; half precision on CUDA."""
     from whisper.audio import log_mel_spectrogram, pad_or_trim
 
     bands, device = model.dims.n_mels, model.device
     mels = [log_mel_spectrogram(pad_or_trim(wave, samples), bands, device=device) for wave in waves]
-    return torch.stack(mels).to(model.encoder.conv1.weight.dtype)
+    return torch.stack(mels).to(torch.float16 if device.type == "cuda" else torch.float32)
 
 
 def encode(
     model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int = -1
 ) -> Float[Tensor, "batch time width"]:
-    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length.
-
-    The position table is cut to match; two mel frames are a step.
-    """
-    from torch.nn.functional import gelu
-
+    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length."""
     encoder = model.encoder
     x = gelu(encoder.conv2(gelu(encoder.conv1(mel)))).permute(0, 2, 1)  # (B, T, width)
     x = (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
@@ -83,11 +66,9 @@ def encoder_features(
 ) -> np.ndarray | list[np.ndarray]:
     """Whisper's encoder on each clip's own frames: (ceil(N / 320), width) float32, one every 20 ms.
 
-    `layer` 1 to 6 (base) is a block's output, -1 the final one. A list of clips gives a list. Clips are heard
-    one by one, without padding, so that no clip depends on another; beyond 30 s in pieces of 30 s.
+    `layer` 1 to 6 (base) is a block's output, -1 the final one. Each clip is done by itself, without padding,
+    beyond 30 s in pieces of 30 s. A list of clips gives a list.
     """
-    import torch
-
     if isinstance(wave, (str, Path, np.ndarray)):
         return encoder_features([wave], layer, model)[0]
     whisper, full = load_model(model), int(FULL_WINDOW * audio.SAMPLE_RATE)

@@ -134,7 +134,7 @@ def human_shifts(corpus: str = "casia") -> pd.DataFrame:
 
 
 def beside_human(measured: pd.DataFrame, human: pd.DataFrame) -> pd.DataFrame:
-    """Two tables of shifts: emotion, feature, measured, human, spread (between people), inside that spread."""
+    """Two tables of shifts: emotion, feature, measured, human, spread (between people), inside it."""
     both = measured.merge(human, on=["emotion", "feature"], suffixes=("", "_human"), validate="one_to_one")
     columns = {"mean_shift": "measured", "mean_shift_human": "human", "sd_between_speakers_human": "spread"}
     table = both[["emotion", "feature", *columns]].rename(columns=columns)
