@@ -68,7 +68,5 @@ def test_the_shortest_clips_can_be_augmented(samples: int):
 def test_a_gpu_computes_the_same():
     import torch
 
-    from vcemo_lib import audio
-
     wave = torch.from_numpy(voice(200, 0.5))
-    np.testing.assert_allclose(audio.log_mels([wave.cuda()])[0], audio.log_mels([wave])[0], atol=1e-3)
+    np.testing.assert_allclose(pitch_shift(wave.cuda(), 2.0).cpu(), pitch_shift(wave, 2.0), atol=1e-3)

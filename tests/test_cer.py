@@ -54,9 +54,9 @@ def test_numbers_follow_the_rules_of_counting(number: int, read: str) -> None:
 
 def test_characters_are_simplified_each_by_itself() -> None:
     assert to_simplified("後面的牆和墻") == "后面的墙和墙"
-    assert (
-        to_simplified("别打坏了") == "别打坏了"
-    ), "what is Simplified stays; OpenCC's phrases would make it 打坯"
+    assert to_simplified("别打坏了") == "别打坏了", (
+        "what is Simplified stays; OpenCC's phrases would make it 打坯"
+    )
 
 
 def slow_distance(a: str, b: str) -> int:

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "asr", "audio", "comparison", "corpora", "course", "evaluation", "experiments", "features",
-    "losses", "models", "paths", "plots", "predict", "probe", "prosody", "provenance", "text", "training",
+    "losses", "models", "paths", "plots", "predict", "probe", "provenance", "text", "training",
     "weights",
 )  # fmt: skip
 _NAMES = {  # name -> the module it comes from
@@ -28,6 +28,7 @@ _NAMES = {  # name -> the module it comes from
     "splits": "corpora.splits",
     "doctor": "course.doctor",
     "exercises": "course.exercises",
+    "prosody": "course.prosody",
     "widgets": "course.widgets",
 }
 

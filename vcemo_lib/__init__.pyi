@@ -14,7 +14,6 @@ from vcemo_lib import paths as paths
 from vcemo_lib import plots as plots
 from vcemo_lib import predict as predict
 from vcemo_lib import probe as probe
-from vcemo_lib import prosody as prosody
 from vcemo_lib import provenance as provenance
 from vcemo_lib import text as text
 from vcemo_lib import training as training
@@ -27,6 +26,7 @@ from vcemo_lib.corpora import load_corpus as load_corpus
 from vcemo_lib.corpora import splits as splits
 from vcemo_lib.course import doctor as doctor
 from vcemo_lib.course import exercises as exercises
+from vcemo_lib.course import prosody as prosody
 from vcemo_lib.course import widgets as widgets
 from vcemo_lib.errors import VcemoError as VcemoError
 from vcemo_lib.predict import EmotionRecognizer as EmotionRecognizer

@@ -1,11 +1,8 @@
 """Make `import torchaudio` work beside a CPU-only torch.
 
-The package index has one Linux build of torchaudio, linked against CUDA. Beside a CPU-only torch its
-extension cannot be loaded, and `import torchaudio` fails, as does `import transformers`, which imports it.
-Where the extension is *absent*, torchaudio works in pure PyTorch (but for `forced_align` and `rnnt_loss`). So
-an import hook lets torchaudio look in an empty folder where the extension cannot be loaded.
-
-`import vcemo_lib` sets the hook; `make setup` sets it for every start of its Python, by `install()`.
+Its one Linux build is linked against CUDA: beside a CPU-only torch its extension cannot be loaded, and
+importing it, or transformers, fails. Without the extension it works in pure PyTorch, so an import hook has it
+look in an empty folder. `import vcemo_lib` sets the hook, `make setup` for every start of its Python.
 """
 
 from __future__ import annotations
@@ -16,8 +13,18 @@ from typing import Any
 
 TARGET = "torchaudio._extension.utils"
 PTH_NAME = "vcemo_torchaudio.pth"
-# Python runs this line whenever it starts; the project may have been moved away meanwhile.
 PTH_LINE = r"import sys; exec('try:\n import vcemo_lib._torchaudio\nexcept ImportError: pass')" + "\n"
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != TARGET or not (spec := PathFinder.find_spec(name, path)):
+            return None
+        loader: Any = spec.loader
+        run = loader.exec_module
+        loader.exec_module = lambda module: (run(module), leave_out(module))
+        return spec
 
 
 def leave_out(utils: Any) -> None:
@@ -29,24 +36,8 @@ def leave_out(utils: Any) -> None:
             utils._LIB_DIR = utils._LIB_DIR.parent / "_extension"
 
 
-class _Finder:
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path) if name == TARGET else None
-        if spec:
-            loader: Any = spec.loader
-            run = loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                run(module)
-                leave_out(module)
-
-            loader.exec_module = exec_module
-        return spec
-
-
 def install(site_packages: str | None = None) -> str:
-    """Set the hook for every start of this Python by a `.pth` file in `site_packages`; returns its path."""
+    """Set the hook for every start of this Python, by a `.pth` file (silent where the project is gone)."""
     import sysconfig
     from pathlib import Path
 

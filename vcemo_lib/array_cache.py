@@ -15,18 +15,14 @@ from vcemo_lib.paths import write_atomically, write_error
 
 
 class ArrayCache:
-    """Arrays (rows, width) of float16 in a folder, one file for each batch that was added.
-
-    A file's name is the SHA-256 of its content, so damage shows. A killed run leaves whole files and at most
-    a temporary one; the next run goes on from there and ends with the same files.
-    """
+    """Arrays (rows, width) of float16 in a folder, a file a batch, named by the SHA-256 of its content."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.width = folder, 0
         self.places: dict[str, Path] = {}  # key -> the file that holds its array
 
     def read(self) -> ArrayCache:
-        """Look which arrays are here. A damaged file is passed over."""
+        """Look which arrays are here; a damaged file is passed over."""
         self.places = {}
         _open.cache_clear()  # a file that was damaged may have been written anew
         for path in sorted(self.folder.glob("*.safetensors")):

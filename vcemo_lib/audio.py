@@ -1,29 +1,24 @@
-"""Audio in and out: loading, log-mel spectrograms, levels, prosodic measures, HTML players.
+"""Audio in: loading, resampling, levels, log-mel spectrograms.
 
 A wave is a float32 array (N,) in [-1, 1], mono, 16 kHz, unless stated otherwise.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torchaudio.functional as F
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
@@ -35,7 +30,6 @@ MAX_SECONDS = 3_600  # of a file or array
 MAX_UTTERANCE_SECONDS = 60  # of one utterance of a corpus
 MAX_AMPLITUDE = 100.0  # 40 dB above full scale: what is louder is damage, or integers
 BLOCK = 65_536  # frames read at a time
-BATCH = 4  # clips whose log-mel is computed at a time
 FLOAT32_RANGE = 1e-7  # below this share of a frame's loudest band (70 dB), float32 is wrong by 1e-3 and more
 LOG_FLOOR = 1e-10  # power below this counts as silence: log-mel is never under ln(1e-10) = -23.03
 SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
@@ -45,8 +39,8 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
     """A clip, (N,): from a file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
 
-    Channels are averaged, integers scaled by their type's range. Raises VcemoError, naming the file, for what
-    cannot be read, is empty, too long, not finite or far beyond full scale.
+    Channels are averaged, integers scaled by their type's range. VcemoError, naming the file, for what cannot
+    be read, is empty, too long, not finite or far beyond full scale.
     """
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
@@ -70,10 +64,7 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[np.ndarray, int]:
-    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS.
-
-    It is read block by block, without a seek: a header's count of frames may be unknown or wrong.
-    """
+    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS."""
     import soundfile
 
     blocks, frames = [np.zeros(0, np.float32)], 0
@@ -81,7 +72,7 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         if not path.is_file():
             raise VcemoError("no such audio file", where=path, do="check the path")
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-            sound.seekable = lambda: False
+            sound.seekable = lambda: False  # nor is the header's count of frames used: it may be wrong
             rate, most = sound.samplerate, MAX_SECONDS * max(sound.samplerate, MIN_RATE)
             while frames <= most and len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))
@@ -107,23 +98,12 @@ def _as_floats(samples: np.ndarray) -> np.ndarray:
 
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     """A wave (N,) at `sr` Hz -> 16 kHz, by a windowed sinc as good as resampy's "kaiser_best"."""
+    import torch
+    from torchaudio.functional import resample as convert
+
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
-    return F.resample(
-        torch.from_numpy(wave), ratio.numerator, ratio.denominator, resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=64, rolloff=0.9476, beta=14.77,
-    ).numpy()  # fmt: skip
-
-
-def duration(source: str | Path) -> float:
-    """Length of an audio file in seconds, from its header where that tells."""
-    import soundfile
-
-    try:
-        if (seconds := soundfile.info(str(source)).duration) <= MAX_SECONDS:
-            return seconds
-    except (OSError, RuntimeError, TypeError, ValueError):
-        pass  # `load` tells what is wrong
-    return len(load(source)) / SAMPLE_RATE
+    how = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": 64, "rolloff": 0.9476}
+    return convert(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **how, beta=14.77).numpy()
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
@@ -155,124 +135,50 @@ def sounding(wave: np.ndarray) -> np.ndarray:
 @cache
 def mel_filters() -> np.ndarray:
     """Slaney's mel filterbank, (80, 201), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
+    import torch
+    from torchaudio.functional import melscale_fbanks
+
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # in float32 the triangles are off by up to 4e-4 of their height
     try:
         top, bins = SAMPLE_RATE / 2, 1 + N_FFT // 2
-        return F.melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
+        return melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
     finally:
         torch.set_default_dtype(before)
 
 
+@cache
+def _sparse_filters() -> csr_array:
+    from scipy.sparse import csr_array
+
+    return csr_array(mel_filters())
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def log_mel(wave: np.ndarray) -> np.ndarray:
-    """Log-mel spectrogram (T, 80) float32 of one wave (N,), 25 ms windows every 10 ms; T = 1 + N // 160."""
-    return log_mels([wave])[0]
+    """Log-mel spectrogram (T, 80) float32 of a wave (N,): the natural logarithm of librosa's mel power.
 
-
-@torch.inference_mode()
-def log_mels(
-    waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
-) -> list[np.ndarray]:
-    """Log-mel spectrograms, (T, 80) each: the natural logarithm of librosa's mel power.
-
-    They are computed on `device`, or where the waves lie, in batches of clips of like length.
+    25 ms windows every 10 ms, T = 1 + N // 160. By scipy, as threads cost more than they give here; frames
+    whose bands lie further apart than float32 resolves take float64.
     """
-    order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
-    found: dict[int, np.ndarray] = {}
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
-        clips = [torch.as_tensor(waves[i], device=device) for i in batch]
-        mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
-        found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
-    return [found[i] for i in range(len(waves))]
+    from scipy.fft import rfft
 
+    def mel_power(frames: np.ndarray, window: np.ndarray) -> np.ndarray:  # (T, 400), (400,) -> (80, T)
+        bins = rfft(frames * window)
+        return _sparse_filters() @ (np.square(bins.real) + np.square(bins.imag)).T
 
-def _log_mel(waves: Tensor) -> Tensor:
-    """(B, N) -> (B, T, 80). Frames whose bands lie further apart than float32 resolves take float64."""
-    filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
-    window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
-
-    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts add to the power
-        squares = torch.view_as_real(bins).square().flatten(-2)
-        return (squares @ filters.to(squares.dtype)).float().clamp_(min=LOG_FLOOR)
-
-    bins = F.spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
-    mel = mel_power(bins.transpose(1, 2))  # (B, T, 80)
-    low, high = torch.aminmax(mel, dim=-1)  # (B, T)
-    if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
-        padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))
-        frames = padded.unfold(-1, N_FFT, HOP)[wide]  # (W, 400)
-        mel[wide] = mel_power(torch.fft.rfft(frames * window))
-    return mel.clamp_(max=torch.finfo(mel.dtype).max).log_()  # finite, however loud
-
-
-def compile_loops() -> None:
-    """Have librosa's loops compiled and kept, as `make setup` does: half a minute, once.
-
-    Processes that compile them at the same moment damage numba's cache, which crashes every later reader.
-    """
-    for kind in (np.float32, np.float64):
-        prosody(np.sin(np.arange(SAMPLE_RATE) / 13).astype(kind))
-
-
-def prosody(wave: np.ndarray) -> dict[str, float]:
-    """Prosodic measures of a clip; those of the pitch are NaN where nothing is voiced.
-
-    duration (s, from first to last sound), f0_median_hz, f0_range_semitones (5th to 95th percentile),
-    level_db (RMS of the sounding part, dB re full scale), level_sd_db (spread of frame levels), hf_ratio_db
-    (energy of 1-5 kHz over that below 1 kHz), voiced_fraction.
-    """
-    import librosa
-
-    nan, hop, length = float("nan"), 320, 1024  # 20 ms steps, 64 ms windows: four periods of a deep voice
-    frames = librosa.util.frame(np.pad(wave, length // 2), frame_length=length, hop_length=hop)
-    level = 10 * np.log10(np.square(frames).mean(axis=0) + 1e-10)  # (frames,)
-    sounds = level > max(level.max() - SOUNDING_DB, -70)
-    if not sounds.any():
-        nothing = ("f0_median_hz", "f0_range_semitones", "level_db", "level_sd_db", "hf_ratio_db")
-        return {"duration": 0.0, **dict.fromkeys(nothing, nan), "voiced_fraction": 0.0}
-    first, last = np.flatnonzero(sounds)[[0, -1]]
-    core = wave[first * hop : (last + 1) * hop]
-    f0, voiced, _ = librosa.pyin(
-        wave, fmin=65, fmax=600, sr=SAMPLE_RATE, frame_length=length, hop_length=hop, resolution=0.2
+    padded = np.zeros(len(wave) + N_FFT, np.float32)
+    padded[N_FFT // 2 : N_FFT // 2 + len(wave)] = wave
+    frames, window = (
+        np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP],
+        np.hanning(N_FFT + 1)[:-1],
     )
-    f0 = f0[np.isfinite(f0) & sounds[: len(f0)]]
-    low, middle, high = np.percentile(f0, [5, 50, 95]) if len(f0) else (nan, nan, nan)
-    power, hertz = np.square(np.abs(np.fft.rfft(core))), np.fft.rfftfreq(len(core), 1 / SAMPLE_RATE)
-    dull, bright = (power[(hertz >= a) & (hertz < b)].sum() + 1e-10 for a, b in ((50, 1000), (1000, 5000)))
-    return {
-        "duration": len(core) / SAMPLE_RATE,
-        "f0_median_hz": float(middle),
-        "f0_range_semitones": float(12 * np.log2(high / low)),
-        "level_db": float(10 * np.log10(np.mean(np.square(core)) + 1e-10)),
-        "level_sd_db": float(level[sounds].std()),
-        "hf_ratio_db": float(10 * np.log10(bright / dull)),
-        "voiced_fraction": float(np.mean(voiced[sounds[: len(voiced)]])),
-    }
+    mel = mel_power(frames, window.astype(np.float32))
+    if (wide := ~(mel.min(axis=0) >= FLOAT32_RANGE * mel.max(axis=0))).any():  # NaN, an overflow, included
+        mel[:, wide] = mel_power(frames[wide], window)
+    return np.log(mel.clip(LOG_FLOOR, np.finfo(mel.dtype).max).T, order="C")  # finite, however loud
 
 
-def encode_mp3(wave: np.ndarray, kbits: int | None = None) -> bytes:
-    """The wave as an MP3, which every browser plays: about 45 kbit/s, or a constant `kbits` (8 to 160)."""
-    import soundfile
-
-    buffer, rate = io.BytesIO(), {}
-    if kbits:  # libsndfile counts from 0 (160 kbit/s, the most at 16 kHz) to 1 (8 kbit/s)
-        rate = {"bitrate_mode": "CONSTANT", "compression_level": (160 - kbits) / 152}
-    soundfile.write(buffer, np.clip(wave, -1, 1), SAMPLE_RATE, format="MP3", **rate)
-    return buffer.getvalue()
-
-
-def player_html(source: np.ndarray | str | Path, label: str = "") -> str:
-    """An HTML `<audio>` player that carries its clip and plays offline; screen readers read its `label`."""
-    data, name = base64.b64encode(encode_mp3(load(source))).decode("ascii"), html.escape(label)
-    sound = f'aria-label="{name or "audio clip"}" src="data:audio/mpeg;base64,{data}"'
-    caption = f"<figcaption>{name}</figcaption>" if name else ""
-    return f'<figure style="margin:0"><audio controls {sound}></audio>{caption}</figure>'
-
-
-def players_html(clips: Mapping[str, np.ndarray | str | Path], columns: int = 3) -> str:
-    """A table of players, label -> clip; where a page strips the sound, the labels still stand there."""
-    style = "text-align:left;vertical-align:top"
-    cells = [f"<td style='{style}'>{player_html(clip, label)}</td>" for label, clip in clips.items()]
-    rows = ("".join(cells[start : start + columns]) for start in range(0, len(cells), columns))
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+def log_mels(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Log-mel spectrograms of waves, (T, 80) each."""
+    return [log_mel(wave) for wave in waves]

@@ -1,7 +1,4 @@
-"""Character error rate of Mandarin transcripts: normalise two texts, align them, count the edits.
-
-Edit distance and alignment are rapidfuzz's, Traditional to Simplified is OpenCC's, numbers are read by cn2an.
-"""
+"""Character error rate of Mandarin transcripts: normalise two texts, align them, count the edits."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from vcemo_lib.errors import VcemoError
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
 # Characters that sound alike and mean the same here, and what OpenCC leaves as it depends on the context.
 _SAME = str.maketrans("两〇妳甚祂牠裏著", "二零你什他它里着")
-_LONGEST_NUMBER = 16  # digits that cn2an reads
 _MARKS = {"equal": "=", "replace": "~", "delete": "-", "insert": "+"}
 _LENGTHS = {0: "1-5", 5: "6-8", 8: "9-11", 11: "12-15", 15: "16 and more"}  # characters, more than the key
 
@@ -39,7 +36,7 @@ def _simplified() -> dict[int, str]:
 
 
 def to_simplified(text: str) -> str:
-    """Traditional characters to Simplified ones, each by itself: OpenCC's phrases turn 打坏 into 打坯."""
+    """Traditional characters to Simplified, each by itself: OpenCC's phrases would turn 打坏 into 打坯."""
     return text.translate(_simplified())
 
 
@@ -52,7 +49,7 @@ def _read_number(match: re.Match[str]) -> str:
     counted = len(whole) == 2 and after[1:] in set("前后来间内里多")  # 10年前: ten years ago, not the year 10
     year = after[:1] == "年" and len(whole) in (2, 4) and not counted
     telephone = len(whole) > 6 and not whole.endswith("0000") or whole.startswith("0")
-    by_digit = len(whole) > _LONGEST_NUMBER or (year or telephone) and not fraction
+    by_digit = len(whole) > 16 or (year or telephone) and not fraction  # cn2an reads 16 digits
     read = whole.translate(_DIGITS) if by_digit else an2cn(whole)
     return f"{read}点{fraction.translate(_DIGITS)}" if fraction else read
 
@@ -63,10 +60,7 @@ def _read_time(match: re.Match[str]) -> str:
 
 
 def normalise(text: str) -> str:
-    """A text as it is compared: half width, lower case, Simplified, numbers as read, letters and digits only.
-
-    13点 and 十三点 become the same, and so do 两 and 二.
-    """
+    """A text as it is compared: half width, lower case, Simplified, numbers as read, no punctuation."""
     text = to_simplified(unicodedata.normalize("NFKC", text).lower()).translate(_SAME)
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     text = re.sub(r"(\d+(?:\.\d+)?)%", r"百分之\1", text)
@@ -80,8 +74,6 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
 
     op is "=" same, "~" substituted, "-" deleted (in ref alone), "+" inserted (in hyp alone).
     """
-    from rapidfuzz.distance import Levenshtein
-
     ref, hyp, found = normalise(ref), normalise(hyp), []
     for step in Levenshtein.opcodes(ref, hyp):
         before, after = ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end]
@@ -91,19 +83,14 @@ def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
 
 def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[int, int]:
     """(number of edits, number of characters in ref), both texts put through `clean` first."""
-    from rapidfuzz.distance import Levenshtein
-
     ref = clean(ref)
     return Levenshtein.distance(ref, clean(hyp)), len(ref)
 
 
-def cer(
-    ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise
-) -> float:
+def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise) -> float:
     """Character error rate: edits over characters of the reference, of a pair or pooled over two lists.
 
-    0 is perfect and it may exceed 1. An empty reference gives 0 for an empty hypothesis, else infinity.
-    Both texts go through `clean` first; `str` compares them as they are written.
+    An empty reference gives 0 or infinity. Both texts go through `clean` first (`str`: as they are written).
     """
     if isinstance(ref, str) and isinstance(hyp, str):
         ref, hyp = [ref], [hyp]
@@ -113,24 +100,22 @@ def cer(
 
 
 def cer_table(
-    corpus: Corpus, hyps: pd.DataFrame | Mapping[str, str], by: str = "emotion", n: int = 2000, seed: int = 0
+    corpus: Corpus, hyps: Mapping[str, str] | pd.Series, by: str = "emotion", n: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """CER by group and over "all": columns clips, characters, cer, low, high (95 % bootstrap interval).
 
-    `by` is a column of the manifest ("emotion", "speaker", ...) or "length" (characters in the reference).
-    `hyps` is what `transcribe` gave, or texts by utt_id (a dict or Series). Speakers are drawn with
-    replacement, whole, as clips of one speaker err alike; within a single speaker, clips are.
+    `by` is a column of the manifest or "length" (characters in the reference); `hyps` are texts by utt_id.
+    Speakers are drawn with replacement, whole, as their clips err alike; within a single speaker, clips are.
     """
     import pandas as pd
 
-    texts = hyps["text"] if isinstance(hyps, pd.DataFrame) else hyps
-    if missing := [utt_id for utt_id in corpus.ids if utt_id not in texts]:
+    if missing := [utt_id for utt_id in corpus.ids if utt_id not in hyps]:
         what, do = f"{len(missing)} clips have no transcript", "transcribe the whole corpus"
         raise VcemoError(what, where=missing[0], do=do)
-    counts = pd.DataFrame([edits(corpus.text_of(u), texts[u]) for u in corpus.ids], dtype=float)  # (N, 2)
     if by != "length" and by not in corpus.table:
         do = 'choose "emotion", "speaker", "length" or a column'
         raise VcemoError(f"no column {by!r} in the manifest", do=do)
+    counts = pd.DataFrame([edits(corpus.text_of(u), hyps[u]) for u in corpus.ids], dtype=float)  # (N, 2)
     lengths = pd.cut(counts[1], [*_LENGTHS, np.inf], labels=list(_LENGTHS.values()))
     groups = lengths if by == "length" else corpus.table[by].set_axis(counts.index)
     rng, speakers, rows = np.random.default_rng(seed), corpus.table["speaker"].to_numpy(), {}

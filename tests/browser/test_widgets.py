@@ -13,6 +13,7 @@ from pages import look
 
 import vcemo_lib as vc
 from vcemo_lib import audio
+from vcemo_lib.course.players import player_html
 from vcemo_lib.course.widgets import Browser, Game, Player, Voice
 from vcemo_lib.course.widgets.base import HERE
 from vcemo_lib.predict import EmotionRecognizer
@@ -161,7 +162,7 @@ def test_one_sound_at_a_time_native_clips_as_well(kernel: Kernel, part: vc.Corpu
     kernel.show(Player(audio.utterance(part, part.ids[0])), Player(audio.utterance(part, part.ids[1])))
     page.evaluate(
         "html => document.body.insertAdjacentHTML('beforeend', html)",
-        audio.player_html(audio.utterance(part, part.ids[2])),
+        player_html(audio.utterance(part, part.ids[2])),
     )
     page.get_by_test_id("player-play").nth(1).wait_for()
     for play in ("player-play >> nth=0", "player-play >> nth=1"):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import vcemo_lib as vc
-from vcemo_lib import audio, prosody
+from vcemo_lib import audio
+from vcemo_lib.course import prosody
 from vcemo_lib.paths import repo_data
 
 BUILD = repo_data() / "build" / "vcemo_sim"
@@ -79,7 +80,7 @@ def test_measured_prosody_is_human_and_the_file_is_right(corpus: vc.Corpus, abou
     inside = int(prosody.beside_human(shifts, prosody.human_shifts())["inside"].sum())
     assert inside == about["prosody_within_human_spread"]["inside"] >= 20
     for utt_id in corpus.ids[::1000]:
-        now = audio.prosody(audio.load(corpus.path(utt_id)))
+        now = prosody.measure(audio.load(corpus.path(utt_id)))
         assert table.loc[utt_id].to_dict() == pytest.approx(now, rel=0.02, abs=0.02, nan_ok=True)
 
 

@@ -1,9 +1,4 @@
-"""Which sound is a word's.
-
-`add_words` times what Whisper hears: openai-whisper's method (attention, median filter, time warping) for a
-batch. The words of a transcript get their start and end in log-mel frames (10 ms), (W, 2), by `from_times`
-where something was heard, else by `over_voice`.
-"""
+"""Which sound is a word's: in what Whisper hears, or in a given transcript."""
 
 from __future__ import annotations
 
@@ -14,104 +9,80 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib import audio
-from vcemo_lib.asr.decoding import Decoded, Decoder, Word, tokenizer_of
+from vcemo_lib.asr.decoding import Decoded, Decoder, Word
 from vcemo_lib.asr.encoder import FRAME
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
-MEDIAN_FRAMES = 7
-FRAMES_A_SECOND = 100  # of log-mel
 PAUSE = 10  # frames without voice: a word does not go on behind so long a silence
-FRAME_SECONDS = FRAME / audio.SAMPLE_RATE
 
 
 def add_words(
-    model: Whisper, encoded: Float[Tensor, "batch time width"], heard: list[Decoded],
+    model: Whisper, tokenizer: Tokenizer, encoded: Float[Tensor, "batch time width"], heard: list[Decoded],
     waves: Sequence[np.ndarray],
 ) -> None:  # fmt: skip
-    """Give each clip its words' times, from the cross-attention of the heads that follow the sound."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-    from whisper.timing import median_filter
+    """Give each clip its words' times: openai-whisper's method (attention, median filter, time warping)."""
+    from whisper.timing import dtw_cpu, median_filter
 
     for clip in heard:
         clip.words = ()
-    spoken = [b for b, clip in enumerate(heard) if clip.tokens]
-    if not spoken:
+    if not (spoken := [b for b, clip in enumerate(heard) if clip.tokens]):
         return
-    tokenizers = [tokenizer_of(model, heard[b].language) for b in spoken]
-    starts, eot = [t.sot_sequence_including_notimestamps for t in tokenizers], tokenizers[0].eot
-    rows = [torch.tensor([*sot, *heard[b].tokens, eot]) for sot, b in zip(starts, spoken, strict=True)]
+    start, eot = tokenizer.sot_sequence_including_notimestamps, tokenizer.eot
+    rows = [torch.tensor([*start, *heard[b].tokens, eot]) for b in spoken]
     tokens = pad_sequence(rows, batch_first=True, padding_value=eot).to(encoded.device)
-
     decoder = Decoder(model, encoded[torch.tensor(spoken, device=encoded.device)])
     logits = decoder.logits(decoder(tokens))  # (B, n, vocabulary)
     heads = model.alignment_heads.indices().T.tolist()
     scores = torch.stack([decoder.scores[layer][:, head] for layer, head in heads], dim=1)  # (B, heads, n, T)
 
-    first = len(starts[0])
-    for row, (b, tokenizer) in enumerate(zip(spoken, tokenizers, strict=True)):
+    first = len(start)
+    for row, b in enumerate(spoken):
         last = first + len(heard[b].tokens)
         frames = max(1, min(scores.shape[-1], ceil(len(waves[b]) / FRAME)))
         attention = scores[row, :, : last + 1, :frames].float().softmax(dim=-1)  # (heads, n, T)
         spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
-        attention = median_filter((attention - mean) / spread.clamp_min(1e-9), MEDIAN_FRAMES).mean(dim=0)
-        begin = token_starts(-attention[first - 1 : -1].cpu().numpy()) * FRAME_SECONDS
+        attention = median_filter((attention - mean) / spread.clamp_min(1e-9), 7).mean(dim=0)
+        # not compiled: numba takes 3 s for it, more than it would save on some hundred clips
+        path = dtw_cpu.py_func(-attention[first - 1 : -1].double().cpu().numpy())  # tokens, frames
+        begin = path[1][np.diff(path[0], prepend=-1) > 0] * FRAME / audio.SAMPLE_RATE
         chances = logits[row, first - 1 : last - 1].float().softmax(dim=-1)
         certain = chances.gather(1, tokens[row, first:last, None])[:, 0].tolist()
-        heard[b].words = _within_sound(_words(tokenizer, heard[b].tokens, begin, certain), waves[b])
-
-
-def token_starts(cost: Float[np.ndarray, "tokens frames"]) -> np.ndarray:
-    """The frame at which each token begins, (tokens,), on the cheapest monotonic path."""
-    from whisper.timing import dtw_cpu
-
-    # not compiled: numba takes 3 s for it, more than it would save on some hundred clips
-    rows, frames = dtw_cpu.py_func(cost.astype(np.float64))
-    return frames[np.diff(rows, prepend=-1) > 0]
+        heard[b].words = _words(tokenizer, heard[b].tokens, begin, certain, waves[b])
 
 
 def _words(
-    tokenizer: Tokenizer, tokens: list[int], starts: np.ndarray, certain: Sequence[float]
-) -> list[Word]:
-    """Tokens put together to words; `starts` (s) has an entry more, the end of the last token."""
+    tokenizer: Tokenizer, tokens: list[int], starts: np.ndarray, certain: Sequence[float], wave: np.ndarray
+) -> tuple[Word, ...]:
+    """Tokens put together to words, without silence before or behind; `starts` (s) has an entry more."""
     words: list[Word] = []
-    first = 0
+    first, sounding = 0, audio.sounding(wave)  # 10 ms a frame
     for text, group in zip(*tokenizer.split_to_word_tokens(tokens), strict=True):
         last = first + len(group)
         start, end = float(starts[first]), float(starts[min(last, len(starts) - 1)])
-        probability = float(np.mean(certain[first:last]))
-        first = last
+        probability, first = round(float(np.mean(certain[first:last])), 4), last
         if words and not any(c.isalnum() for c in text):  # punctuation belongs to the word before it
             words[-1] = replace(words[-1], text=words[-1].text + text)
-        else:
-            words.append(Word(text, round(start, 2), round(max(start, end), 2), round(probability, 4)))
-    return words
-
-
-def _within_sound(words: Sequence[Word], wave: np.ndarray) -> tuple[Word, ...]:
-    """Words without the silence that the alignment gives them, before a first word or in a pause."""
-    sounding, result = audio.sounding(wave), []  # 10 ms a frame
-    for word in words:
-        heard = np.flatnonzero(sounding[round(word.start * 100) : round(word.end * 100)])
+            continue
+        heard = round(start * 100) + np.flatnonzero(sounding[round(start * 100) : round(end * 100)])
         if len(heard):
-            start, end = (round(word.start + int(k) / 100, 2) for k in (heard[0], heard[-1] + 1))
-            word = replace(word, start=start, end=end)
-        result.append(word)
-    return tuple(result)
+            start, end = heard[0] / 100, (heard[-1] + 1) / 100
+        words.append(Word(text, round(start, 2), round(max(start, end), 2), probability))
+    return tuple(words)
 
 
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Words laid over the voiced frames of mel (T, 80), each as long as its share of the characters: (W, 2).
+    """Words laid over the voiced frames of mel (T, 80) by their share of the characters: (W, 2), frames.
 
-    A guess: in Mandarin a character is a syllable, and syllables last about equally long. A word that would
-    reach over a pause keeps its longer piece.
+    In Mandarin a character is a syllable. A word that would reach over a pause keeps its longer piece.
     """
     if not len(words):
         return np.zeros((0, 2), np.float32)
@@ -128,10 +99,9 @@ def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
 
 
 def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
-    """Words of a transcript, (W, 2), from the times of what Whisper heard.
+    """Words of a transcript, (W, 2) in log-mel frames, from the times of what Whisper heard.
 
-    Whisper times Chinese by the character, the transcript is cut into words: the two are matched character by
-    character, so that they may differ. A word of which nothing was heard gets (0, 0): no time.
+    They are matched character by character, so that they may differ; a word that was not heard gets (0, 0).
     """
     clock: list[tuple[str, float, float]] = []  # a character, its start and end in seconds
     for timed in heard:
@@ -143,6 +113,6 @@ def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
     for span, word in zip(spans, words, strict=True):
         known = [times[i] for i in range(first, first + len(word)) if i in times]
         if known:
-            span[:] = known[0][0] * FRAMES_A_SECOND, known[-1][1] * FRAMES_A_SECOND
+            span[:] = 100 * known[0][0], 100 * known[-1][1]
         first += len(word)
     return spans

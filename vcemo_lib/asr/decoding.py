@@ -1,8 +1,7 @@
 """Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
 
-openai-whisper pads every clip to 30 s, and where the window is merely cut short its decoder loops, as it no
-longer sees the silence that ends a recording. Here the decoder attends to the encoded clip and then to the
-encoded silence of the rest of a full window, which is the same for all clips and computed once.
+It loops where it does not see the silence that ends a recording. So it attends to the encoded clip and then
+to the encoded silence of the rest of a full window, the same for all clips and computed once.
 """
 
 from __future__ import annotations
@@ -13,12 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
 from vcemo_lib.asr.encoder import encode
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-    from torch import Tensor
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
@@ -41,18 +43,13 @@ class Word:
 
 @dataclass
 class Decoded:
-    """One clip as decoded: its tokens (no special ones) and what the gates look at."""
+    """One clip as decoded."""
 
-    tokens: list[int]
-    language: str
+    tokens: list[int]  # no special ones
     no_speech: float
-    avg_logprob: float
-    unfinished: bool  # the token cap was reached before the end of text
+    avg_logprob: float = 0.0
+    unfinished: bool = True  # the token cap was reached before the end of text
     words: tuple[Word, ...] | None = None
-
-    def loops(self) -> bool:
-        """Whether the decoder has gone round in circles."""
-        return self.unfinished or cut_loops(self.tokens) != self.tokens
 
 
 def cut_loops(tokens: Sequence[int]) -> list[int]:
@@ -60,32 +57,30 @@ def cut_loops(tokens: Sequence[int]) -> list[int]:
     return [ord(c) for c in _LOOP.sub(r"\1\2", "".join(map(chr, tokens)))]
 
 
-def tokenizer_of(model: Whisper, language: str | None) -> Tokenizer:
+def tokenizer_of(model: Whisper, language: str) -> Tokenizer:
     """The tokenizer of a Whisper for a language; VcemoError where it knows none such."""
     from whisper.tokenizer import get_tokenizer
 
-    many, count = model.is_multilingual, model.num_languages
+    known = {"num_languages": model.num_languages, "language": language, "task": "transcribe"}
     try:
-        return get_tokenizer(many, num_languages=count, language=language or "en", task="transcribe")
+        return get_tokenizer(model.is_multilingual, **known)
     except ValueError as error:
-        do = 'give a code such as "zh" or "en", or None to detect it'
+        do = 'give a code such as "zh" or "en"'
         raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
 
 
-@lru_cache(maxsize=2)
-def silence(model: Whisper) -> list[KeyValue]:
+@lru_cache(maxsize=4)
+def silence(model: Whisper, dtype: torch.dtype) -> list[KeyValue]:
     """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
-    import torch
-
-    mel = torch.full((1, model.dims.n_mels, 2 * model.dims.n_audio_ctx), SILENCE_FLOOR)
-    pairs = _keys_and_values(model, encode(model, mel.to(model.encoder.conv1.weight)))
-    return [(k[0].contiguous(), v[0].contiguous()) for k, v in pairs]
+    shape = (1, model.dims.n_mels, 2 * model.dims.n_audio_ctx)
+    mel = torch.full(shape, SILENCE_FLOOR, dtype=dtype, device=model.device)
+    return [(k[0].contiguous(), v[0].contiguous()) for k, v in _keys_and_values(model, encode(model, mel))]
 
 
 def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
     """What each decoder block's cross-attention sees of encoded sound: (B, heads, T, width / heads)."""
-    blocks, heads = [block.cross_attn for block in model.decoder.blocks], model.dims.n_text_head
-    return [(_split(attn.key(encoded), heads), _split(attn.value(encoded), heads)) for attn in blocks]
+    attns = [block.cross_attn for block in model.decoder.blocks]
+    return [(_split(a.key(encoded), a.n_head), _split(a.value(encoded), a.n_head)) for a in attns]
 
 
 def _split(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batch heads n dim"]:
@@ -93,60 +88,51 @@ def _split(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batc
 
 
 class Decoder:
-    """Whisper's decoder with its keys and values kept, for a batch of encoded clips.
-
-    After the clips' own frames it attends to the silence of the rest of a full window, shared by the batch.
-    """
+    """Whisper's decoder with its keys and values kept, for a batch of encoded clips."""
 
     def __init__(self, model: Whisper, encoded: Float[Tensor, "batch time width"]) -> None:
         self.decoder = model.decoder
-        self.heads = model.dims.n_text_head
         self.cross = _keys_and_values(model, encoded)
-        self.silence = [(k[:, encoded.shape[1] :], v[:, encoded.shape[1] :]) for k, v in silence(model)]
+        own, silent = encoded.shape[1], silence(model, encoded.dtype)
+        self.silence = [(k[:, own:], v[:, own:]) for k, v in silent]
         self.past: list[KeyValue] = []  # of the tokens so far, a pair a block
         self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
-
-    def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
-        import torch
-        from torch.nn.functional import scaled_dot_product_attention
-
-        k, v = _split(attn.key(x), self.heads), _split(attn.value(x), self.heads)
-        if i < len(self.past):
-            k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
-        self.past[i : i + 1] = [(k, v)]
-        q = _split(attn.query(x), self.heads)
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
-        return attn.out(mixed.transpose(1, 2).flatten(2))
-
-    def _cross_attn(self, attn, x: Tensor, i: int) -> Tensor:
-        import torch
-
-        (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
-        q = _split(attn.query(x), self.heads)  # (B, H, n, d)
-        q = q * q.shape[-1] ** -0.5
-        batch, _, n, _ = q.shape
-        own = q @ k.transpose(-1, -2)  # (B, H, n, T)
-        # one product for the whole batch, as the silence is the same for every clip: (H, B n, d) x (H, d, S)
-        silent = q.transpose(0, 1).flatten(1, 2) @ silent_k.transpose(-1, -2)
-        silent = silent.unflatten(1, (batch, n)).transpose(0, 1)  # (B, H, n, S)
-        share = torch.cat([own, silent], dim=-1).float().softmax(dim=-1).to(q.dtype)
-        mixed = share[..., : own.shape[-1]] @ v
-        rest = share[..., own.shape[-1] :].transpose(0, 1).flatten(1, 2) @ silent_v
-        mixed += rest.unflatten(1, (batch, n)).transpose(0, 1)
-        self.scores.append(own)
-        return attn.out(mixed.transpose(1, 2).flatten(2))
 
     def __call__(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
         """The hidden states of new tokens; what came before is remembered."""
         start = self.past[0][0].shape[2] if self.past else 0
         positions = self.decoder.positional_embedding[start : start + tokens.shape[1]]
-        x = self.decoder.token_embedding(tokens) + positions
+        x = (self.decoder.token_embedding(tokens) + positions).to(self.cross[0][0].dtype)
         self.scores = []
         for i, block in enumerate(self.decoder.blocks):
             x = x + self._self_attn(block.attn, block.attn_ln(x), i)
             x = x + self._cross_attn(block.cross_attn, block.cross_attn_ln(x), i)
             x = x + block.mlp(block.mlp_ln(x))
         return self.decoder.ln(x)
+
+    def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
+        q, k, v = (_split(part(x), attn.n_head) for part in (attn.query, attn.key, attn.value))
+        if i < len(self.past):
+            k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
+        self.past[i : i + 1] = [(k, v)]
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
+        return attn.out(mixed.transpose(1, 2).flatten(2))
+
+    def _cross_attn(self, attn, x: Tensor, i: int) -> Tensor:
+        (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
+        q = _split(attn.query(x), attn.n_head)  # (B, H, n, d)
+        q = q * q.shape[-1] ** -0.5
+        rows = (len(q), q.shape[2])
+        own = q @ k.transpose(-1, -2)  # (B, H, n, T)
+        # one product for the whole batch, as the silence is the same for every clip: (H, B n, d) x (H, d, S)
+        silent = q.transpose(0, 1).flatten(1, 2) @ silent_k.transpose(-1, -2)
+        silent = silent.unflatten(1, rows).transpose(0, 1)  # (B, H, n, S)
+        share = torch.cat([own, silent], dim=-1).float().softmax(dim=-1).to(q.dtype)
+        mixed = share[..., : own.shape[-1]] @ v
+        rest = share[..., own.shape[-1] :].transpose(0, 1).flatten(1, 2) @ silent_v
+        mixed += rest.unflatten(1, rows).transpose(0, 1)
+        self.scores.append(own)
+        return attn.out(mixed.transpose(1, 2).flatten(2))
 
     def logits(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch vocabulary"]:
         return (hidden @ self.decoder.token_embedding.weight.to(hidden.dtype).T).float()
@@ -157,50 +143,34 @@ class Decoder:
         self.past = [(k[rows], v[rows]) for k, v in self.past]
 
 
-def prompt_tokens(model: Whisper, language: str | None, prompt: str | None) -> list[int]:
+def prompt_tokens(model: Whisper, tokenizer: Tokenizer, prompt: str | None) -> list[int]:
     """What stands before the transcript's own tokens; VcemoError for a prompt that leaves them no room."""
-    if not prompt:
-        return []
-    tokenizer = tokenizer_of(model, language)
-    tokens = tokenizer.encode(" " + prompt.strip())
-    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps) - 1
+    tokens = [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())] if prompt else []
+    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps)
     if len(tokens) > most:
-        do = f"shorten it to at most {most} tokens"
-        raise VcemoError(f"the prompt has {len(tokens)} tokens", where=f"{prompt[:20]}…", do=do)
-    return [tokenizer.sot_prev, *tokens]
+        do = f"shorten it to at most {most - 1} tokens"
+        raise VcemoError(f"the prompt has {len(tokens) - 1} tokens", do=do)
+    return tokens
 
 
 def greedy(
-    model: Whisper, encoded: Float[Tensor, "batch time width"], language: str | None, before: Sequence[int],
+    model: Whisper, tokenizer: Tokenizer, encoded: Float[Tensor, "batch time width"], before: list[int],
     caps: Sequence[int],
 ) -> list[Decoded]:  # fmt: skip
     """Decode a batch at temperature 0, without timestamps, after `before`, at most caps[b] tokens each."""
-    import torch
-
-    tokenizer = tokenizer_of(model, language)
-    device, batch = encoded.device, len(encoded)
-    languages = [language or "en"] * batch
-    sot = tokenizer.sot_sequence_including_notimestamps
-    tokens = torch.tensor([[*before, *sot]], device=device).repeat(batch, 1)
-    if language is None and model.is_multilingual:
-        start = Decoder(model, encoded)
-        scores = start.logits(start(torch.full((batch, 1), tokenizer.sot, device=device))[:, -1])
-        codes, ids = tokenizer.all_language_codes, torch.tensor(tokenizer.all_language_tokens, device=device)
-        best = scores[:, ids].argmax(dim=-1)
-        languages = [codes[i] for i in best.tolist()]
-        tokens[:, len(before) + 1] = ids[best]
-
+    device = encoded.device
     never = torch.zeros(model.dims.n_vocab, device=device)
     never[list(tokenizer.non_speech_tokens)] = -torch.inf
     never[tokenizer.eot + 1 :] = -torch.inf  # special tokens: tasks, times
     first = never.clone()
     first[[*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf  # as openai-whisper: something is always said
 
+    start = [*before, *tokenizer.sot_sequence_including_notimestamps]
     decoder = Decoder(model, encoded)
-    hidden = decoder(tokens)
-    no_speech = decoder.logits(hidden[:, len(before)]).softmax(dim=-1)[:, tokenizer.no_speech].tolist()
-    clips = [Decoded([], *heard, 0.0, unfinished=True) for heard in zip(languages, no_speech, strict=True)]
-    rows = list(range(batch))  # clips still decoded, in the decoder's order
+    hidden = decoder(torch.tensor([start], device=device).repeat(len(encoded), 1))
+    silent = decoder.logits(hidden[:, len(before)]).softmax(dim=-1)[:, tokenizer.no_speech]
+    clips = [Decoded([], no_speech) for no_speech in silent.tolist()]
+    rows = list(range(len(clips)))  # clips still decoded, in the decoder's order
     logits = decoder.logits(hidden[:, -1]) + first
     while True:
         scores, chosen = logits.log_softmax(dim=-1).max(dim=-1)
@@ -210,8 +180,7 @@ def greedy(
                 clip.avg_logprob += score  # a sum so far
                 clip.unfinished = token != tokenizer.eot
                 clip.tokens += [token] if clip.unfinished else []
-        left = [clip.unfinished and len(clip.tokens) < cap for clip, cap in zip(clips, caps, strict=True)]
-        going = [k for k, row in enumerate(rows) if left[row]]
+        going = [k for k, i in enumerate(rows) if clips[i].unfinished and len(clips[i].tokens) < caps[i]]
         if not going:
             break
         if len(going) <= 0.75 * len(rows):  # finished clips cost as much as others: leave them out at times

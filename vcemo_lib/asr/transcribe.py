@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate, groupby
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
@@ -23,21 +25,19 @@ from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_toke
 from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
-from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, write_error
+from vcemo_lib.paths import cache_dir, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
-OF_CORPUS = "corpus"  # language: the manifest's, clip by clip; Mandarin where it tells none
 UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
+BATCH = 16  # clips decoded at a time
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
 EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
-CUT_SECONDS = 10.0  # s before the end of a full window in which the quietest moment is looked for
-CUT_FRAMES = 10  # of 20 ms: a moment that a recording may be cut in
+CUT_SECONDS, CUT_FRAMES = 10.0, 10  # a recording is cut in the quietest 10 frames of a window's last 10 s
 # (probability of no speech above, mean log probability a token below): both mean that nothing was said.
 # Measured: 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt,
 # -0.63 ("you") in English; of 3,000 clips of VCEMO-Sim one is beyond these lines, of 480 of RAVDESS none
@@ -49,11 +49,10 @@ VERSION = 5  # of the decoding: raise it when results change, so that no stale t
 class TranscribeOptions:
     """How `transcribe` listens."""
 
-    language: str | None = OF_CORPUS  # "zh", "en", ...; None: Whisper tells, clip by clip
+    language: str = ""  # "zh", "en", ...; "": the manifest's, and Mandarin where it tells none
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
     word_times: bool = False  # when each word is heard
     gate: bool = True  # leave silence, noise and music empty
-    batch_size: int = 16
     progress: bool = True
     cache: bool = True  # keep every finished batch, so that a killed run goes on where it stopped
 
@@ -68,175 +67,146 @@ class Transcript:
     avg_logprob: float  # mean log probability per token, of what was decoded before any gate
     peak_db: float  # level of the loudest 10 ms, dB re full scale
     seconds: float  # length of the clip
-    window: float  # s, that it was decoded in
     retried: bool = False  # looped in the short window, decoded again in the full one
     gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"; "" where it was let through
     words: tuple[Word, ...] | None = None
 
 
 def transcribe(
-    clips: Corpus | Clip | Sequence[Clip], model: str = "base", options: TranscribeOptions | None = None,
-    **changes: Any,
-) -> list[Transcript] | pd.DataFrame:  # fmt: skip
+    clips: Corpus | Clip | Sequence[Clip], model: str = "base", **options: Any
+) -> list[Transcript] | pd.DataFrame:
     """One transcript a clip: a list for paths or arrays (16 kHz), a DataFrame with index utt_id for a Corpus.
 
-    `changes` are options by their names: `transcribe(corpus, word_times=True)`.
+    `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
     """
-    from tqdm.auto import tqdm
+    import pandas as pd
 
-    options = replace(options or TranscribeOptions(), **changes)
-    languages: Sequence[str] = ()
+    chosen = TranscribeOptions(**options)
+    sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
+    languages = [chosen.language or "zh"] * len(sounds)
     if isinstance(clips, Corpus):
         whole = {u: clips.segment(u) == (0.0, None) for u in clips.ids}
-        sounds: Sequence[Clip] = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
-        languages = clips.table["language"].fillna("").tolist() if "language" in clips.table else ()
-    else:
-        sounds = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
-    spoken = [options.language] * len(sounds)
-    if options.language == OF_CORPUS:
-        spoken = [language or "zh" for language in languages or [""] * len(sounds)]
+        sounds = [clips.path(u) if whole[u] else audio.utterance(clips, u) for u in clips.ids]
+        if not chosen.language and "language" in clips.table:
+            languages = clips.table["language"].fillna("").replace("", "zh").tolist()
     found: dict[int, Transcript] = {}
-    name, hidden = f"Whisper {Path(model).stem}", not options.progress
-    with tqdm(total=len(sounds), desc=name, unit="clip", disable=hidden) as bar:
-        for language in dict.fromkeys(spoken):
-            which = [i for i, other in enumerate(spoken) if other == language]
-            heard = Listener(model, language, options)([sounds[i] for i in which], bar.update)
-            found |= zip(which, heard, strict=True)
+    for language in dict.fromkeys(languages):
+        which = [i for i, other in enumerate(languages) if other == language]
+        found |= zip(which, Listener(model, language, chosen)([sounds[i] for i in which]), strict=True)
     transcripts = [found[i] for i in range(len(sounds))]
     if not isinstance(clips, Corpus):
         return transcripts
-    import pandas as pd
-
-    index, columns = pd.Index(clips.ids, name="utt_id"), list(Transcript.__dataclass_fields__)
-    return pd.DataFrame(map(vars, transcripts), index, columns)
+    columns = list(Transcript.__dataclass_fields__)
+    return pd.DataFrame(map(vars, transcripts), pd.Index(clips.ids, name="utt_id"), columns)
 
 
 def window_of(seconds: float) -> float:
-    """The window (s) in which the encoder sees a clip: the clip, up to the next half second."""
-    return min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
-
-
-def _seconds(clip: Clip) -> float:
-    return len(clip) / audio.SAMPLE_RATE if isinstance(clip, np.ndarray) else audio.duration(clip)
+    """The window (s) in which the encoder sees a clip, up to the next half second; inf: it needs several."""
+    window = min(FULL_WINDOW, ceil((seconds + EDGE_SECONDS) / WINDOW_STEP) * WINDOW_STEP)
+    return window if seconds <= FULL_WINDOW else np.inf
 
 
 def pieces(wave: np.ndarray) -> list[np.ndarray]:
     """A recording in pieces of at most 30 s (less the edge), cut on encoder frames where it is quietest."""
-    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME  # frames
-    first = longest - int(CUT_SECONDS * audio.SAMPLE_RATE) // FRAME
-    found = []
-    while len(wave) > longest * FRAME:
-        end = wave[first * FRAME : longest * FRAME].reshape(-1, FRAME)
-        power = np.square(end, dtype=np.float64).sum(axis=1)
+    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME * FRAME  # samples
+    first, found = longest - int(CUT_SECONDS * audio.SAMPLE_RATE), []
+    while len(wave) > longest:
+        power = np.square(wave[first:longest], dtype=np.float64).reshape(-1, FRAME).sum(axis=1)
         moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
-        cut = (first + int(moment)) * FRAME
+        cut = first + int(moment) * FRAME
         found.append(wave[:cut])
         wave = wave[cut:]
     return [*found, wave]
 
 
 def join(parts: Sequence[Transcript]) -> Transcript:
-    """The transcript of a recording, from those of its pieces."""
-    spoken = [part for part in parts if part.text] or parts
-    starts = list(accumulate((part.seconds for part in parts), initial=0.0))
-    words = tuple(
-        replace(word, start=round(word.start + at, 2), end=round(word.end + at, 2))
-        for at, part in zip(starts, parts, strict=False) for word in part.words or ()
-    )  # fmt: skip
+    """The transcript of a recording, from those of its pieces; as certain as the first one spoken in."""
+    spoken, words, seconds = [part for part in parts if part.text] or parts, [], 0.0
+    for part in parts:
+        for word in part.words or ():
+            start, end = round(word.start + seconds, 2), round(word.end + seconds, 2)
+            words.append(replace(word, start=start, end=end))
+        seconds += part.seconds
     return replace(
-        spoken[0],
+        spoken[0], seconds=seconds, retried=any(part.retried for part in parts),
         text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
-        no_speech=float(np.mean([part.no_speech for part in spoken])),
-        avg_logprob=float(np.mean([part.avg_logprob for part in spoken])),
-        peak_db=max(part.peak_db for part in parts),
-        seconds=starts[-1],
-        window=FULL_WINDOW,
-        retried=any(part.retried for part in parts),
-        gate="" if any(not part.gate for part in parts) else parts[0].gate,
-        words=None if parts[0].words is None else words,
-    )
+        peak_db=max(part.peak_db for part in parts), words=spoken[0].words and tuple(words),
+    )  # fmt: skip
 
 
 class Listener:
     """One Whisper, one language, one prompt, and the transcripts that are kept on disk for them."""
 
-    def __init__(self, name: str, language: str | None, options: TranscribeOptions) -> None:
-        self.model = load_model(name)
-        self.language, self.options = language, options
+    def __init__(self, name: str, language: str, options: TranscribeOptions) -> None:
+        self.model, self.language, self.options = load_model(name), language, options
+        self.tokenizer = tokenizer_of(self.model, language)
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
-        self.before = prompt_tokens(self.model, language, self.prompt)
-        settings = {
-            "model": weights.whisper(name).name, "half": str(self.model.encoder.conv1.weight.dtype),
-            "language": language, "prompt": self.prompt, "word_times": options.word_times, "version": VERSION,
-        }  # fmt: skip
-        self.store = TranscriptCache(name, settings) if options.cache else None
+        self.before = prompt_tokens(self.model, self.tokenizer, self.prompt)
+        facts = [VERSION, weights.whisper(name).name, self.model.device.type, language, self.prompt]
+        digest = hashlib.sha256(json.dumps([*facts, options.word_times]).encode()).hexdigest()[:12]
+        self.folder = cache_dir() / "asr" / f"{Path(name).stem}-{digest}" if options.cache else None
 
-    def __call__(self, clips: Sequence[Clip], done: Callable = lambda count: None) -> list[Transcript]:
-        """Transcripts, gated where that is asked for; `done` is told how many more are ready."""
-        keys = [_content(clip) for clip in clips] if self.store else []
-        kept = self.store.rows if self.store else {}
-        found = {i: kept[key] for i, key in enumerate(keys) if key in kept}
-        done(len(found))
-        for batch in self._batches({i: _seconds(clip) for i, clip in enumerate(clips) if i not in found}):
-            waves = [audio.load(clips[i]) for i in batch]
-            if max(map(len, waves)) > FULL_WINDOW * audio.SAMPLE_RATE:
-                heard = [join(self(pieces(wave))) for wave in waves]  # pieces are gated and kept, each
+    def __call__(self, clips: Sequence[Clip]) -> list[Transcript]:
+        """Transcripts, gated where that is asked for; what is kept on disk is not gated."""
+        from tqdm.auto import tqdm
+
+        found: dict[int, Transcript] = {}
+        todo = []  # (seconds, number, file of its transcript) of clips to listen to
+        for i, clip in enumerate(clips):
+            wave = audio.load(clip)
+            file = self.folder and self.folder / f"{hashlib.sha256(wave.tobytes()).hexdigest()}.json"
+            if kept := file and _kept(file):
+                found[i] = kept
             else:
-                heard = self.batch(waves)
-            for i, transcript in zip(batch, heard, strict=True):
+                todo.append((len(wave) / audio.SAMPLE_RATE, i, file))
+        batches = []
+        for window, group in groupby(sorted(todo), lambda clip: window_of(clip[0])):
+            same, step = list(group), BATCH if window <= FULL_WINDOW else 1
+            batches += [same[start : start + step] for start in range(0, len(same), step)]
+        for batch in tqdm(batches, "Whisper", unit="batch", disable=not self.options.progress):
+            waves, long = [audio.load(clips[i]) for _, i, _ in batch], batch[0][0] > FULL_WINDOW
+            heard = [join(self(pieces(waves[0])))] if long else self.batch(waves)  # pieces are kept, each
+            for (_, i, file), transcript in zip(batch, heard, strict=True):
                 found[i] = transcript
-                if self.store and transcript.seconds <= FULL_WINDOW:
-                    self.store.put(keys[i], transcript)
-            done(len(batch))
-        return [self._gated(found[i]) if self.options.gate else found[i] for i in range(len(clips))]
-
-    def _batches(self, seconds: Mapping[int, float]) -> Iterator[list[int]]:
-        """Clips in batches of one window each, short ones first; those beyond the full window come alone."""
-        windows = {i: window_of(s) if s <= FULL_WINDOW else np.inf for i, s in seconds.items()}
-        in_order = sorted(seconds, key=lambda i: (seconds[i], i))
-        for window, group in groupby(in_order, windows.__getitem__):
-            same, step = list(group), self.options.batch_size if window <= FULL_WINDOW else 1
-            yield from (same[start : start + step] for start in range(0, len(same), step))
+                if file and not long:
+                    write_atomically(file, json.dumps(asdict(transcript), ensure_ascii=False))
+        if self.options.gate:
+            for i, heard in found.items():
+                if reason := gate(heard, self.prompt):
+                    found[i] = replace(heard, text="", gate=reason, words=heard.words and ())
+        return [found[i] for i in range(len(clips))]
 
     def batch(self, waves: Sequence[np.ndarray]) -> list[Transcript]:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
-        windows = [window_of(max(map(len, waves)) / audio.SAMPLE_RATE)] * len(waves)
-        heard = self.decode(waves, windows[0])
-        if again := [k for k, clip in enumerate(heard) if clip.loops()]:
-            second = self.decode([waves[k] for k in again], FULL_WINDOW, retry=True)
-            for k, clip in zip(again, second, strict=True):
-                heard[k], windows[k] = clip, FULL_WINDOW
+        heard = self.decode(waves, window_of(max(map(len, waves)) / audio.SAMPLE_RATE))
+        loops = [k for k, c in enumerate(heard) if c.unfinished or c.tokens != cut_loops(c.tokens)]
+        second = self.decode([waves[k] for k in loops], FULL_WINDOW, retry=True) if loops else []
+        for k, clip in zip(loops, second, strict=True):
+            heard[k] = clip
         return [
             Transcript(
-                tokenizer_of(self.model, clip.language).decode(clip.tokens).strip("\ufffd "),  # cut
-                clip.language, round(clip.no_speech, 6), round(clip.avg_logprob, 6),
+                self.tokenizer.decode(clip.tokens).strip("\ufffd "),  # half a character, where it was cut
+                self.language, round(clip.no_speech, 6), round(clip.avg_logprob, 6),
                 peak_db=round(float(audio.levels(wave).max()), 2), seconds=len(wave) / audio.SAMPLE_RATE,
-                window=windows[k], retried=k in again, words=clip.words,
+                retried=k in loops, words=clip.words,
             )
             for k, (clip, wave) in enumerate(zip(heard, waves, strict=True))
         ]  # fmt: skip
 
     def decode(self, waves: Sequence[np.ndarray], window: float, retry: bool = False) -> list[Decoded]:
         """Encode and decode clips in one window (s); a retry has Whisper's own token cap, and cuts loops."""
-        import torch
-
         most = self.model.dims.n_text_ctx // 2
-        seconds = [len(wave) / audio.SAMPLE_RATE for wave in waves]
-        caps = [most if retry else min(most, SPARE_TOKENS + ceil(TOKENS_PER_SECOND * s)) for s in seconds]
+        spoken = [SPARE_TOKENS + ceil(TOKENS_PER_SECOND * len(wave) / audio.SAMPLE_RATE) for wave in waves]
+        caps = [most if retry else min(most, count) for count in spoken]
         with torch.inference_mode():
             encoded = encode(self.model, log_mel(self.model, waves, int(window * audio.SAMPLE_RATE)))
-            heard = greedy(self.model, encoded, self.language, self.before, caps)
+            heard = greedy(self.model, self.tokenizer, encoded, self.before, caps)
             if retry:
                 for clip in heard:
                     clip.tokens = cut_loops(clip.tokens)
             if self.options.word_times:
-                add_words(self.model, encoded, heard, waves)
+                add_words(self.model, self.tokenizer, encoded, heard, waves)
         return heard
-
-    def _gated(self, heard: Transcript) -> Transcript:
-        """The transcript, emptied where the gate is closed; what is kept on disk is not gated."""
-        reason = gate(heard, self.prompt)
-        return replace(heard, text="", gate=reason, words=heard.words and ()) if reason else heard
 
 
 def gate(heard: Transcript, prompt: str | None) -> str:
@@ -253,39 +223,10 @@ def gate(heard: Transcript, prompt: str | None) -> str:
     return ""
 
 
-def _content(clip: Clip) -> str:
-    """Key of a clip: SHA-256 of its file's, or its array's, bytes."""
-    if isinstance(clip, np.ndarray):
-        return hashlib.sha256(clip.tobytes()).hexdigest()
-    if not Path(clip).is_file():
-        raise VcemoError("no such audio file", where=clip, do="check the path")
-    return weights.sha256(Path(clip))
-
-
-class TranscriptCache:
-    """Transcripts on disk, one JSON line each, a file per setting; a line that is damaged is not read."""
-
-    def __init__(self, model: str, settings: Mapping[str, Any]) -> None:
-        text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self.path = cache_dir() / "asr" / f"{Path(model).stem}-{digest}.jsonl"
-        self.rows: dict[str, Transcript] = {}
-        for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
-            try:
-                row = json.loads(line)
-                key, words = row.pop("key"), row.pop("words")
-                words = words if words is None else tuple(Word(**word) for word in words)
-                self.rows[key] = Transcript(**row, words=words)
-            except (ValueError, TypeError, KeyError, AttributeError):  # half a line, or one of an older make
-                continue
-
-    def put(self, key: str, transcript: Transcript) -> None:
-        """Keep a transcript, in one write on a fresh line: a killed or second process does no harm."""
-        line = json.dumps({"key": key} | asdict(transcript), ensure_ascii=False)
-        try:
-            self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(f"\n{line}".encode())
-        except OSError as error:
-            raise write_error(error, self.path) from error
-        self.rows[key] = transcript
+def _kept(file: Path) -> Transcript | None:
+    """What was heard before, before any gate; None where nothing is kept, or what is kept is damaged."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        row = json.loads(file.read_bytes())
+        words = row.pop("words")
+        return Transcript(**row, words=words if words is None else tuple(Word(**word) for word in words))
+    return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from vcemo_lib import asr, audio, corpora
+from vcemo_lib.course import prosody
 from vcemo_lib.paths import write_atomically
 
 OUT = Path(__file__).resolve().parent.parent.parent / "vcemo_sim"
@@ -20,7 +21,7 @@ OUT = Path(__file__).resolve().parent.parent.parent / "vcemo_sim"
 
 def measure(clip: Path) -> dict[str, float]:
     """The prosody of one clip, rounded for the file."""
-    return {name: round(value, 4) for name, value in audio.prosody(audio.load(clip)).items()}
+    return {name: round(value, 4) for name, value in prosody.measure(audio.load(clip)).items()}
 
 
 def main() -> None:

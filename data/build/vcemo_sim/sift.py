@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vcemo_lib import asr, corpora, prosody
+from vcemo_lib import asr, corpora
 from vcemo_lib.corpora.manifest import parse_votes
+from vcemo_lib.course import prosody
 from vcemo_lib.paths import write_atomically
 
 OUT = Path(__file__).resolve().parent.parent.parent / "vcemo_sim"

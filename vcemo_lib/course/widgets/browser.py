@@ -17,6 +17,7 @@ import traitlets
 from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
+from vcemo_lib.course.players import player_html
 from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
@@ -194,7 +195,7 @@ class Browser(HasTwin, ipywidgets.Box):
         for utt_id, row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").iterrows():
             sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
             if len(mistakes) < TWIN_PLAYERS:
-                sound = Markup(audio.player_html(audio.utterance(self.corpus, str(utt_id)), label))
+                sound = Markup(player_html(audio.utterance(self.corpus, str(utt_id)), label))
             named = [row.text, row.emotion, row.predicted, f"{row.confidence:.0%}", row.votes]
             mistakes.append([utt_id, *named, sound])
         figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from vcemo_lib import audio
 from vcemo_lib.corpora.splits import apportion, bare
+from vcemo_lib.course.players import encode_mp3, player_html
 from vcemo_lib.course.widgets.base import View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import KBITS
 from vcemo_lib.errors import VcemoError
@@ -213,7 +214,7 @@ class Game(View):
             case {"do": "back" | "reveal" | "again" as action}:
                 getattr(self, action)()
             case {"do": "load", "clip": int(clip)} if 0 <= clip < CLIPS:
-                sound = audio.encode_mp3(audio.utterance(self.corpus, self.ids[clip]), KBITS)
+                sound = encode_mp3(audio.utterance(self.corpus, self.ids[clip]), KBITS)
                 self.send({"kind": "clip", "clip": clip, "seed": self.seed}, buffers=[sound])
 
     def twin(self) -> str:
@@ -221,7 +222,7 @@ class Game(View):
         clips = self._clips()
         waves = [audio.utterance(self.corpus, utt_id) for utt_id in self.ids]
         values = {"clips": clips, "simulated": self.corpus.simulated, "labels": self.predictions.classes}
-        sounds = [audio.player_html(wave, f"clip {number}") for number, wave in enumerate(waves, start=1)]
+        sounds = [player_html(wave, f"clip {number}") for number, wave in enumerate(waves, start=1)]
         model = score("model", [clip["label"] for clip in clips], [clip["model"] for clip in clips])
         return render(TWIN, **values, sounds=sounds, score=model, votes_text=votes_text)
 

@@ -20,6 +20,7 @@ import traitlets
 from vcemo_lib import audio
 from vcemo_lib.course import listening
 from vcemo_lib.course.listening import PreparedClip
+from vcemo_lib.course.players import encode_mp3
 from vcemo_lib.course.widgets.base import View, html_table, render, script
 from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
 
@@ -157,7 +158,7 @@ class Player(View):
             self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
-                mp3=audio.encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
+                mp3=encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
                 seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
                 modalities=modalities, warnings=list(ready.warnings),
             )  # fmt: skip

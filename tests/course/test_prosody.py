@@ -6,8 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vcemo_lib import audio, prosody
-from vcemo_lib.errors import VcemoError
+from vcemo_lib import audio
+from vcemo_lib.course import prosody
+
+
+def tone(
+    hertz: float, seconds: float = 1.0, rms_db: float = -20.0, sr: int = audio.SAMPLE_RATE
+) -> np.ndarray:
+    """A sine of a known level, dB re full scale."""
+    amplitude = np.sqrt(2) * 10 ** (rms_db / 20)
+    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * sr)) / sr)).astype(np.float32)
+
+
+def voice(hertz: float, seconds: float = 1.0, rms_db: float = -20.0) -> np.ndarray:
+    """Ten harmonics falling as 1 / k, with a pitch that does not move."""
+    t = np.arange(round(seconds * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    wave = sum(np.sin(2 * np.pi * hertz * k * t + k) / k for k in range(1, 11))
+    return (wave / np.sqrt(np.mean(wave**2)) * 10 ** (rms_db / 20)).astype(np.float32)
 
 
 def made(
@@ -78,7 +93,7 @@ def test_a_louder_higher_longer_tone_is_measured_as_such() -> None:
         wave = sum(np.sin(2 * np.pi * k * hertz * t) / k for k in range(1, 8))
         return np.pad((loud * wave).astype(np.float32), 3200)
 
-    table = pd.DataFrame([audio.prosody(tone(120, 1, 0.1)), audio.prosody(tone(240, 2, 0.2))])
+    table = pd.DataFrame([prosody.measure(tone(120, 1, 0.1)), prosody.measure(tone(240, 2, 0.2))])
     got = prosody.from_neutral(prosody.measures(table), ["a", "a"], ["neutral", "angry"]).iloc[1]
     assert got["f0_median_semitones"] == pytest.approx(12, abs=0.3)
     assert got["log2_duration"] == pytest.approx(1, abs=0.1)
@@ -93,11 +108,41 @@ def test_human_table_and_what_lies_inside_its_spread() -> None:
     assert not prosody.beside_human(
         edge.assign(mean_shift=human["mean_shift"] - 1.01 * human["sd_between_speakers"]), human
     )["inside"].any()
-    with pytest.raises(VcemoError, match="casia"):
-        prosody.human_shifts("nobody")
 
 
 def test_standardising_uses_each_speakers_own_clips_and_no_label() -> None:
     values = pd.DataFrame({"x": [1.0, 3.0, 100.0, 140.0, 9.0]})
     got = prosody.standardise(values, ["a", "a", "b", "b", "c"])["x"]
     assert got.tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5, -(0.5**0.5), 0.5**0.5, 0.0])
+
+
+@pytest.mark.parametrize(("hertz", "rms_db"), [(110.0, -30.0), (240.0, -15.0)])
+def test_prosody_finds_a_known_pitch_and_level(hertz: float, rms_db: float):
+    silence = np.zeros(round(0.4 * audio.SAMPLE_RATE), np.float32)
+    found = prosody.measure(np.concatenate([silence, voice(hertz, 1.0, rms_db), silence]))
+    assert found["f0_median_hz"] == pytest.approx(hertz, rel=0.015)
+    assert found["f0_range_semitones"] < 1
+    assert found["level_db"] == pytest.approx(rms_db, abs=0.6)
+    assert found["duration"] == pytest.approx(1.0, abs=0.08)
+    assert found["voiced_fraction"] > 0.8
+
+
+def test_prosody_measures_range_and_brightness():
+    t = np.arange(audio.SAMPLE_RATE) / audio.SAMPLE_RATE
+    phase = (
+        2 * np.pi * np.cumsum(200 * 2 ** (np.sin(2 * np.pi * 2 * t) * 4 / 12)) / audio.SAMPLE_RATE
+    )  # +-4 semitones about 200 Hz
+    sweep = sum(np.sin(k * phase) / k for k in range(1, 8)).astype(np.float32) * 0.05
+    found = prosody.measure(sweep)
+    assert found["f0_range_semitones"] == pytest.approx(
+        7.9, abs=0.8
+    )  # 5th to 95th percentile of a sine: 0.988 of its swing
+    dull, bright = tone(300, 0.5), tone(300, 0.5) + tone(2000, 0.5)
+    assert prosody.measure(dull)["hf_ratio_db"] < -20
+    assert prosody.measure(bright)["hf_ratio_db"] == pytest.approx(0, abs=0.5)
+
+
+def test_prosody_of_silence_is_nothing():
+    found = prosody.measure(np.zeros(audio.SAMPLE_RATE, np.float32))
+    assert found["duration"] == 0 and found["voiced_fraction"] == 0
+    assert np.isnan(found["f0_median_hz"]) and np.isnan(found["level_db"])
