@@ -192,9 +192,16 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, b
         def do_GET(self) -> None:
             if self.path == "/":
                 self.answer(b"a hub")
-            elif self.path in kept:
-                content = kept[self.path]
+            elif (path := self.path.replace(commit, "main")) in kept:
+                content = kept[path]
                 self.answer(content, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
+            elif "/api/models/somebody/ser" in self.path:
+                files = [
+                    {"type": "file", "rfilename": name, "path": name, "size": len(content), "oid": commit}
+                    for name, content in ((path.split("/resolve/main/")[1], kept[path]) for path in kept)
+                ]
+                about = files if "/tree/" in self.path else {"id": "somebody/ser", "sha": commit}
+                self.answer(json.dumps(about).encode())
             else:
                 self.answer(b"{}", 404, X_Error_Code="RepoNotFound", X_Error_Message="Repository Not Found")
 

@@ -25,7 +25,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)  # the tests' own server is on this machine
     monkeypatch.setattr(registry, "_used", {})
-    monkeypatch.setattr(fetch, "_failures", {})
+    fetch.silence.cache_clear()
 
 
 class Server:
@@ -33,7 +33,6 @@ class Server:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.manner, self.asked = data, "whole", 0
-        self.ranges: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,14 +64,6 @@ class Server:
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         half = len(self.data) // 2
         handler.close_connection = True
-        self.ranges.append(handler.headers.get("Range", ""))
-        start = int(self.ranges[-1].removeprefix("bytes=").rstrip("-") or 0)
-        if self.manner == "rest" and start:
-            handler.send_response(206)
-            handler.send_header("Content-Length", str(len(self.data) - start))
-            handler.end_headers()
-            handler.wfile.write(self.data[start:])
-            return
         handler.send_response(404 if self.manner == "gone" else 200)
         if self.manner == "dropped chunks":
             handler.send_header("Transfer-Encoding", "chunked")

