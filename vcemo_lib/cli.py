@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vcemo_lib as vc
+from vcemo_lib.course import commands
 from vcemo_lib.errors import VcemoError, printable
 
 if TYPE_CHECKING:
@@ -47,12 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(printable(f"vcemo: {error.strerror or error}{where}"), file=sys.stderr)
     return 2
-
-
-def doctor(chosen: Chosen) -> int:
-    """Say what this machine has and what is missing."""
-    print(vc.doctor.report(findings := vc.doctor.examine()))
-    return int(any(finding.state == "missing" for finding in findings))
 
 
 def corpora(chosen: Chosen) -> None:
@@ -148,30 +143,6 @@ def predict(chosen: Chosen) -> None:
             print(f"  {warning}", file=sys.stderr)
 
 
-def course_run(chosen: Chosen) -> int:
-    """Run the notebooks and compare what they measure with what is expected."""
-    results = vc.course.run(chosen.lane, chosen.only, chosen.jobs, chosen.update_expected)
-    return int(not all(result.ok for result in results))
-
-
-def course_list(chosen: Chosen) -> None:
-    """List the notebooks: a reader's minutes, and what a run takes in each lane on two cores."""
-    for notebook in vc.course.Course().notebooks:
-        runs = ", ".join(f"{lane} {seconds:g} s" for lane, seconds in notebook.seconds.items())
-        print(f"{notebook.number}  {notebook.minutes:>4g} min  {notebook.title}  ({runs})")
-
-
-def course_store(chosen: Chosen) -> None:
-    """Make the last `cpu` run's outputs those that notebooks/ shows."""
-    for path in vc.course.store(only=chosen.only):
-        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
-
-
-def course_site(chosen: Chosen) -> None:
-    """Write the executed course as one HTML site that works from a folder, offline, sound included."""
-    print(f"open {vc.course.site.build(out=chosen.out, lane=chosen.lane)}")
-
-
 def _writable(folder: Path) -> None:
     """Make a folder and try to write to it: better now than after the first epoch."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,9 +192,9 @@ def _report(run: Run, found: Predictions, corpus: Corpus, store: Any, chosen: Ch
 
 def _whole(text: str) -> int:
     """A converter for argparse: a whole number that fits a seed."""
-    if not 0 <= (value := int(text)) < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2^63 - 1")
-    return value
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^63 - 1")
+    return int(text)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -236,16 +207,14 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
+    **commands.ARGUMENTS,
     "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
     "--dask": {"metavar": "ADDRESS", "help": "train on this Dask scheduler's workers, tcp://host:8786 say"},
-    "--jobs": {"type": _whole, "help": "notebooks at once"},
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
-    "--lane": {"default": "cpu", "help": "smoke, cpu or gpu"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
     "--models": {"nargs": "+", "metavar": "NAME", "help": "rows of the tables, such as 'Xu 2019'"},
-    "--only": {"nargs": "+", "metavar": "NN", "help": "these notebooks, by number or name"},
     "--out": {"type": Path, "help": "the folder to write; for prepare, the manifest with transcripts"},
     "--part": {"choices": ("train", "val", "test", "all"), "default": "test"},
     "--root": {"type": Path, "help": "the folder that the clips lie in"},
@@ -258,25 +227,23 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--split": {"choices": ("given", "by_speaker", "by_text", "random"),
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
-    "--update-expected": {"action": "store_true", "help": "take what is measured as what is expected"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
 }  # fmt: skip
 DATA = "corpus --root --split --text --out"
 SWEEP = f"{DATA} --size --set --seeds --workers --dask"
-COMMANDS: dict[str, list[tuple[Any, str]]] = {  # by what stands before the name: function, arguments
-    "vcemo": [
-        (doctor, ""), (corpora, "corpus --root --split"), (prepare, "corpus --root --whisper --out"),
-        (features, "corpus --root --text --kinds"), (train, f"{DATA} --size --set --model --seed"),
-        (evaluate, f"run {DATA} --part"), (ablate, SWEEP), (compare, f"{SWEEP} --models --word-times"),
-        (predict, "clips --run --whisper"),
-    ],
-    "course": [
-        (course_run, "--lane --only --jobs --update-expected"), (course_list, ""),
-        (course_store, "--only"), (course_site, "--out --lane"),
-    ],
-}  # fmt: skip
+COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
+    "doctor": (commands.doctor, ""),
+    "corpora": (corpora, "corpus --root --split"),
+    "prepare": (prepare, "corpus --root --whisper --out"),
+    "features": (features, "corpus --root --text --kinds"),
+    "train": (train, f"{DATA} --size --set --model --seed"),
+    "evaluate": (evaluate, f"run {DATA} --part"),
+    "ablate": (ablate, SWEEP),
+    "compare": (compare, f"{SWEEP} --models --word-times"),
+    "predict": (predict, "clips --run --whisper"),
+}
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default
 
 
@@ -290,12 +257,11 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="vcemo", description="Multimodal speech emotion recognition: course and library.")
     parser.add_argument("--version", action="version", version=f"vcemo {vc.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    course = commands.add_parser("course", help="Run, list or store the notebooks, or make a site of them.")
-    actions = course.add_subparsers(required=True, metavar="action")
-    for where, group in ((commands, "vcemo"), (actions, "course")):
-        for command, arguments in COMMANDS[group]:
-            name = command.__name__.removeprefix("course_")
+    actions = parser.add_subparsers(required=True, metavar="command")
+    course = actions.add_parser("course", help="Run, list or store the notebooks, or make a site of them.")
+    notebooks = course.add_subparsers(required=True, metavar="action")
+    for where, table in ((actions, COMMANDS), (notebooks, commands.COMMANDS)):
+        for name, (command, arguments) in table.items():
             added = where.add_parser(name, help=command.__doc__, description=command.__doc__)
             for argument in arguments.split():
                 added.add_argument(argument, **ARGUMENTS[argument])

@@ -142,23 +142,21 @@ def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] = (), tit
 
     Names of classes and axes are `labels` or a DataFrame's own; else the six emotions, "true", "predicted".
     """
-    import seaborn
+    from sklearn.metrics import ConfusionMatrixDisplay
 
     labels = list(labels or getattr(matrix, "index", LABELS))
     counts = np.asarray(matrix)
-    if counts.shape != (len(labels), len(labels)):
-        raise VcemoError(f"expected counts of shape ({len(labels)}, {len(labels)}), not {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    texts = np.vectorize("{:.0%}\n{:g}".format)(shares, counts)
     figure, axis = new_figure(1.4 + 0.62 * len(labels), 1.0 + 0.56 * len(labels))
-    seaborn.heatmap(
-        shares, ax=axis, cmap="Blues", vmin=0, vmax=1, annot=texts, fmt="", annot_kws={"fontsize": 7.5},
-        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the row", "shrink": 0.8},
-    )  # fmt: skip
+    style: Any = {"cmap": "Blues", "im_kw": {"vmin": 0, "vmax": 1}, "text_kw": {"fontsize": 7.5}}
+    shown = ConfusionMatrixDisplay(shares, display_labels=labels).plot(
+        ax=axis, values_format=".0%", xticks_rotation=35, **style
+    )
+    for text, count in zip(shown.text_.flat, counts.flat, strict=True):
+        text.set_text(f"{text.get_text()}\n{count:g}")
     rows, columns = (getattr(getattr(matrix, side, None), "name", None) for side in ("index", "columns"))
     axis.set(xlabel=columns or "predicted", ylabel=rows or "true", title=title)
-    axis.tick_params("x", rotation=35)
-    axis.tick_params("y", rotation=0)
+    figure.axes[1].set_ylabel("share of the row")
     return figure
 
 

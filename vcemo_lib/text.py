@@ -115,19 +115,17 @@ class TextEncoder:
         Texts longer than the model's positions are cut. A batch holds texts of like length, to pad little.
         """
         import torch
-        from torch.nn.utils.rnn import pad_sequence
 
         limit = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        ids = [torch.tensor(self.tokenizer(t, truncation=True, max_length=limit)["input_ids"]) for t in texts]
+        ids = [self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
         order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
         found: dict[int, np.ndarray] = {}
         while order:
             size = max(1, BATCH_TOKENS // len(ids[order[-1]]))
             batch, order = order[-size:], order[:-size]
-            tokens = pad_sequence([ids[i] for i in batch], True, self.tokenizer.pad_token_id or 0)  # (B, K)
-            mask = pad_sequence([torch.ones_like(ids[i]) for i in batch], batch_first=True)
+            padded = self.tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")  # (B, K)
             with torch.inference_mode():
-                output = self.model(input_ids=tokens, attention_mask=mask)
+                output = self.model(**padded)
             for i, rows in zip(batch, output.last_hidden_state.float().numpy(), strict=True):
                 found[i] = rows[: len(ids[i])].copy()
         return [found[i] for i in range(len(texts))]

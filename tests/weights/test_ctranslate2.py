@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny_whisper import as_ct2, ct2_file, tiny_whisper
 
-from vcemo_lib.weights.ctranslate2 import from_ctranslate2, read_ctranslate2
+from vcemo_lib.weights.whisper import from_ctranslate2, read_ctranslate2
 
 
 def test_the_ctranslate2_reader_reads_every_type():

@@ -6,7 +6,6 @@ import hashlib
 import os
 import pickle
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -84,23 +83,13 @@ def test_whisper_is_fetched_once_and_again_when_damaged(whisper_server, tmp_path
     assert weights.whisper("tiny").read_bytes() == whole and whisper_server.asked == 2
 
 
-@pytest.mark.parametrize("manner", ["dropped", "altered", "gone", "mute"])
-def test_whisper_that_cannot_be_had_is_one_line_and_no_half_file(
-    whisper_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str
-):
-    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.3)
+@pytest.mark.parametrize("manner", ["dropped", "altered", "gone"])
+def test_whisper_that_cannot_be_had_is_one_line_and_no_half_file(whisper_server, tmp_path: Path, manner: str):
     whisper_server.manner = manner
     with pytest.raises(VcemoError, match="whisper-tiny could not be had.*127.0.0.1"):
         weights.whisper("tiny")
     assert fetched(tmp_path) == []
-    if manner == "mute":  # a source that does not answer is asked once a process
-        started = time.monotonic()
-        with pytest.raises(VcemoError):
-            weights.whisper("tiny")
-        assert time.monotonic() - started < 0.3
-    fetch.silence.cache_clear()
     whisper_server.manner = "whole"
-    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 5)
     assert same_whisper(weights.whisper("tiny"))
 
 

