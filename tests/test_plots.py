@@ -21,8 +21,8 @@ from PIL import Image
 
 from vcemo_lib import course, plots
 from vcemo_lib.corpora.labels import LABELS
+from vcemo_lib.course import pictures
 from vcemo_lib.course import plots as teaching
-from vcemo_lib.course.widgets import pictures
 from vcemo_lib.errors import VcemoError
 
 RNG = np.random.default_rng(0)
@@ -67,7 +67,8 @@ CASES = {
     "confusion": lambda: plots.confusion(RNG.integers(0, 90, (6, 6)), title="simulated test part"),
     "learning_curves": lambda: plots.learning_curves(HISTORY),
     "learning_curves, no scores": lambda: plots.learning_curves(HISTORY[["loss"]]),
-    "emotion_map": lambda: pictures.emotion_map(CIRCLE.repeat(6, 0), [*LABELS] * 5),
+    "embedding": lambda: pictures.embedding(
+        {"a": RNG.normal(size=(30, 5)), "b": CIRCLE.repeat(6, 0)}, [*LABELS] * 5),
     "intervals": lambda: plots.intervals(rows("abc"), reference=0.2, reference_label="one label for all"),
     "intervals, groups": lambda: plots.intervals(
         pd.concat([rows(LABELS, who="human"), rows(LABELS, who="simulated")]), group="who", xlabel="share"),
@@ -243,12 +244,23 @@ def test_learning_curves_draw_losses_and_scores_apart():
     assert list(scores.lines[0].get_ydata()) == [0.3, 0.4]
 
 
-def test_the_map_of_emotions_draws_each_in_its_colour():
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_embedding_brings_vectors_to_two_dimensions(method):
+    emotions = ["angry", "happy", "sad"] * 10
+    figure = pictures.embedding(
+        {"before": RNG.normal(size=(30, 5)), "after": RNG.normal(size=(30, 5))}, emotions, method
+    )
+    for axis in figure.axes:
+        dots = np.concatenate([one.get_offsets() for one in axis.collections])
+        assert dots.shape == (30, 2) and np.isfinite(dots).all()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["angry", "happy", "sad"]
+
+
+def test_embedding_draws_two_dimensions_as_they_are():
     points = RNG.normal(size=(4, 2))
-    figure = pictures.emotion_map(points, ["sad", "sad", "fear", "sad"], ["fear", "sad"])
+    figure = pictures.embedding(points, ["sad", "sad", "fear", "sad"], labels=["fear", "sad"])
     fear, sad = figure.axes[0].collections
     assert np.allclose(fear.get_offsets(), points[[2]]) and len(sad.get_offsets()) == 3
-    assert [text.get_text() for text in figure.legends[0].texts] == ["fear", "sad"]
 
 
 def test_intervals_reach_from_low_to_high():

@@ -135,6 +135,9 @@ def predict(chosen: Chosen) -> None:
     """Predict the emotion of each clip; Whisper transcribes them first if the model reads words."""
     predictions = vc.predict.EmotionRecognizer.load(chosen.run, chosen.whisper).predict(chosen.clips)
     for clip, found in zip(chosen.clips, predictions, strict=True):
+        if chosen.json:
+            print(json.dumps({"clip": clip, **found.as_dict()}, ensure_ascii=False))
+            continue
         ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
         shares = ", ".join(f"{emotion} {share:.0%}" for emotion, share in ranked)
         words = f" “{found.transcript}”" if found.transcript else ""
@@ -212,6 +215,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
     "--dask": {"metavar": "ADDRESS", "help": "train on this Dask scheduler's workers, tcp://host:8786 say"},
+    "--json": {"action": "store_true", "help": "one JSON object a clip"},
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
     "--models": {"nargs": "+", "metavar": "NAME", "help": "rows of the tables, such as 'Xu 2019'"},
@@ -242,7 +246,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "evaluate": (evaluate, f"run {DATA} --part"),
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
-    "predict": (predict, "clips --run --whisper"),
+    "predict": (predict, "clips --run --whisper --json"),
 }
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default
 

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from vcemo_lib.corpora.labels import LABELS
+from vcemo_lib.course.pictures import embedding as embedding
+from vcemo_lib.course.pictures import to_plane
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, drawable, markers, new_figure, palette
 
@@ -152,13 +154,6 @@ def curves(
         if any(lines):
             axis.legend(fontsize=7.5, ncols=2 if len(lines) > 4 else 1)
     return figure
-
-
-def to_plane(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, D) as points (N, 2), by PCA."""
-    from sklearn.decomposition import PCA
-
-    return PCA(2, random_state=0).fit_transform(np.asarray(vectors, float))
 
 
 @matplotlib.rc_context(STYLE)

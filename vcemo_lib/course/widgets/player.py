@@ -189,7 +189,7 @@ class Player(View):
         from PIL import Image
 
         from vcemo_lib import plots
-        from vcemo_lib.course.widgets.pictures import timeline
+        from vcemo_lib.course.pictures import timeline
 
         if not (clip := self.clip):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"

@@ -1,4 +1,4 @@
-"""Figures of the widgets' still twins."""
+"""Figures that the widgets' still twins share with the notebooks: a clip's timeline, a map of utterances."""
 
 from __future__ import annotations
 
@@ -45,13 +45,31 @@ def timeline(
 
 
 @matplotlib.rc_context(STYLE)
-def emotion_map(points: np.ndarray, emotions: Sequence[str], labels: Sequence[str] = LABELS) -> Figure:
-    """Utterances as dots, points (N, 2), in the colour and with the marker of their emotion."""
-    figure, axis = new_figure(4.2, 3.3)
-    for label in labels:
-        own = points[np.asarray(emotions) == label]
-        style = {"color": palette(labels)[label], "marker": markers(labels)[label]}
-        axis.scatter(*own.T, 22, alpha=0.75, linewidth=0, label=label, **style)
-    axis.set(xticks=[], yticks=[])
-    figure.legend(loc="outside right center")
+def embedding(
+    points: np.ndarray | Mapping[str, np.ndarray], emotions: Sequence[str], method: str = "pca",
+    labels: Sequence[str] = (),
+) -> Figure:  # fmt: skip
+    """Utterances as dots: vectors (N, D), or several of the same utterances by name, brought to a plane."""
+    panels = points if isinstance(points, Mapping) else {"": points}
+    labels = list(labels or palette(emotions))
+    figure, axes = new_figure(1.0 + 3.2 * len(panels), 3.3, columns=len(panels), squeeze=False)
+    for axis, (name, vectors) in zip(axes[0], panels.items(), strict=True):
+        plane = to_plane(vectors, method)
+        for label, colour in palette(labels).items():
+            own, marker = plane[np.asarray(emotions) == label], markers(labels)[label]
+            axis.scatter(*own.T, 22, colour, marker=marker, alpha=0.75, linewidth=0, label=label)
+        axis.set(title=name, xticks=[], yticks=[])
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center")
     return figure
+
+
+def to_plane(vectors: np.ndarray, method: str = "pca") -> np.ndarray:
+    """Vectors (N, D) as points (N, 2), by "pca" or "tsne"; points stay as they are."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    vectors = np.asarray(vectors, float)
+    if vectors.shape[1] == 2:
+        return vectors
+    tsne = TSNE(perplexity=min(30, (len(vectors) - 1) / 3), init="pca", random_state=0)
+    return (tsne if method == "tsne" else PCA(2, random_state=0)).fit_transform(vectors)
