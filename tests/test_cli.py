@@ -193,7 +193,7 @@ def test_training_writes_a_run_with_stamped_results(trained, tones):
 
 @pytest.mark.weights
 def test_a_model_may_hear_both_acoustic_features(capsys, tones, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights.registry, "cache_dir", lambda: CACHE)  # Whisper is not fetched again
+    monkeypatch.setattr(weights.sources, "cache_dir", lambda: CACHE)  # Whisper is not fetched again
     settings = ["acoustic=both", "modalities=audio", "epochs=1"]
     assert main(["train", str(tones), "--out", str(tmp_path), "--set", *settings]) == 0
     assert main(["evaluate", str(tmp_path), str(tones)]) == 0

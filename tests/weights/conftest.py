@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_whisper import checkpoint
 
-from vcemo_lib.weights import registry
+from vcemo_lib.weights import sources
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VCEMO_OFFLINE", raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)  # the tests' own server is on this machine
-    monkeypatch.setattr(registry, "_used", {})
+    monkeypatch.setattr(sources, "_used", {})
 
 
 class Server:

