@@ -45,18 +45,8 @@ def own_cache(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def trained(tones, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tones"
-    arguments = [
-        "--modalities",
-        "audio",
-        "--epochs",
-        "12",
-        "--batch-size",
-        "8",
-        "--lr",
-        "0.01",
-        "--out",
-        str(out),
-    ]
+    settings = ["modalities=audio", "epochs=12", "batch_size=8", "lr=0.01"]
+    arguments = ["--out", str(out), "--set", *settings]
     assert main(["train", str(tones), *arguments]) == 0
     return out
 
@@ -105,18 +95,21 @@ LONG = "x" * 300
         (["predict", "clip.wav", "--run", "a/b"], "could not get a/b from the hub, VCEMO_OFFLINE is set"),
         (["predict", "\x1b[31m.wav"], r"\x1b[31m.wav"),
         (["course", "run", "--lane", "fast"], "unknown lane 'fast'"),
-        (["train", "--seed", "-1"], "argument --seed: -1 is not from 0"),
-        (["train", "--seed", str(2**64)], "is not from 0"),
-        (["train", "--lr", "inf"], "argument --lr: inf is not from 0"),
-        (["train", "--lr", "nan"], "argument --lr: nan is not from 0"),
-        (["train", "--epochs", "0"], "argument --epochs: 0 is not from 1"),
-        (["train", "--epochs", "two"], "invalid whole number value: 'two'"),
-        (["ablate", "--workers", "0"], "argument --workers: 0 is not from 1"),
-        (["ablate", "--seeds", "0", "-1"], "is not from 0"),
+        (["train", "--seed", "-1"], "argument --seed: -1 is not a whole number"),
+        (["train", "--seed", str(2**64)], "is not a whole number"),
+        (["train", "--seed", "two"], "argument --seed: two is not a whole number"),
+        (["train", "--out", "{tmp}", "--set", "lr=inf"], "lr is 'inf' (Settings): give a number"),
+        (["train", "--out", "{tmp}", "--set", "lr=Infinity"], "lr is inf (Settings): give a number"),
+        (["train", "--out", "{tmp}", "--set", "epochs=0"], "epochs is 0 (Settings): give a whole number"),
+        (["train", "--out", "{tmp}", "--set", "epochs"], "epochs is '' (Settings): give a whole number"),
+        (["train", "--out", "{tmp}", "--set", "no=1"], "no setting is called no"),
+        (["train", "--out", "{tmp}", "--set", "modalities=smell"], "modalities is ('smell',)"),
+        (["ablate", "--seeds", "0", "-1"], "is not a whole number"),
         (["nonsense"], "invalid choice: 'nonsense'"),
     ],
 )
-def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, monkeypatch, arguments, message):
+def test_mistakes_are_told_in_one_line_with_exit_code_2(capsys, monkeypatch, tmp_path, arguments, message):
+    arguments = [str(tmp_path) if argument == "{tmp}" else argument for argument in arguments]
     monkeypatch.setenv("VCEMO_OFFLINE", "1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("it reached for the network"))
     try:
@@ -144,10 +137,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(
     target = tmp_path / out / "new.csv" if command == ["prepare"] else tmp_path / out
     assert main([*command, str(tones), "--out", str(target)]) == 2
     _, err = told(capsys)
-    assert "cannot write to this folder" in err and len(err.splitlines()) == 1
+    assert ("Not a directory" in err or "Permission denied" in err) and len(err.splitlines()) == 1
     if command != ["prepare"]:
         assert main([*command, str(tones), "--out", str(tmp_path / "file")]) == 2
-        assert "cannot write to this folder" in told(capsys)[1]
+        assert "File exists" in told(capsys)[1]
 
 
 @pytest.mark.parametrize("address", ["garbage", "tcp://", "tcp://nowhere.invalid:x", "http://127.0.0.1:9"])
@@ -157,7 +150,7 @@ def test_a_scheduler_that_is_none_is_told(capsys, monkeypatch, tones, tmp_path, 
     import distributed
 
     monkeypatch.setattr(distributed, "Client", functools.partial(distributed.Client, timeout=1))
-    arguments = ["ablate", str(tones), "--seeds", "0", "--epochs", "1", "--out", str(tmp_path)]
+    arguments = ["ablate", str(tones), "--seeds", "0", "--set", "epochs=1", "--out", str(tmp_path)]
     assert main([*arguments, "--dask", address]) == 2
     assert "no Dask scheduler answers" in told(capsys)[1].splitlines()[-1]
 
@@ -175,20 +168,18 @@ def test_doctors_exit_code_says_whether_something_is_missing(capsys, monkeypatch
     assert "missing: " in told(capsys)[0]
 
 
-def test_corpora_lists_and_describes(capsys, tones):
-    assert main(["corpora"]) == 0
-    assert "sim " in told(capsys)[0]
+def test_corpora_describes(capsys, tones):
     assert main(["corpora", str(tones)]) == 0
     out, _ = told(capsys)
-    assert "36 utterances, 6 speakers" in out and "Nothing leaks" in out
+    assert "36 utterances, 6 speakers" in out and "0 speakers, sentences or clips are in two parts." in out
     assert load_corpus(tones).fingerprint() in out
     assert main(["corpora", str(tones), "--split", "random"]) == 0
-    assert "speaker" in told(capsys)[0] and "Nothing leaks" not in told(capsys)[0]
+    assert "are in two parts; the first ten:" in told(capsys)[0]
 
 
-def test_features_are_computed_and_kept(capsys, tones, tmp_path):
+def test_features_are_computed_and_kept(capsys, tones):
     for _ in range(2):
-        assert main(["features", str(tones), "--kinds", "mel", "--cache", str(tmp_path / "kept")]) == 0
+        assert main(["features", str(tones), "--kinds", "mel"]) == 0
         assert "mel          36 utterances, 80 wide" in told(capsys)[0]
 
 
@@ -202,9 +193,9 @@ def test_training_writes_a_run_with_stamped_results(trained, tones):
 
 @pytest.mark.weights
 def test_a_model_may_hear_both_acoustic_features(capsys, tones, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights.registry, "cache_dir", lambda: CACHE)  # Whisper is not fetched again
-    options = ["--acoustic", "both", "--modalities", "audio", "--epochs", "1", "--out", str(tmp_path)]
-    assert main(["train", str(tones), *options]) == 0
+    monkeypatch.setattr(weights.sources, "cache_dir", lambda: CACHE)  # Whisper is not fetched again
+    settings = ["acoustic=both", "modalities=audio", "epochs=1"]
+    assert main(["train", str(tones), "--out", str(tmp_path), "--set", *settings]) == 0
     assert main(["evaluate", str(tmp_path), str(tones)]) == 0
     assert "6 utterances" in told(capsys)[0]
 
@@ -232,7 +223,7 @@ def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
 
 
 def test_ablation_trains_the_rows_of_table_3(capsys, tones, tmp_path):
-    arguments = ["ablate", str(tones), "--seeds", "0", "--epochs", "1", "--out", str(tmp_path / "runs")]
+    arguments = ["ablate", str(tones), "--seeds", "0", "--set", "epochs=1", "--out", str(tmp_path / "runs")]
     assert main(arguments) == 0
     once, _ = told(capsys)
     assert all(row in once for row in ("Acoustic", "BERT", "Embeddings + BERT + Acoustic"))
@@ -242,7 +233,17 @@ def test_ablation_trains_the_rows_of_table_3(capsys, tones, tmp_path):
 
 
 def test_comparison_trains_the_baselines_that_are_named(capsys, tones, tmp_path):
-    arguments = ["compare", str(tones), "--seeds", "0", "1", "--epochs", "1", "--out", str(tmp_path / "runs")]
+    arguments = [
+        "compare",
+        str(tones),
+        "--seeds",
+        "0",
+        "1",
+        "--set",
+        "epochs=1",
+        "--out",
+        str(tmp_path / "runs"),
+    ]
     assert main([*arguments, "--models", "Yoon 2018 (MDRE)", "CME 2021"]) == 0
     once, _ = told(capsys)
     assert "CME 2021" in once and "2 seed(s)" in once and "Xu" not in once
@@ -252,7 +253,7 @@ def test_comparison_trains_the_baselines_that_are_named(capsys, tones, tmp_path)
 
 
 def test_a_baseline_is_trained_kept_and_evaluated(capsys, tones, tmp_path):
-    assert main(["train", str(tones), "--model", "cme", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert main(["train", str(tones), "--model", "cme", "--set", "epochs=1", "--out", str(tmp_path)]) == 0
     assert main(["evaluate", str(tmp_path), str(tones)]) == 0
     assert "6 utterances" in told(capsys)[0]
     assert main(["train", str(tones), "--model", "nobody"]) == 2

@@ -167,11 +167,6 @@ def test_a_pipeline_without_vectors_is_refused(tmp_path):
         text.load_words(str(tmp_path / "bare"))
 
 
-def test_unknown_pooling_is_refused(bert):
-    with pytest.raises(VcemoError, match="pooling"):
-        bert.pooled(["好"], "max")
-
-
 def test_jieba_keeps_its_cache_with_ours(tmp_path, monkeypatch):
     import jieba
 

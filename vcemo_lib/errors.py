@@ -16,8 +16,7 @@ def printable(text: str) -> str:
 class VcemoError(Exception):
     """A mistake that the user can mend, told in one line: what is wrong, where, and what to do.
 
-    >>> print(VcemoError("no such clip", where="a.wav", do="check the path"))
-    no such clip (a.wav): check the path
+    VcemoError("no such clip", where="a.wav", do="check the path") says: no such clip (a.wav): check the path
     """
 
     def __init__(self, what: str, where: object = None, do: str | None = None) -> None:

@@ -33,11 +33,10 @@ def cache_dir() -> Path:
 
 def write_error(error: OSError, where: Path) -> VcemoError:
     """What to tell a user whose file could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        do = "free some space, or point VCEMO_CACHE elsewhere"
-        return VcemoError("the disk is full", where=where, do=do)
-    do = "choose a folder you may write to (VCEMO_CACHE names the cache)"
-    return VcemoError(f"could not write: {error.strerror or error}", where=where, do=do)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    what = "the disk is full" if full else f"could not write: {error.strerror or error}"
+    do = "free some space, or choose a folder you may write to (VCEMO_CACHE names the cache)"
+    return VcemoError(what, where=where, do=do)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

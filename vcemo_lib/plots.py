@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -119,10 +119,7 @@ def mark_words(axis: Any, words: Sequence[tuple[str, float, float]]) -> None:
 def waveform_and_mel(
     wave: np.ndarray, mel: np.ndarray | None = None, title: str = "", words: Sequence[Any] = ()
 ) -> Figure:
-    """A clip over its seconds: its waveform (N,) at 16 kHz, and its log-mel (T, 80), computed if not given.
-
-    `words`, with .text, and .start and .end in s, are drawn as spans.
-    """
+    """A clip over its seconds: waveform (N,) at 16 kHz, log-mel (T, 80), and its words as spans."""
     from vcemo_lib import audio
 
     mel = audio.log_mel(wave) if mel is None else mel
@@ -140,122 +137,41 @@ def waveform_and_mel(
 
 
 @matplotlib.rc_context(STYLE)
-def timeline(
-    peaks: Sequence[float], mel: np.ndarray, seconds: float, times: Sequence[float] = (),
-    probabilities: Sequence[Sequence[float]] = (), labels: Sequence[str] = LABELS,
-    words: Sequence[Mapping[str, Any]] = (),
-) -> Figure:  # fmt: skip
-    """A clip over its seconds: waveform, log-mel, and the probabilities (T, C) of what is heard by `times`.
-
-    `peaks` are the loudness of equal stretches (0 to 1), `mel` is a picture (bands, frames, 3), `words` have
-    text, start and end.
-    """
-    rows = 3 if len(times) else 2
-    layout: Any = {"rows": rows, "sharex": True, "height_ratios": (1, 1.5, 1.9)[:rows]}
-    figure, (top, middle, *lowest) = new_figure(7, 1.15 * rows + 0.9, **layout)
-    loudness = np.asarray(peaks)
-    at = (np.arange(len(loudness)) + 0.5) * seconds / max(1, len(loudness))
-    top.fill_between(at, -loudness, loudness, color="#444444", linewidth=0)
-    top.set(yticks=[], ylabel="wave", xlim=(0, seconds))
-    mark_words(top, [(w["text"], w["start"], w["end"]) for w in words if w["start"] is not None])
-    middle.imshow(mel, aspect="auto", extent=(0, seconds, 0, 1), interpolation="nearest")
-    middle.set(yticks=[], ylabel="log-mel")
-    for axis in lowest:
-        for label, row in zip(labels, np.transpose(probabilities), strict=True):
-            style = {"color": palette(labels)[label], "marker": markers(labels)[label], "markersize": 4}
-            axis.plot(times, row, label=label, clip_on=False, linewidth=1.3, **style)
-        axis.set(ylim=(-0.03, 1.03), ylabel="probability,\ngiven the clip so far")
-        axis.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.axes[-1].set(xlabel="seconds")
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
 def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] = (), title: str = "") -> Figure:
     """A matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts.
 
     Names of classes and axes are `labels` or a DataFrame's own; else the six emotions, "true", "predicted".
     """
-    import seaborn
+    from sklearn.metrics import ConfusionMatrixDisplay
 
     labels = list(labels or getattr(matrix, "index", LABELS))
     counts = np.asarray(matrix)
-    if counts.shape != (len(labels), len(labels)):
-        raise VcemoError(f"expected counts of shape ({len(labels)}, {len(labels)}), not {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    texts = np.vectorize("{:.0%}\n{:g}".format)(shares, counts)
     figure, axis = new_figure(1.4 + 0.62 * len(labels), 1.0 + 0.56 * len(labels))
-    seaborn.heatmap(
-        shares, ax=axis, cmap="Blues", vmin=0, vmax=1, annot=texts, fmt="", annot_kws={"fontsize": 7.5},
-        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the row", "shrink": 0.8},
-    )  # fmt: skip
+    style: Any = {"cmap": "Blues", "im_kw": {"vmin": 0, "vmax": 1}, "text_kw": {"fontsize": 7.5}}
+    shown = ConfusionMatrixDisplay(shares, display_labels=labels).plot(
+        ax=axis, values_format=".0%", xticks_rotation=35, **style
+    )
+    for text, count in zip(shown.text_.flat, counts.flat, strict=True):
+        text.set_text(f"{text.get_text()}\n{count:g}")
     rows, columns = (getattr(getattr(matrix, side, None), "name", None) for side in ("index", "columns"))
     axis.set(xlabel=columns or "predicted", ylabel=rows or "true", title=title)
-    axis.tick_params("x", rotation=35)
-    axis.tick_params("y", rotation=0)
+    figure.axes[1].set_ylabel("share of the row")
     return figure
 
 
 @matplotlib.rc_context(STYLE)
-def learning_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Losses and scores over epochs, in a panel each: a colour for each run, a line style for each measure.
-
-    A history, as `Run.history` is, has one row per epoch and columns among loss, val_loss, val_ua and val_wa.
-    """
-    histories = histories if isinstance(histories, Mapping) else {"": histories}
-    columns = next(iter(histories.values())).columns
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Losses and scores over epochs, in a panel each: the columns that `Run.history` has of either."""
     wanted = {"loss": ("loss", "val_loss"), "score": ("val_ua", "val_wa")}
-    panels = {name: found for name, of in wanted.items() if (found := [m for m in of if m in columns])}
-    if not panels:
-        raise VcemoError(f"no loss and no score to draw among {', '.join(map(str, columns))}")
+    panels = {name: found for name, of in wanted.items() if (found := [m for m in of if m in history])}
     figure, axes = new_figure(3.6 * len(panels), 2.8, columns=len(panels), squeeze=False)
     for axis, (panel, measures) in zip(axes[0], panels.items(), strict=True):
-        for nth, (run, history) in enumerate(histories.items()):
-            for measure, line in zip(measures, ("-", "--"), strict=False):
-                label = f"{run} {measure.replace('_', ' ')}".strip()
-                axis.plot(history[measure], line, color=SERIES[nth % 8], label=label, linewidth=1.4)
+        for measure, line in zip(measures, ("-", "--"), strict=False):
+            axis.plot(history[measure], line, color=SERIES[0], label=measure.replace("_", " "), linewidth=1.4)
         axis.set(xlabel="epoch", ylabel=panel)
         axis.legend(fontsize=7.5)
     return figure
-
-
-@matplotlib.rc_context(STYLE)
-def embedding(
-    points: np.ndarray | Mapping[str, np.ndarray], emotions: Sequence[str], method: str = "pca",
-    labels: Sequence[str] = (),
-) -> Figure:  # fmt: skip
-    """Utterances as dots: vectors (N, D), or several of the same utterances by name, brought to a plane."""
-    import seaborn
-
-    panels = points if isinstance(points, Mapping) else {"": points}
-    labels = list(labels or palette(emotions))
-    figure, axes = new_figure(1.0 + 3.2 * len(panels), 3.3, columns=len(panels), squeeze=False)
-    for axis, (name, vectors) in zip(axes[0], panels.items(), strict=True):
-        if len(vectors) != len(emotions):
-            raise VcemoError(f"{len(vectors)} vectors for {len(emotions)} emotions", where=name or None)
-        x, y = to_plane(vectors, method).T
-        seaborn.scatterplot(
-            x=x, y=y, hue=emotions, style=emotions, hue_order=labels, style_order=labels,
-            palette=palette(labels), markers=markers(labels), s=22, alpha=0.75, linewidth=0, ax=axis,
-        )  # fmt: skip
-        axis.set(title=name, xticks=[], yticks=[])
-        handles, names = axis.get_legend_handles_labels()
-        axis.get_legend().remove()
-    figure.legend(handles, names, loc="outside right center")
-    return figure
-
-
-def to_plane(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> np.ndarray:
-    """Vectors (N, D) as points (N, 2), by "pca" or "tsne"; points stay as they are."""
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    vectors = np.asarray(vectors, float)
-    tsne = TSNE(perplexity=min(30, (len(vectors) - 1) / 3), init="pca", random_state=seed)
-    methods = {"pca": PCA(2, random_state=seed), "tsne": tsne}
-    if method not in methods:
-        raise VcemoError(f"unknown method {method!r}", do="use 'pca' or 'tsne'")
-    return vectors if vectors.shape[1] == 2 else methods[method].fit_transform(vectors)
 
 
 @matplotlib.rc_context(STYLE)

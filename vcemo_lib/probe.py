@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vcemo_lib.errors import VcemoError
-
 if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
@@ -31,8 +29,6 @@ def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
     No label is looked at. A column that does not vary, and a group of one, come out as zeros.
     """
     groups = np.zeros(len(x)) if groups is None else np.asarray(groups)
-    if len(groups) != len(x):
-        raise VcemoError(f"{len(groups)} groups for {len(x)} rows", do="give one group a row")
     out = np.empty_like(x, dtype=np.float32)
     for group in np.unique(groups):
         rows = x[groups == group]
@@ -42,16 +38,12 @@ def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
 
 
 def linear(
-    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
-    strengths: Sequence[float] = STRENGTHS,
+    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False
 ) -> Predictions:
     """Test predictions of balanced logistic regression on the means of kinds of features, side by side.
 
-    by_speaker  standardise acoustic kinds within each speaker first. That uses all clips of a speaker, in the
-                test part too, but no labels: it must be reported with the score.
-    strengths   the inverse penalties tried: the best UA on parts["val"] decides, the test part is scored once
-
-    `features` of the result are what the regression saw, (N, D).
+    Its strength is the one with the best UA on parts["val"]. `by_speaker` standardises acoustic kinds within
+    each speaker first: with all clips of a speaker, in the test part too, but no labels; it must be reported.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -59,8 +51,7 @@ def linear(
     from vcemo_lib.evaluation import scores
     from vcemo_lib.training.runs import Predictions
 
-    speakers = {name: part.table["speaker"].to_numpy(str) for name, part in parts.items()}
-    everyone = np.concatenate(list(speakers.values()))
+    everyone = np.concatenate([part.table["speaker"].to_numpy(str) for part in parts.values()])
     columns = []
     for kind in [kinds] if isinstance(kinds, str) else kinds:
         x = pooled(store, kind, [utt_id for part in parts.values() for utt_id in part.ids])  # (N, width)
@@ -71,7 +62,7 @@ def linear(
     scaler = StandardScaler().fit(x["train"])
     x = {name: scaler.transform(values) for name, values in x.items()}
 
-    models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in strengths]
+    models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in STRENGTHS]
     classes, test = tuple(parts["train"].labels), parts["test"]
     on_val = []
     for model in models:
@@ -80,4 +71,5 @@ def linear(
     best = models[int(np.argmax(on_val))]
     shares = np.zeros((len(test), len(classes)), np.float32)
     shares[:, best.classes_] = best.predict_proba(x["test"])
-    return Predictions(test.ids, classes, y["test"], shares.argmax(1), shares, x["test"], speakers["test"])
+    speakers = test.table["speaker"].to_numpy(str)
+    return Predictions(test.ids, classes, y["test"], shares.argmax(1), shares, x["test"], speakers)

@@ -1,9 +1,7 @@
 """Text as numbers: words as 300-dimensional vectors (spaCy), sentences as BERT vectors (transformers).
 
 The paper (section 3.1) takes word vectors and BERT of the transcript. Both are bundled, as a model hub may be
-out of reach: `vectors-zh`, a vocabulary of word vectors, and `bert-mini-zh`, a character BERT, distilled from
-a multilingual sentence encoder (data/models/README.md). Others by their names: `zh_core_web_md`,
-`bert-base-chinese`. spaCy's own Chinese vectors are fastText's, not GloVe.
+out of reach (data/models/README.md). spaCy's own Chinese vectors are fastText's, not GloVe.
 """
 
 from __future__ import annotations
@@ -47,19 +45,19 @@ def _load_words(name: str) -> Language:
     jieba.setLogLevel(logging.WARNING)
     jieba.dt.tmp_dir = str(cache_dir())  # it unmarshals what it finds there: not in a folder others write to
     folder = weights.bundled(BUNDLED_WORDS) if name == BUNDLED else Path(name)
-    if (vectors := folder / "vectors.safetensors").is_file():
-        if name != BUNDLED:
-            weights.record(name, "user path", folder, weights.sha256(vectors))
-        return _read_vectors(folder)
-    try:
-        nlp = spacy.load(name)
-    except (OSError, ImportError, ValueError) as error:
-        do = 'use "bundled", install the package, or give the path of a spaCy pipeline'
-        raise VcemoError("no such word vectors", where=name, do=do) from error
+    if (folder / "vectors.safetensors").is_file():
+        nlp = _read_vectors(folder)
+    else:
+        try:
+            nlp = spacy.load(name)
+        except (OSError, ImportError, ValueError) as error:
+            do = 'use "bundled", install the package, or give the path of a spaCy pipeline'
+            raise VcemoError("no such word vectors", where=name, do=do) from error
     if not nlp.vocab.vectors_length:
         do = "take its _md or _lg version"
         raise VcemoError("this spaCy pipeline has no word vectors", where=name, do=do)
-    weights.record(name, "user path" if folder.exists() else "installed package", nlp.path or name)
+    if name != BUNDLED:
+        weights.record(name, "user path" if folder.exists() else "installed package", nlp.path or folder)
     return nlp
 
 
@@ -117,28 +115,23 @@ class TextEncoder:
         Texts longer than the model's positions are cut. A batch holds texts of like length, to pad little.
         """
         import torch
-        from torch.nn.utils.rnn import pad_sequence
 
-        texts = [texts] if isinstance(texts, str) else list(texts)
         limit = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        ids = [torch.tensor(self.tokenizer(t, truncation=True, max_length=limit)["input_ids"]) for t in texts]
+        ids = [self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
         order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
         found: dict[int, np.ndarray] = {}
         while order:
             size = max(1, BATCH_TOKENS // len(ids[order[-1]]))
             batch, order = order[-size:], order[:-size]
-            tokens = pad_sequence([ids[i] for i in batch], True, self.tokenizer.pad_token_id or 0)  # (B, K)
-            mask = pad_sequence([torch.ones_like(ids[i]) for i in batch], batch_first=True)
+            padded = self.tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")  # (B, K)
             with torch.inference_mode():
-                output = self.model(input_ids=tokens, attention_mask=mask)
+                output = self.model(**padded)
             for i, rows in zip(batch, output.last_hidden_state.float().numpy(), strict=True):
                 found[i] = rows[: len(ids[i])].copy()
         return [found[i] for i in range(len(texts))]
 
     def pooled(self, texts: Sequence[str], how: Literal["mean", "cls"] = "mean") -> np.ndarray:
         """One vector a text, (N, H) float32: the mean over all its tokens, or that of [CLS]."""
-        if how not in ("mean", "cls"):
-            raise VcemoError("unknown pooling", where=how, do='choose "mean" or "cls"')
         rows = [tokens.mean(0) if how == "mean" else tokens[0] for tokens in self.tokens(texts)]
         return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
@@ -154,37 +147,23 @@ def load_bert(name: str = BUNDLED) -> TextEncoder:
 
 @lru_cache(maxsize=4)
 def _load_bert(name: str) -> TextEncoder:
-    local = Path(name).is_dir()
-    folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name) if local else weights.hub(name)
-    try:
-        tokenizer, model = _pretrained(folder)
-    except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
-        do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
-        raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
-    if name != BUNDLED:
-        source = "user path" if local else f"hub, revision {folder.name}"
-        files = list(folder.glob("*.safetensors"))
-        weights.record(name, source, folder, weights.sha256(files[0]) if len(files) == 1 else "")
-    shown = BUNDLED_BERT if name == BUNDLED else name
-    return TextEncoder(shown, model.config.hidden_size, tokenizer, model.eval().requires_grad_(False))
-
-
-def _pretrained(folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model of transformers, from a folder alone; the random state is left as it was."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging as messages
+    from transformers import AutoModel, AutoTokenizer, logging
 
-    level, bar = messages.get_verbosity(), messages.is_progress_bar_enabled()
-    messages.set_verbosity_error()  # it would warn of the pooler and the word predictor, which are not used
-    messages.disable_progress_bar()
-    safe = dict(local_files_only=True, trust_remote_code=False)
+    logging.set_verbosity_error()  # it would warn of the pooler and the word predictor, which are not used
+    logging.disable_progress_bar()
+    local, safe = Path(name).is_dir(), dict(local_files_only=True, trust_remote_code=False)
+    folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name) if local else weights.hub(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
         with torch.random.fork_rng(devices=[]):  # it draws weights for what the file lacks
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
-        return tokenizer, model
-    finally:
-        messages.set_verbosity(level)
-        if bar:
-            messages.enable_progress_bar()
+    except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
+        do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
+        raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
+    if name != BUNDLED:
+        source, files = f"hub, revision {folder.name}", list(folder.glob("*.safetensors"))
+        digest = weights.sha256(files[0]) if len(files) == 1 else ""
+        weights.record(name, "user path" if local else source, folder, digest)
+    shown = BUNDLED_BERT if name == BUNDLED else name
+    return TextEncoder(shown, model.config.hidden_size, tokenizer, model.eval().requires_grad_(False))

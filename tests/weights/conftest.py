@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_whisper import checkpoint
 
-from vcemo_lib.weights import fetch, registry
+from vcemo_lib.weights import sources
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VCEMO_OFFLINE", raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)  # the tests' own server is on this machine
-    monkeypatch.setattr(registry, "_used", {})
-    monkeypatch.setattr(fetch, "_failures", {})
+    monkeypatch.setattr(sources, "_used", {})
 
 
 class Server:
@@ -33,7 +32,6 @@ class Server:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.manner, self.asked = data, "whole", 0
-        self.ranges: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,8 +42,6 @@ class Server:
                 outer.answer(self)
 
             def do_HEAD(self) -> None:
-                if outer.manner == "mute":
-                    time.sleep(1)
                 self.send_error(501)
 
             def log_message(self, *_: object) -> None:
@@ -65,14 +61,6 @@ class Server:
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         half = len(self.data) // 2
         handler.close_connection = True
-        self.ranges.append(handler.headers.get("Range", ""))
-        start = int(self.ranges[-1].removeprefix("bytes=").rstrip("-") or 0)
-        if self.manner == "rest" and start:
-            handler.send_response(206)
-            handler.send_header("Content-Length", str(len(self.data) - start))
-            handler.end_headers()
-            handler.wfile.write(self.data[start:])
-            return
         handler.send_response(404 if self.manner == "gone" else 200)
         if self.manner == "dropped chunks":
             handler.send_header("Transfer-Encoding", "chunked")

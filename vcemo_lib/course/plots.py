@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from vcemo_lib.corpora.labels import LABELS
+from vcemo_lib.course.pictures import embedding as embedding
+from vcemo_lib.course.pictures import to_plane
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, drawable, markers, new_figure, palette, to_plane
+from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, drawable, markers, new_figure, palette
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +162,7 @@ def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str]) -
     points, kinds = to_plane(vectors), np.asarray(groups)
     figure, axis = new_figure(6.4, 4.2)
     for kind, colour in palette(groups).items():
-        axis.scatter(*points[kinds == kind].T, 36, colour, markers(groups)[kind], label=kind)
+        axis.scatter(*points[kinds == kind].T, 36, colour, marker=markers(groups)[kind], label=kind)
     # A text goes where it covers least of the dots and of earlier texts, as boxes (left, low, right, high) in
     # points of the page, of which the axes have about 380 by 270.
     dots = points * np.array([380, 270]) / np.ptp(points, axis=0)
@@ -251,7 +253,7 @@ def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Se
         axis.plot(np.cos(angle), np.sin(angle), color="#BBBBBB", linewidth=0.8)
         for name in names:
             own = points[np.asarray(labels) == name]
-            axis.scatter(*own.T, 36, palette(names)[name], markers(names)[name], zorder=2, label=name)
+            axis.scatter(*own.T, 36, palette(names)[name], marker=markers(names)[name], zorder=2, label=name)
         for nth, (x, y) in enumerate(1.17 * points):
             axis.text(x, y, chr(ord("a") + nth), ha="center", va="center")
         if arrows is not None:

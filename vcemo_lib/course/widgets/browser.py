@@ -62,9 +62,9 @@ def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predict
 
 def plane(vectors: np.ndarray) -> np.ndarray:
     """Vectors (N, D) as points (N, 2) in [-1, 1], by PCA."""
-    from vcemo_lib import plots
+    from vcemo_lib.course.pictures import to_plane
 
-    points = plots.to_plane(np.asarray(vectors, float)) if len(vectors) > 2 else np.zeros((len(vectors), 2))
+    points = to_plane(vectors) if len(vectors) > 2 else np.zeros((len(vectors), 2))
     points = points - (points.max(0) + points.min(0)) / 2
     return points / max(np.abs(points).max(), 1e-9)
 
@@ -187,6 +187,7 @@ class Browser(HasTwin, ipywidgets.Box):
     def twin(self) -> str:
         """The same as still HTML: confusion matrix, map, and the surest mistakes, some of them with sound."""
         from vcemo_lib import plots
+        from vcemo_lib.course.pictures import embedding
 
         table, p = self.table, self.predictions
         counts = evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist()
@@ -198,7 +199,7 @@ class Browser(HasTwin, ipywidgets.Box):
                 sound = Markup(player_html(audio.utterance(self.corpus, str(utt_id)), label))
             named = [row.text, row.emotion, row.predicted, f"{row.confidence:.0%}", row.votes]
             mistakes.append([utt_id, *named, sound])
-        figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
+        figure = embedding(self.points, table["emotion"].tolist(), labels=p.classes)
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         kind = "simulated " if self.corpus.simulated else ""
         return render(

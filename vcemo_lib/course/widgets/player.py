@@ -192,6 +192,7 @@ class Player(View):
         from PIL import Image
 
         from vcemo_lib import plots
+        from vcemo_lib.course.pictures import timeline
 
         if not (clip := self.clip):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
@@ -218,7 +219,7 @@ class Player(View):
                 words.append(["attention", *(f"{word['weight']:.0%}" for word in spoken)])
         mel = np.asarray(Image.open(io.BytesIO(clip["picture"])).convert("RGB"))
         curves = (*judged["along"].values(), classes, spoken)
-        picture = plots.png(plots.timeline(clip["peaks"], mel, clip["seconds"], *curves))
+        picture = plots.png(timeline(clip["peaks"], mel, clip["seconds"], *curves))
         tables = [html_table(rows) for rows in (answers, words) if rows]
         page = {"label": label, "facts": facts, "alt": alt, "picture": picture, "tables": tables}
         return render(TWIN, **page, mp3=clip["mp3"], warnings=clip["warnings"])

