@@ -91,7 +91,8 @@ def test_bad_parts_are_told(store: Store) -> None:
 def test_a_plan_holds_everybody_once_in_batches_of_like_size() -> None:
     lengths = np.random.default_rng(1).integers(1, 100, 50)
     ids = [str(i) for i in range(50)]
-    data = InMemoryDataset(ids, torch.zeros(50), np.array(["ann"] * 50), {}, {"mel": lengths})
+    rows = Ragged.of(torch.zeros(int(lengths.sum()), 1), torch.from_numpy(lengths))
+    data = InMemoryDataset(ids, torch.zeros(50), np.array(["ann"] * 50), {"mel": rows})
     by_length = np.concatenate(list(data.plan(8)))
     assert (np.diff(lengths[by_length]) >= 0).all()
     first, again, other = (list(data.plan(8, np.random.default_rng(seed))) for seed in (0, 0, 1))

@@ -26,15 +26,21 @@ Moments = tuple[Tensor, Tensor]  # mean and standard deviation, each (width,)
 class Ragged:
     """Sequences of different lengths laid end to end, with one zero row behind them for padding."""
 
-    rows: Tensor  # (R + 1, width) float16, as the store keeps them
+    rows: Tensor  # (R + 1, width), float16 as the store keeps them
     lengths: Tensor  # (N,)
     starts: Tensor  # (N,) row at which each begins
+    on_cpu: np.ndarray  # lengths once more: planning a batch must not wait for a GPU
 
     @classmethod
     def of(cls, rows: Tensor, lengths: Tensor) -> Ragged:
         """rows (R, width) and lengths (N,) that add up to R."""
-        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).half()
-        return cls(rows, lengths, lengths.cumsum(0) - lengths)
+        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+        return cls(rows, lengths, lengths.cumsum(0) - lengths, lengths.cpu().numpy())
+
+    def take(self, index: np.ndarray) -> Ragged:
+        """The sequences at index (N,). No row is copied."""
+        at = torch.from_numpy(index).to(self.rows.device)
+        return Ragged(self.rows, self.lengths[at], self.starts[at], self.on_cpu[index])
 
     def padded(self, index: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """The sequences at index (B,) -> values (B, longest, width) float32, lengths (B,)."""
@@ -45,7 +51,7 @@ class Ragged:
         return self.rows[where].float(), lengths
 
     def to(self, device: torch.device) -> Ragged:
-        return Ragged(self.rows.to(device), self.lengths.to(device), self.starts.to(device))
+        return Ragged(self.rows.to(device), self.lengths.to(device), self.starts.to(device), self.on_cpu)
 
 
 @dataclass
@@ -56,18 +62,22 @@ class InMemoryDataset:
     labels: Tensor  # (N,)
     speakers: np.ndarray  # (N,) names
     sequences: dict[str, Ragged]  # by kind of feature
-    lengths: dict[str, np.ndarray]  # kind -> (N,), on the processor: planning a batch must not wait for a GPU
     pooled: bool = False  # sound is averaged by `audio_pool` already: see `training.preparation.pre_pool`
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Kind -> rows of each utterance, (N,)."""
+        return {kind: ragged.on_cpu for kind, ragged in self.sequences.items()}
 
     def batch(self, index: np.ndarray) -> Batch:
         """The utterances at index (B,), padded."""
         at = torch.from_numpy(index).to(self.labels.device)
         tensors: dict[str, Any] = {}
         for kind, ragged in self.sequences.items():
-            longest = max(1, int(self.lengths[kind][index].max()))
+            longest = max(1, int(ragged.on_cpu[index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
         return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
 
@@ -78,7 +88,7 @@ class InMemoryDataset:
         slow, sad speech into one batch); then the batches are shuffled. Without: by length. Sizes differ by
         one at most: BatchNorm never meets a tiny last batch.
         """
-        length = next(iter(self.lengths.values()))
+        length = next(iter(self.sequences.values())).on_cpu
         count = -(-len(self) // batch_size)
         if rng is None:
             yield from np.array_split(np.argsort(length, kind="stable"), count)
@@ -88,44 +98,30 @@ class InMemoryDataset:
         batches = np.array_split(order, count)
         yield from (batches[i] for i in rng.permutation(count))
 
+    def draw(self, rng: np.random.Generator) -> InMemoryDataset:
+        """What one epoch trains on: itself."""
+        return self
+
     def to(self, device: torch.device) -> InMemoryDataset:
         moved = {kind: ragged.to(device) for kind, ragged in self.sequences.items()}
         return replace(self, labels=self.labels.to(device), sequences=moved)
 
 
-@dataclass
-class AugmentedDataset:
-    """A training part in several versions of its sound, all of them in memory."""
-
-    clean: InMemoryDataset
-    mel: Ragged  # version after version, N sequences each
-    lengths: np.ndarray  # (versions * N,), on the processor
+class AugmentedDataset(InMemoryDataset):
+    """A training part whose log-mel holds every clip several times: as it is, then in altered versions."""
 
     @classmethod
     def of(cls, versions: Sequence[InMemoryDataset]) -> AugmentedDataset:
-        """The same N utterances as they are, then in each augmented version."""
+        """From the same N utterances in each version."""
         each = [version.sequences["mel"] for version in versions]
-        rows = torch.cat([*(ragged.rows[:-1] for ragged in each), each[0].rows[-1:]])
-        lengths = torch.cat([ragged.lengths for ragged in each])
-        on_cpu = np.concatenate([version.lengths["mel"] for version in versions])
-        return cls(versions[0], Ragged(rows, lengths, lengths.cumsum(0) - lengths), on_cpu)
+        mel = Ragged.of(torch.cat([m.rows[:-1] for m in each]), torch.cat([m.lengths for m in each]))
+        return cls(**vars(replace(versions[0], sequences=versions[0].sequences | {"mel": mel})))
 
     def draw(self, rng: np.random.Generator) -> InMemoryDataset:
-        """The part with one version of each clip, drawn evenly. No row is copied."""
-        count = len(self.clean)
-        chosen = rng.integers(len(self.lengths) // count, size=count) * count + np.arange(count)  # (N,)
-        at = torch.from_numpy(chosen).to(self.mel.rows.device)
-        mel = Ragged(self.mel.rows, self.mel.lengths[at], self.mel.starts[at])
-        lengths = self.clean.lengths | {"mel": self.lengths[chosen]}
-        return replace(self.clean, sequences=self.clean.sequences | {"mel": mel}, lengths=lengths)
-
-
-def augmented(part: Any, copies: int, progress: bool = True) -> list[InMemoryDataset]:
-    """The log-mel of a training part's augmented versions 1 to `copies`, computed or read from the cache."""
-    from vcemo_lib import features
-
-    stores = (features.compute(part, ("mel",), progress=progress, augmented=1 + i) for i in range(copies))
-    return [gather(store, part, ("mel",)) for store in stores]
+        """The part with one version of each clip, drawn evenly."""
+        mel, n = self.sequences["mel"], len(self)
+        chosen = rng.integers(len(mel.on_cpu) // n, size=n) * n + np.arange(n)  # (N,)
+        return InMemoryDataset(**vars(self) | {"sequences": self.sequences | {"mel": mel.take(chosen)}})
 
 
 def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
@@ -144,9 +140,8 @@ def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
             rows[kind].append(values[torch.arange(values.shape[1]) < length[:, None]])
             lengths[kind].append(length)
     ragged = {kind: Ragged.of(torch.cat(rows[kind]), torch.cat(lengths[kind])) for kind in kinds}
-    on_cpu = {kind: sequence.lengths.numpy() for kind, sequence in ragged.items()}
     speakers = np.asarray(part.table.loc[ids, "speaker"], dtype=str)
-    return InMemoryDataset(ids, torch.tensor(part.y()), speakers, ragged, on_cpu)
+    return InMemoryDataset(ids, torch.tensor(part.y()), speakers, ragged)
 
 
 @dataclass
@@ -193,7 +188,7 @@ class Scaler:
                 pairs = pairs.repeat_interleave(ragged.lengths, dim=0)  # (R, 2, width)
                 moments = pairs[:, 0], pairs[:, 1]
             mean, deviation = moments
-            scaled[kind] = Ragged.of((ragged.rows[:-1].float() - mean) / deviation, ragged.lengths)
+            scaled[kind] = Ragged.of(((ragged.rows[:-1].float() - mean) / deviation).half(), ragged.lengths)
         return replace(part, sequences=scaled)
 
 

@@ -185,11 +185,10 @@ class EmotionRecognizer:
         for kind, made in arrays.items():
             kept = [array[:0] if kind in muted else array for array in made]
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
-            kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
+            kinds[kind] = Ragged.of(rows.half(), torch.tensor([len(a) for a in kept]))
         count = len(next(iter(arrays.values())))
         ids, labels = [f"clip{i}" for i in range(count)], torch.zeros(count, dtype=torch.int64)
-        steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
-        part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds, steps)
+        part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds)
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         scaler = replace(self.run.scaler, by_speaker={})
         if same_speaker and self.run.settings.speaker_norm and "audio" not in mute:

@@ -58,16 +58,16 @@ class Store:
 
     def features(self) -> InMemoryDataset:
         """The whole in memory, as `loading.gather` gives it."""
-        kinds, steps, times = {}, {}, -(-self.n // BLOCK)
+        kinds, times = {}, -(-self.n // BLOCK)
         for kind, arrays in self.block.items():
             rows = torch.from_numpy(np.concatenate(arrays)).repeat(times, 1)
             lengths = torch.tensor([len(a) for a in arrays]).repeat(times)
             if times > 1:
                 lengths = lengths[: self.n]
                 rows = rows[: int(lengths.sum())]
-            kinds[kind], steps[kind] = Ragged.of(rows, lengths), lengths.numpy()
+            kinds[kind] = Ragged.of(rows, lengths)
         ids = [str(i) for i in range(self.n)]
-        return InMemoryDataset(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds, steps)
+        return InMemoryDataset(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds)
 
 
 class Items(Dataset):

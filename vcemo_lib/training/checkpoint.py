@@ -63,21 +63,3 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse: the tensors whose names begin with `prefix.`, without it."""
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's memory (Adam's averages and step counts) as named tensors."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": t for i, slots in state.items() for name, t in slots.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, t in tensors.items():
-        i, slot = name.split(".", 1)
-        like = parameters[int(i)]
-        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both.
-        state.setdefault(int(i), {})[slot] = torch.empty_like(like).copy_(t) if t.shape == like.shape else t
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

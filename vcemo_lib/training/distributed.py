@@ -28,16 +28,11 @@ class Team:
     rank: int = 0  # 0: the one that validates, writes and shows progress
     size: int = 1
 
-    def steps_per_epoch(self, utterances: int, batch_size: int) -> int:
-        """Updates in an epoch. Raises VcemoError where a batch has no utterance for some process."""
-        steps = -(-utterances // batch_size)
-        if (smallest := utterances // steps) < self.size:
-            raise VcemoError(f"batches of {smallest} for {self.size} processes", where="fit",
-                             do="start fewer, or raise batch_size")  # fmt: skip
-        return steps
-
     def shard(self, index: np.ndarray) -> np.ndarray:
         """This process' part of a batch (N,): every size-th, so that all shards are of like length."""
+        if len(index) < self.size:
+            what = f"batches of {len(index)} for {self.size} processes"
+            raise VcemoError(what, do="start fewer, or raise batch_size")
         return index[self.rank :: self.size]
 
     def all_gather(self, x: Tensor, total: int) -> Tensor:
@@ -62,25 +57,18 @@ class Team:
             t.copy_(mean.view_as(t))
 
     def broadcast(self, value: Any) -> Any:
-        """The first process' value: so that all stop at the same epoch."""
+        """The first process' value, when it has come here: so that all stop at the same epoch."""
         values = [value]
         if self.size > 1:
             distributed.broadcast_object_list(values)
         return values[0]
 
-    def barrier(self) -> None:
-        """Go on when all have come here."""
-        if self.size > 1:
-            distributed.barrier()
-
 
 def connect() -> Team:
-    """The processes that `accelerate launch` (or torchrun) started, or this one alone."""
+    """The processes that `accelerate launch` started, or this one alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
         return Team()
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise VcemoError("accelerate is missing", do="pip install 'vcemo-lib[cluster]'") from error
+    from accelerate import PartialState
+
     state = PartialState(cpu=device().type == "cpu")  # nccl, or gloo without GPUs; gives each process its GPU
     return Team(state.process_index, state.num_processes)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +12,9 @@ from torch import nn
 
 from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, augmented, gather
-from vcemo_lib.models.attention import GuidedAttention, SelfAttention
+from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, gather
 from vcemo_lib.models.branches import average_pool
 from vcemo_lib.training.runs import EVAL_BATCH, device, kinds_of
-
-
-@dataclass
-class TrainingData:
-    """The training and validation part on the device, and altered versions of the training clips."""
-
-    train: InMemoryDataset
-    val: InMemoryDataset
-    versions: AugmentedDataset | None = None
-
-    def draw(self, rng: np.random.Generator) -> InMemoryDataset:
-        """The training part of one epoch: a version of each clip drawn anew, where there are any."""
-        return self.versions.draw(rng) if self.versions else self.train
 
 
 def read_parts(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> dict[str, InMemoryDataset]:
@@ -42,30 +25,38 @@ def read_parts(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> dict[s
     s, kinds = model.settings, kinds_of(model)
     for name in ("train", "val"):
         if name not in parts or not len(parts[name].ids):
-            raise VcemoError(f"there is no {name} part, or it is empty", where="fit",
-                             do="give parts with 'train' and 'val'")  # fmt: skip
+            do = "give parts with 'train' and 'val'"
+            raise VcemoError(f"there is no {name} part, or it is empty", where="fit", do=do)
     if (classes := len(parts["train"].labels)) != s.classes:
-        raise VcemoError(f"the model tells {s.classes} emotions apart, the corpus has {classes}",
-                         do=f"build it with classes={classes}")  # fmt: skip
+        what = f"the model tells {s.classes} emotions apart, the corpus has {classes}"
+        raise VcemoError(what, do=f"build it with classes={classes}")
     for kind in kinds:
         if (width := store.width(kind)) != model.widths[kind]:
-            raise VcemoError(f"{kind} features are {width} wide, the model expects {model.widths[kind]}",
-                             do=f"build it with widths={{{kind!r}: {width}}}")  # fmt: skip
+            what = f"{kind} features are {width} wide, the model expects {model.widths[kind]}"
+            raise VcemoError(what, do=f"build it with widths={{{kind!r}: {width}}}")
     read = parts if s.speaker_norm else ("train", "val")
     return {name: gather(store, parts[name], kinds) for name in read}
 
 
-def prepare_training(
+def prepare(
     model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler,
     progress: bool = False,
-) -> TrainingData:
-    """Scaled training data on the device, with `settings.augment` altered versions of each training clip."""
-    parts = [scaler.apply(features[name]) for name in ("train", "val")]
-    if model.settings.augment:
+) -> tuple[InMemoryDataset, InMemoryDataset]:
+    """The training and the validation part, scaled, on the device.
+
+    With `settings.augment` the first holds so many altered versions of each clip, computed or read from the
+    cache; an epoch `draw`s one of each.
+    """
+    parts = [features["train"], features["val"]]
+    if copies := model.settings.augment:
+        from vcemo_lib.features import compute
+
         augmentation.check(model)
-        parts += [scaler.apply(part) for part in augmented(corpus, model.settings.augment, progress)]
-    train, val, *versions = (pre_pool(model, part).to(device()) for part in parts)
-    return TrainingData(train, val, AugmentedDataset.of([train, *versions]) if versions else None)
+        for i in range(1, copies + 1):
+            store = compute(corpus, ("mel",), progress=progress, augmented=i)
+            parts.append(gather(store, corpus, ("mel",)))
+    train, val, *versions = (pre_pool(model, scaler.apply(part)).to(device()) for part in parts)
+    return AugmentedDataset.of([train, *versions]) if versions else train, val
 
 
 def pre_pool(model: nn.Module, part: InMemoryDataset) -> InMemoryDataset:
@@ -75,31 +66,14 @@ def pre_pool(model: nn.Module, part: InMemoryDataset) -> InMemoryDataset:
     marked `pooled`, and so are its batches. A model of the reader's own averages as it likes.
     """
     ours = type(model).__module__.startswith("vcemo_lib.models.")
-    pools = {kind: pool for kind, pool in model.frame_pools.items() if pool != (1, 1)} if ours else {}
-    for kind in pools.keys() & part.sequences.keys():
-        alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}), [], []
+    for kind, pool in model.frame_pools.items() if ours else ():
+        if pool == (1, 1) or kind not in part.sequences:
+            continue
+        alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}, pooled=False), [], []
         for index in np.array_split(np.arange(len(part)), -(-len(part) // EVAL_BATCH)):
-            x, mask = average_pool(*alone.batch(index).sequence(kind), pools[kind])
-            rows.append(x[mask])  # (real steps, width)
+            x, mask = average_pool(*alone.batch(index).sequence(kind), pool)
+            rows.append(x[mask])  # (real steps, width) float32: no rounding
             lengths.append(mask.sum(dim=1))
-        length, zero = torch.cat(lengths), rows[0].new_zeros(1, rows[0].shape[1])
-        ragged = Ragged(torch.cat([*rows, zero]), length, length.cumsum(0) - length)  # float32: no rounding
-        part = replace(part, sequences=part.sequences | {kind: ragged},
-                       lengths=part.lengths | {kind: length.numpy()}, pooled=True)  # fmt: skip
+        averaged = {kind: Ragged.of(torch.cat(rows), torch.cat(lengths))}
+        part = replace(part, sequences=part.sequences | averaged, pooled=True)
     return part
-
-
-@contextmanager
-def compiled_attention(model: nn.Module, wanted: bool | str) -> Iterator[None]:
-    """Inside it the attention layers run compiled ("auto": on an NVIDIA GPU with a C compiler and Triton)."""
-    if wanted == "auto":
-        compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
-        wanted = torch.cuda.is_available() and compiler and importlib.util.find_spec("triton") is not None
-    layers = [m for m in model.modules() if wanted and isinstance(m, SelfAttention | GuidedAttention)]
-    for layer in layers:
-        layer.compile()  # all alike, so compiled once
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer._compiled_call_impl = None  # what `Module.compile` sets: the model goes back as it came

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,8 @@ EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in train
 RUN_FILE = "run.safetensors"
 
 
-def device(name: str | None = None) -> torch.device:
-    """Where to compute: `name` if given, else an NVIDIA GPU, else Apple's, else the processor."""
-    if name:
-        return torch.device(name)
+def device() -> torch.device:
+    """Where to compute: an NVIDIA GPU, else Apple's, else the processor."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -97,11 +95,6 @@ def kinds_of(model: nn.Module) -> list[str]:
     return [*(model.kinds[m] for m in model.settings.modalities), *getattr(model, "also_reads", ())]
 
 
-def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """One row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds."""
-    return pd.DataFrame(history).set_index("epoch")
-
-
 def run_identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
     """Twelve digits that tell a run from any other: model, settings, seed, utterances, labels, features."""
     about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
@@ -119,7 +112,7 @@ class Run:
 
     model: nn.Module
     scaler: Scaler
-    history: pd.DataFrame  # see `as_table`
+    history: pd.DataFrame  # one row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds
     best_epoch: int
     seconds: float  # training time in all
     seed: int
@@ -175,7 +168,7 @@ class Run:
             return cls(
                 model=load_model(facts, checkpoint.under("model", tensors)).to(device()).eval(),
                 scaler=Scaler(checkpoint.under("overall", moments), by_speaker),
-                history=as_table(facts["history"]), best_epoch=facts["best_epoch"], seconds=facts["seconds"],
+                history=pd.DataFrame(facts["history"]).set_index("epoch"), best_epoch=facts["best_epoch"], seconds=facts["seconds"],
                 seed=facts["seed"], classes=tuple(facts["classes"]), identity=facts["identity"], store=store,
             )  # fmt: skip
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
