@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, gather
+from vcemo_lib.loading import InMemoryDataset, Ragged, Scaler, gather
 from vcemo_lib.models import Batch
 
 KINDS = ("mel", "words")
@@ -106,7 +106,7 @@ def test_each_draw_takes_a_version_of_each_clip(store: Store, data: InMemoryData
     higher = Store()
     higher.arrays = {key: array[: max(1, len(array) - 1)] + 100 for key, array in store.arrays.items()}
     second = gather(higher, part(data.ids, list(data.speakers)), ("mel",))
-    versions, seen = AugmentedDataset.of([data, second]), set()
+    versions, seen = data.with_versions([second]), set()
     for seed in range(8):
         drawn = versions.draw(np.random.default_rng(seed))
         batch = drawn.batch(np.arange(4))

@@ -29,7 +29,6 @@ def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, An
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest."""
-    do = "delete it and train again"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -37,12 +36,10 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
-    except OSError as error:
-        raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+        raise VcemoError("this is not a whole checkpoint", path, "delete it and train again") from error
     if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
-        raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
+        raise VcemoError("this checkpoint is damaged", path, "delete it and train again")
     return tensors, facts
 
 

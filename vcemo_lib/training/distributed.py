@@ -1,28 +1,24 @@
 """One model trained by several processes, a GPU each: started by `accelerate launch`, seen by `fit` alone.
 
-Every process holds the whole model and all features, takes its share of each batch, and hands its outputs to
-the others (all-gather), so that each computes the loss of the whole batch: SupCon and the queue meet as many
-positives and negatives as on one GPU. Gradients are then averaged. What differs from one process: BatchNorm
-sees a share of the batch, and dropout draws other numbers.
+Every process takes its share of each batch and hands its outputs to the others (all-gather), so that each
+computes the loss of the whole batch: SupCon and the queue meet as many positives and negatives as on one GPU.
+Gradients are then averaged. BatchNorm alone sees a share of the batch, and dropout draws other numbers.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.training.runs import device
 
 
-@dataclass(frozen=True)
-class Team:
+class Team(NamedTuple):
     """This process among those that train one model; alone, every method returns what it was given."""
 
     rank: int = 0  # 0: the one that validates, writes and shows progress
@@ -36,10 +32,7 @@ class Team:
         return index[self.rank :: self.size]
 
     def all_gather(self, x: Tensor, total: int) -> Tensor:
-        """The shards x (n, ...) of all processes in the batch's order, (total, ...).
-
-        Its gradient is the sum of all processes' gradients: `size` times one's, since all have the same loss.
-        """
+        """The shards x (n, ...) of all processes in the batch's order, (total, ...); gradients add up."""
         if self.size == 1:
             return x
         longest = -(-total // self.size)
@@ -48,13 +41,10 @@ class Team:
         return torch.stack(shards, dim=1).flatten(0, 1)[:total]  # row i of process r is i * size + r
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, in one message."""
-        if self.size == 1 or not (tensors := [t.detach() for t in tensors]):
-            return
-        flat = torch.cat([t.flatten().float() for t in tensors])
-        distributed.all_reduce(flat)
-        for t, mean in zip(tensors, (flat / self.size).split([t.numel() for t in tensors]), strict=True):
-            t.copy_(mean.view_as(t))
+        """Replace each tensor by its mean over the processes."""
+        for t in tensors if self.size > 1 else ():
+            distributed.all_reduce(t)
+            t /= self.size
 
     def broadcast(self, value: Any) -> Any:
         """The first process' value, when it has come here: so that all stop at the same epoch."""
@@ -70,5 +60,5 @@ def connect() -> Team:
         return Team()
     from accelerate import PartialState
 
-    state = PartialState(cpu=device().type == "cpu")  # nccl, or gloo without GPUs; gives each process its GPU
+    state = PartialState(cpu=not torch.cuda.is_available())  # nccl or gloo; gives each process its GPU
     return Team(state.process_index, state.num_processes)

@@ -6,7 +6,6 @@ untouched until then.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,14 +19,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vcemo_lib import augmentation
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import InMemoryDataset, Scaler
+from vcemo_lib.features import compute
+from vcemo_lib.loading import InMemoryDataset, Scaler, gather, pre_pool
 from vcemo_lib.models import Settings
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.distributed import connect
 from vcemo_lib.training.learner import Learner, learning_rate
-from vcemo_lib.training.preparation import prepare, read_parts
-from vcemo_lib.training.runs import RUN_FILE, Run, device, predict, run_identity
+from vcemo_lib.training.runs import RUN_FILE, Run, device, kinds_of, predict, run_identity
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -36,30 +36,25 @@ def fit(
     model: nn.Module, store: Any, parts: Mapping[str, Any], seed: int = 0, out: Path | str | None = None,
     progress: bool = True, resume: bool = True,
 ) -> Run:
-    """Train a model in place by its settings; the Run holds it with the weights of its best epoch.
+    """Train a model in place by its settings, on parts "train" and "val"; the best epoch's weights stay.
 
-    store  anything with `batch(ids, kinds)` and `width(kind)`, such as a FeatureStore
-    parts  {"train": Corpus, "val": Corpus, ...}; of "test" only the speakers' statistics are used
-    out    a folder for a checkpoint an epoch and `run.safetensors` at the end. With `resume` a killed run
-           goes on from its last whole epoch and ends as if it had never stopped; a finished one is read.
-
-    Under `accelerate launch` all processes train this one model (see `distributed`); all must see `out`.
-    Raises VcemoError when a loss or weight stops being finite; the last checkpoint stays.
+    `out` gets a checkpoint an epoch and `run.safetensors`. With `resume` a killed run goes on from there and
+    ends as if it had never stopped; a finished one is read. Of other parts only the speakers' statistics are
+    used. Raises VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
     """
     team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
     features = read_parts(model, store, parts)
     identity, classes = run_identity(model, seed, features), tuple(parts["train"].labels)
     if folder and resume and (folder / RUN_FILE).exists():
-        run = Run.load(folder, store)
-        refuse_another_run(run.identity, identity, folder)
+        refuse_another_run((run := Run.load(folder, store)).identity, identity, folder)
         model.to(device()).load_state_dict(run.model.state_dict())
         return replace(run, model=model.eval())
     learner = Learner(model.to(device()), s, team)
     scaler = Scaler.fit(features, s.speaker_norm)
     train, val = prepare(model, parts["train"], features, scaler, progress)
     history, best = restore(folder, learner, identity) if folder and resume else ([], {})
-    if learner.device.type == "cuda" and shutil.which("cc") and importlib.util.find_spec("triton"):
+    if learner.device.type == "cuda" and shutil.which("cc"):  # Triton needs a compiler
         learner.compile_attention()
 
     shown = {"initial": len(history), "leave": False, "disable": not progress or team.rank > 0}
@@ -129,10 +124,41 @@ def best_epoch(history: Sequence[Mapping[str, float]], s: Settings) -> int:
     return max(range(len(history)), key=lambda epoch: history[epoch][f"val_{s.select}"])
 
 
+def read_parts(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> dict[str, InMemoryDataset]:
+    """The features of the training and validation part, and of all parts where speakers are scaled.
+
+    Raises VcemoError where they do not fit the model.
+    """
+    s, kinds = model.settings, kinds_of(model)
+    if missing := [name for name in ("train", "val") if name not in parts]:
+        raise VcemoError(f"there is no {missing[0]} part", do="give parts with 'train' and 'val'")
+    if (classes := len(parts["train"].labels)) != s.classes:
+        what = f"the model tells {s.classes} emotions apart, the corpus has {classes}"
+        raise VcemoError(what, do=f"build it with classes={classes}")
+    for kind in kinds:
+        if (width := store.width(kind)) != model.widths[kind]:
+            what = f"{kind} features are {width} wide, the model expects {model.widths[kind]}"
+            raise VcemoError(what, do=f"build it with widths={{{kind!r}: {width}}}")
+    read = parts if s.speaker_norm else ("train", "val")
+    return {name: gather(store, parts[name], kinds) for name in read}
+
+
+def prepare(
+    model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler, progress: bool
+) -> tuple[InMemoryDataset, InMemoryDataset]:
+    """The training part, with `settings.augment` altered versions of each clip, and the validation part."""
+    parts = [features["train"], features["val"]]
+    if copies := model.settings.augment:
+        augmentation.check(model)
+        for i in range(1, copies + 1):
+            store = compute(corpus, ("mel",), progress=progress, augmented=i)
+            parts.append(gather(store, corpus, ("mel",)))
+    train, val, *versions = (pre_pool(model, scaler.apply(part)).to(device()) for part in parts)
+    return train.with_versions(versions) if versions else train, val
+
+
 def restore(folder: Path, learner: Learner, identity: str) -> tuple[list[dict], dict[str, Tensor]]:
     """Go on from the folder's checkpoint, if there is one: history and best weights so far."""
-    for leftover in folder.glob(".*.safetensors.*.tmp"):  # of a process killed while it wrote
-        leftover.unlink(missing_ok=True)
     if not (folder / CHECKPOINT).exists():
         return [], {}
     tensors, facts = checkpoint.load(folder / CHECKPOINT)
