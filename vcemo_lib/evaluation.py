@@ -31,7 +31,7 @@ def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> n
 def counts_by_speaker(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
 
     All arguments are (N,), the runs end to end. Without `seeds` all is one run; without `speakers` each
@@ -99,7 +99,7 @@ def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -
 def intervals(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Every metric with its 95 % interval, a row each: value, low, high, how many speakers and seeds made it.
 
     Arguments as in `counts_by_speaker`. Of one seed the interval lacks the chance of training, of one speaker
@@ -112,7 +112,7 @@ def intervals(
 def paired_test(
     y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Is model a better than model b on the same utterances, trained with the same seeds?
 
     Arguments as in `counts_by_speaker`. One row a metric; columns: a, b, difference (a - b), its 95 %
@@ -162,7 +162,7 @@ def interval(
     """Any number that is computed from rows, with its 95 % bootstrap interval: {"value", "low", "high"}.
 
     `statistic` takes row indices and gives a number, or NaN where a resample has none; `groups` (N,) says
-    whose rows they are (speakers): whole groups are drawn with replacement. Of one group there is no interval.
+    whose rows they are (speakers): whole groups are drawn with replacement. Of one there is no interval.
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     value, low, high = float(statistic(np.arange(len(group)))), float("nan"), float("nan")

@@ -63,7 +63,7 @@ def run(
     configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path | str,
     seeds: Sequence[int] = (0, 1, 2), workers: int = 1, keep_models: bool = False, progress: bool = True,
     dask: str | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Train every config with every seed and score it on the test part, or read what `out` holds.
 
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,

@@ -35,7 +35,7 @@ CHECKPOINT = "checkpoint.safetensors"
 def fit(
     model: nn.Module, store: Any, parts: Mapping[str, Any], seed: int = 0, out: Path | str | None = None,
     progress: bool = True, resume: bool = True,
-) -> Run:
+) -> Run:  # fmt: skip
     """Train a model in place by its settings, on parts "train" and "val"; the best epoch's weights stay.
 
     `out` gets a checkpoint an epoch and `run.safetensors`. With `resume` a killed run goes on from there and
