@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from vcemo_lib import comparison
+from vcemo_lib.course import sweeps
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import scores
 
@@ -64,7 +65,7 @@ def test_a_folder_is_read_in_order_of_config_and_seed(table: pd.DataFrame) -> No
     for run in table.itertuples():
         assert run.wa == pytest.approx(wa(run.config, run.seed)) and run.val_ua == 0.5
     assert comparison.facts(table.file[0])["settings"] == {"alpha": 0.1}
-    assert comparison.predictions(table.file[0])["y_pred"] == answered("bad", 0).tolist()
+    assert comparison.facts(table.file[0])["predictions"]["y_pred"] == answered("bad", 0).tolist()
 
 
 def test_summary_has_means_intervals_and_what_training_took(table: pd.DataFrame) -> None:
@@ -112,7 +113,7 @@ def test_every_answer_has_a_row_and_gains_are_counted_by_kind(table: pd.DataFram
         np.mean([wa("bad", s) for s in range(3)])
     )
     kinds = pd.Series({f"u{i}": CLASSES[y] for i, y in enumerate(Y_TRUE) if y}, name="emotion")
-    by_kind = comparison.gain_by(found, "good", "bad", kinds)
+    by_kind = sweeps.gain_by(found, "good", "bad", kinds)
     assert by_kind.index.tolist() == ["angry", "sad"]  # utterances without a kind are left out
     for emotion, row in by_kind.iterrows():
         here = Y_TRUE == CLASSES.index(str(emotion))
@@ -127,7 +128,7 @@ def test_every_answer_has_a_row_and_gains_are_counted_by_kind(table: pd.DataFram
     ("mistake", "told"),
     [
         (lambda table: comparison.compare(table, "good", "best"), "no config is called 'best'"),
-        (lambda table: comparison.agreement(table, table[:1]), "stored run"),
+        (lambda table: sweeps.agreement(table, table[:1]), "stored run"),
         (lambda table: comparison.read(Path("nowhere")), "no results of runs"),
     ],
 )

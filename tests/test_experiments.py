@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import synthetic
 
-from vcemo_lib import experiments
+from vcemo_lib import comparison, experiments
+from vcemo_lib.comparison import compare, facts, summary
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import METRICS
-from vcemo_lib.experiments import TABLE3, ablate, compare, predictions, run, summary
+from vcemo_lib.experiments import TABLE3, ablation_configs, run
 from vcemo_lib.models import tutorial
 
 TINY = tutorial(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=16, batch_size=16,
@@ -34,7 +35,7 @@ def quiet(data, out, configs=CONFIGS, **options):
 def test_one_row_a_run_with_its_scores(data, tmp_path) -> None:
     table = quiet(data, tmp_path)
     assert list(zip(table.config, table.seed, strict=True)) == [(c, s) for c in CONFIGS for s in (0, 1)]
-    said = predictions(table.file[0])
+    said = facts(table.file[0])["predictions"]
     assert said["ids"] == data[1]["test"].ids
     right = np.mean(np.array(said["y_true"]) == np.array(said["y_pred"]))
     assert table.wa[0] == pytest.approx(right)
@@ -71,7 +72,7 @@ def test_processes_give_what_one_process_gives(data, tmp_path) -> None:
 
 
 def test_ablation_has_the_papers_seven_rows(data, tmp_path) -> None:
-    table = ablate(*data, out=tmp_path, seeds=(0,), settings=TINY.but(epochs=1), progress=False)
+    table = quiet(data, tmp_path, ablation_configs(TINY.but(epochs=1)), seeds=(0,))
     assert table.config.tolist() == list(TABLE3) and len(set(TABLE3.values())) == 7
     assert table.parameters.is_unique
 
@@ -108,77 +109,31 @@ def test_mistakes_are_told(data, tmp_path) -> None:
 
 def test_a_folder_reads_as_the_table_that_wrote_it(data, tmp_path) -> None:
     table = quiet(data, tmp_path)
-    again = experiments.read(tmp_path)
+    again = comparison.read(tmp_path)
     assert (
         again.set_index(["config", "seed"]).loc[list(zip(table.config, table.seed, strict=True))].wa.tolist()
         == table.wa.tolist()
     )
-    assert experiments.facts(table.file[0])["settings"]["alpha"] == CONFIGS["with SupCon"].alpha
+    assert comparison.facts(table.file[0])["settings"]["alpha"] == CONFIGS["with SupCon"].alpha
     with pytest.raises(VcemoError, match="no results"):
-        experiments.read(tmp_path / "none")
+        comparison.read(tmp_path / "none")
 
 
 def test_answers_and_where_they_gain(data, tmp_path) -> None:
     table = quiet(data, tmp_path)
-    said = experiments.answers(table)
+    said = comparison.answers(table)
     shares = said.groupby(["config", "seed"]).right.mean()
     assert all(shares[row.config, row.seed] == pytest.approx(row.wa) for row in table.itertuples())
-    kinds = said.drop_duplicates("utt_id").set_index("utt_id").emotion.rename("kind")
-    gain = experiments.gain_by(said, "with SupCon", "without", kinds)
-    assert gain.utterances.sum() == said.utt_id.nunique()
-    assert np.average(gain.difference, weights=gain.utterances) == pytest.approx(
-        shares["with SupCon"].mean() - shares["without"].mean()
-    )
-    assert (
-        experiments.gain_by(said, "without", "without", kinds)[["difference", "low", "high"]] == 0
-    ).all(axis=None)
 
-
-def test_loaded_weights_do_not_make_another_run_and_no_path_is_written(data, tmp_path) -> None:
-    store, parts = data
-
-    class Described(type(store)):
-        weights: list = [{"name": "bert", "source": "bundled", "sha256": "0", "path": "/somewhere"}]
-
-        def describe(self):
-            return {"kinds": {"words": {}}, "text": "gold", "weights": self.weights}
-
-    described = Described(synthetic.corpus(64))
-    configs = {"without": CONFIGS["without"].but(epochs=1)}
-    first = run(configs, described, parts, tmp_path, seeds=(0,), progress=False)
-    assert (
-        "/somewhere" not in Path(first.file[0]).read_text()
-        and '"sha256": "0"' in Path(first.file[0]).read_text()
-    )
-    described.weights = []
-    assert run(configs, described, parts, tmp_path, seeds=(0,), progress=False).equals(first)
-
-
-def test_agreement_follows_students_prediction_interval() -> None:
-    import pandas as pd
-
-    stored = pd.DataFrame({"config": "x", "seed": [0, 1, 2], "wa": [0.70, 0.72, 0.74], "ua": [0.6, 0.6, 0.6]})
-    live = pd.DataFrame(
-        [
-            {"config": "x", "seed": 1, "wa": 0.80, "ua": 0.6},
-            {"config": "x", "seed": 9, "wa": 0.83, "ua": 0.61},
-        ]
-    )
-    found = experiments.agreement(live, stored)
-    assert found.inside.tolist() == [True, True, False, False]
-    assert found.low[0] == pytest.approx(0.72 - 4.302653 * 0.02 * (4 / 3) ** 0.5, abs=1e-5)
-    assert found.stored[0] == 0.72 and np.isnan(found.stored[2])
-    with pytest.raises(VcemoError, match="stored"):
-        experiments.agreement(live, stored[:1])
 
 
 def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
     small = dict(width=16, heads=2, ff_width=16, length=6, batch_size=16, epochs=1)
-    table = experiments.baselines(*data, out=tmp_path, seeds=(0,), progress=False, **small)
+    table = quiet(data, tmp_path, experiments.baseline_configs(data[0], 6, **small), seeds=(0,))
     assert table.config.tolist() == list(experiments.BASELINES) and table.model.tolist() == [
         model for model, _ in experiments.BASELINES.values()
     ]
-    settings = [experiments.facts(file)["settings"] for file in table.file]
+    settings = [comparison.facts(file)["settings"] for file in table.file]
     of_training = (
         "lr",
         "weight_decay",
@@ -196,12 +151,11 @@ def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
         settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"]
         and len(settings[6]["modalities"]) == 3
     )
-    again = experiments.baselines(
-        *data, out=tmp_path, seeds=(0,), names=["CME 2021"], progress=False, **small
-    )
+    one = experiments.baseline_configs(data[0], 6, names=["CME 2021"], **small)
+    again = quiet(data, tmp_path, one, seeds=(0,))
     assert again.file.tolist() == table.file[table.config == "CME 2021"].tolist()
     with pytest.raises(VcemoError, match="no baseline is called Xu"):
-        experiments.baselines(*data, out=tmp_path, names=["Xu"])
+        experiments.baseline_configs(data[0], 6, names=["Xu"])
 
 
 def test_baselines_as_published(data) -> None:
@@ -212,7 +166,7 @@ def test_baselines_as_published(data) -> None:
 
 def test_all_pairs_are_held_against_the_number_of_tests(data, tmp_path) -> None:
     table = quiet(data, tmp_path, CONFIGS | {"again": CONFIGS["without"].but(lr=2e-2)})
-    pairs = experiments.all_pairs(table)
+    pairs = comparison.all_pairs(table)
     assert (
         len(pairs) == 3 and (pairs.difference > -1e-9).all() and (pairs.p_holm >= pairs.p).all()
     )  # two may tie
@@ -290,35 +244,21 @@ def test_dask_mistakes_are_told(data, tmp_path) -> None:
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_supcon_on_each_setting_of_the_dials(data, tmp_path) -> None:
-    store, parts = data
-    half = {**parts, "train": parts["train"].subset(parts["train"].ids[::2])}
-    dials = {"whole": parts, "half": half}
-    table = experiments.over_dials(
-        store, dials, tmp_path, (0, 1), TINY.but(modalities=("words",)), progress=False
-    )
-    assert list(dict.fromkeys(table.config)) == [
-        f"{name}, {alpha}" for name in dials for alpha in experiments.DIALLED
-    ]
-    assert [experiments.facts(f)["settings"]["alpha"] for f in table.file[::2]] == [0.0, 1.0, 0.0, 1.0]
-    trained_on = [experiments.facts(f)["parts"]["train"] for f in table.file]
-    assert trained_on == 4 * [parts["train"].fingerprint()] + 4 * [half["train"].fingerprint()]
-
 
 def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:
     base = TINY.but(modalities=("words",), alpha=0.0, epochs=3)
     configs = {"a": base.but(alpha=1.0), "b": base, "c": base.but(epochs=1), "d": base.but(width=8)}
     table = quiet(data, tmp_path, configs)
-    found = experiments.compare_gains(table, ("a", "b"), ("c", "d"), "wa")
+    found = comparison.compare_gains(table, ("a", "b"), ("c", "d"), "wa")
     gains = [compare(table, *pair).loc["wa", "difference"] for pair in (("a", "b"), ("c", "d"))]
     assert (
         found["value"] == pytest.approx(gains[0] - gains[1])
         and found["low"] <= found["value"] <= found["high"]
     )
-    none = experiments.compare_gains(table, ("a", "b"), ("a", "b"))
+    none = comparison.compare_gains(table, ("a", "b"), ("a", "b"))
     assert none == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
     with pytest.raises(VcemoError, match="no config is called 'e'"):
-        experiments.compare_gains(table, ("a", "b"), ("c", "e"))
+        comparison.compare_gains(table, ("a", "b"), ("c", "e"))
 
 
 def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> None:
@@ -327,7 +267,7 @@ def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> Non
         for name, change in experiments.SUPCON.items()
     }
     table = quiet(data, tmp_path, configs, seeds=(0,))
-    used = [experiments.facts(f)["settings"] for f in table.file]
+    used = [comparison.facts(f)["settings"] for f in table.file]
     assert [(s["alpha"], bool(s["queue"]), s["views"]) for s in used] == [
         (0.0, False, 1),
         (0.1, False, 1),
@@ -335,7 +275,7 @@ def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> Non
         (0.1, True, 1),
         (0.1, False, 2),
     ]
-    machine = experiments.facts(table.file[0])["machine"]
+    machine = comparison.facts(table.file[0])["machine"]
     assert {
         "device",
         "processor",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import AugmentedDataset, InMemoryDataset, Ragged, Scaler, gather
+from vcemo_lib.loading import InMemoryDataset, Ragged, Scaler, gather
 from vcemo_lib.models import Batch
 
 KINDS = ("mel", "words")
@@ -91,7 +91,8 @@ def test_bad_parts_are_told(store: Store) -> None:
 def test_a_plan_holds_everybody_once_in_batches_of_like_size() -> None:
     lengths = np.random.default_rng(1).integers(1, 100, 50)
     ids = [str(i) for i in range(50)]
-    data = InMemoryDataset(ids, torch.zeros(50), np.array(["ann"] * 50), {}, {"mel": lengths})
+    rows = Ragged.of(torch.zeros(int(lengths.sum()), 1), torch.from_numpy(lengths))
+    data = InMemoryDataset(ids, torch.zeros(50), np.array(["ann"] * 50), {"mel": rows})
     by_length = np.concatenate(list(data.plan(8)))
     assert (np.diff(lengths[by_length]) >= 0).all()
     first, again, other = (list(data.plan(8, np.random.default_rng(seed))) for seed in (0, 0, 1))
@@ -105,7 +106,7 @@ def test_each_draw_takes_a_version_of_each_clip(store: Store, data: InMemoryData
     higher = Store()
     higher.arrays = {key: array[: max(1, len(array) - 1)] + 100 for key, array in store.arrays.items()}
     second = gather(higher, part(data.ids, list(data.speakers)), ("mel",))
-    versions, seen = AugmentedDataset.of([data, second]), set()
+    versions, seen = data.with_versions([second]), set()
     for seed in range(8):
         drawn = versions.draw(np.random.default_rng(seed))
         batch = drawn.batch(np.arange(4))

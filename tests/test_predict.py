@@ -140,14 +140,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, b
     """A hub that serves {path: content} over HTTP on this machine."""
     from huggingface_hub import constants
 
-    kept: dict[str, bytes] = {}
+    kept, commit = dict[str, bytes](), "0" * 40
 
     class Hub(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
         def answer(self, content: bytes, status: int = 200, **headers: str) -> None:
             self.send_response(status)
-            headers |= {"Content-Length": str(len(content)), "X-Repo-Commit": "0" * 40}
+            headers |= {"Content-Length": str(len(content)), "X-Repo-Commit": commit}
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()

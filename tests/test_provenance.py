@@ -28,15 +28,6 @@ def test_versions_and_time_are_those_of_now() -> None:
     assert abs(datetime.fromisoformat(provenance.now()) - datetime.now(UTC)).total_seconds() < 5
 
 
-def test_weights_and_features_come_without_paths() -> None:
-    class Described:
-        def describe(self) -> dict:
-            weights = [{"name": "bert", "sha256": "0", "path": "/somewhere"}]
-            return {"kinds": {"bert": {"pooled": "cls"}}, "weights": weights}
-
-    made = provenance.stamp(store=Described())["features"]
-    assert made == {"kinds": {"bert": {"pooled": "cls"}}, "weights": [{"name": "bert", "sha256": "0"}]}
-
 
 def test_a_stamp_imports_nothing_and_tells_of_threads_only_where_torch_is_loaded() -> None:
     code = (

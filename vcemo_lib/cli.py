@@ -19,7 +19,6 @@ from vcemo_lib.course import commands
 from vcemo_lib.errors import VcemoError, printable
 
 if TYPE_CHECKING:
-    import pandas as pd
 
     from vcemo_lib.corpora import Corpus
     from vcemo_lib.training.runs import Predictions, Run
@@ -117,8 +116,7 @@ def ablate(chosen: Chosen) -> None:
     store = vc.features.compute(corpus, text=chosen.text)
     changes = {"alpha": 0.0, "bert_width": store.width("bert"), **dict(chosen.set)}  # no SupCon in Table 3
     settings = vc.models.settings_for("vcemo", chosen.size, len(corpus.labels), **changes)
-    options = {"settings": settings, "workers": chosen.workers, "dask": chosen.dask}
-    _show(vc.experiments.ablate(store, parts, chosen.out, chosen.seeds, **options), corpus, chosen)
+    _sweep(vc.experiments.ablation_configs(settings), corpus, store, parts, chosen)
 
 
 def compare(chosen: Chosen) -> None:
@@ -126,9 +124,9 @@ def compare(chosen: Chosen) -> None:
     corpus, parts = _data(chosen)
     kinds = ("mel", "words", "bert", "word_spans")
     store = vc.features.compute(corpus, kinds, chosen.text, times=chosen.word_times)
-    options = {"workers": chosen.workers, "dask": chosen.dask, "size": chosen.size, "names": chosen.models}
-    found = vc.experiments.baselines(store, parts, chosen.out, chosen.seeds, **options, **dict(chosen.set))
-    _show(found, corpus, chosen)
+    named = chosen.size, chosen.models
+    configs = vc.experiments.baseline_configs(store, len(corpus.labels), *named, **dict(chosen.set))
+    _sweep(configs, corpus, store, parts, chosen)
 
 
 def predict(chosen: Chosen) -> None:
@@ -168,8 +166,10 @@ def _store(corpus: Corpus, settings: Any, text: str, model: str) -> Any:
     return vc.features.compute(corpus, kinds=tuple(kinds), text=text)
 
 
-def _show(table: pd.DataFrame, corpus: Corpus, chosen: Chosen) -> None:
-    """Print the summary of a sweep."""
+def _sweep(configs: Any, corpus: Corpus, store: Any, parts: dict[str, Corpus], chosen: Chosen) -> None:
+    """Train all configs on all seeds and print the summary."""
+    options = {"workers": chosen.workers, "dask": chosen.dask}
+    table = vc.experiments.run(configs, store, parts, chosen.out, chosen.seeds, **options)
     print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
     print(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
     print(f"kept in {chosen.out}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.evaluation import contrast, counts_by_speaker, difference, intervals, paired_test
+from vcemo_lib.evaluation import contrast, counts_by_speaker, difference, intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,19 +25,14 @@ def facts(file: Path | str) -> dict[str, Any]:
     return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
-def predictions(file: Path | str) -> dict[str, Any]:
-    """One run's answers on the test part: ids, speakers, classes, y_true, y_pred."""
-    return facts(file)["predictions"]
-
-
 def row(file: Path | str) -> dict[str, Any]:
     """One run's file as a row of the table. Raises VcemoError where it is not the whole result of a run."""
     try:
         run = facts(file)
         val = {f"val_{metric}": value for metric, value in run["val"].items()}
-        first, last = ("config", "model", "seed"), ("best_epoch", "epochs", "seconds", "parameters")
-        known, plain = ({key: run[key] for key in keys} for keys in (first, last))
-        return {**known, **run["scores"], **val, **plain, "file": str(file)}
+        last = {key: run[key] for key in ("best_epoch", "epochs", "seconds", "parameters")}
+        first = {key: run[key] for key in ("config", "model", "seed")}
+        return {**first, **run["scores"], **val, **last, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         do = "delete it and run again"
         raise VcemoError("this is not the whole result of a run", where=file, do=do) from error
@@ -50,9 +45,6 @@ def read(folder: Path | str) -> pd.DataFrame:
     if not (files := sorted(Path(folder).glob("*.json"))):
         raise VcemoError("no results of runs", where=folder, do="run the experiment, or name another folder")
     return pd.DataFrame([row(file) for file in files]).sort_values(["config", "seed"], ignore_index=True)
-
-
-# ---- scores and tests ----------------------------------------------------------------------------------
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted")) -> pd.DataFrame:
@@ -85,9 +77,9 @@ def compare(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
 def compare_gains(
     table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua"
 ) -> dict[str, float]:
-    """Is the gain of one pair of configs (a over b) larger than that of another pair?
+    """Is the gain of one pair of configs (a over b) larger than another's? Gain minus gain.
 
-    {"value", "low", "high", "p"} of gain minus gain, over speakers and seeds.
+    {"value", "low", "high", "p"}, over speakers and seeds.
     """
     tables, same_seeds = _side_by_side(table, (*first, *second))
     return contrast(tables, (1, -1, -1, 1), same_seeds).loc[metric, ["value", "low", "high", "p"]].to_dict()
@@ -109,42 +101,13 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
     return found.assign(p_holm=(by_p * np.arange(len(by_p), 0, -1)).cummax().clip(upper=1.0))
 
 
-def agreement(
-    live: pd.DataFrame, stored: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua")
-) -> pd.DataFrame:
-    """Do runs made here agree with stored runs of the same configs (columns config, seed and the metrics)?
-
-    One row a live run and metric: live, stored (the same seed's); low and high, Student's 95 % prediction
-    interval for one further run, if seeds scatter as the stored ones do; inside, whether it lies there.
-    """
-    import pandas as pd
-    from scipy.stats import t
-
-    rows = []
-    for run in live.to_dict("records"):
-        others = stored[stored.config == run["config"]]
-        if len(others) < 2:
-            raise VcemoError(f"{len(others)} stored run(s) of {run['config']!r}", do="store two at least")
-        for m in metrics:
-            values, same = others[m].to_numpy(), others[m][others.seed == run["seed"]]
-            half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * (1 + 1 / len(values)) ** 0.5
-            low, high = values.mean() - half, values.mean() + half
-            rows.append({"config": run["config"], "seed": run["seed"], "metric": m, "live": run[m],
-                         "stored": same.iloc[0] if len(same) else float("nan"), "low": low, "high": high,
-                         "inside": bool(low <= run[m] <= high)})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-# ---- single answers ------------------------------------------------------------------------------------
-
-
 def answers(table: pd.DataFrame) -> pd.DataFrame:
     """Every answer of every run, a row each: config, seed, utt_id, speaker, emotion, predicted, right."""
     import pandas as pd
 
     parts = []
     for config, seed, file in zip(table.config, table.seed, table.file, strict=True):
-        found = predictions(file)
+        found = facts(file)["predictions"]
         clips = {"config": config, "seed": seed, "utt_id": found["ids"], "speaker": found["speakers"]}
         name = np.asarray(found["classes"])
         named = {"emotion": name[found["y_true"]], "predicted": name[found["y_pred"]]}
@@ -159,26 +122,6 @@ def paired(answered: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     of_a, of_b = (answered[answered.config == name].set_index(keys) for name in (a, b))
     both = of_a[["speaker", "right"]].rename(columns={"right": "a"}).join(of_b.right.rename("b"), how="inner")
     return both.assign(difference=both.a.astype(float) - both.b).reset_index()
-
-
-def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.DataFrame:
-    """Where is config a better than b? The share of right answers of both on each kind of utterance.
-
-    answered  what `answers` gives; the seeds that both have are taken
-    kinds     utt_id -> kind; utterances without one are left out
-    One row a kind: utterances, a, b, difference, and its 95 % interval low, high over speakers and seeds.
-    """
-    import pandas as pd
-
-    both = paired(answered, a, b)
-    both = both.assign(kind=both.utt_id.map(kinds)).dropna(subset="kind")
-    rows = {}
-    for kind, part in both.groupby("kind"):
-        a_wrong, b_wrong = ((~part[of].astype(bool)).astype(int) for of in ("a", "b"))  # 0: right, 1: wrong
-        right = np.zeros(len(part), int)
-        found = paired_test(right, a_wrong, b_wrong, part.speaker, part.seed, classes=2).loc["wa"]
-        rows[kind] = {"utterances": part.utt_id.nunique(), **found[["a", "b", "difference", "low", "high"]]}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
 
 
 def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.ndarray], bool]:
@@ -199,7 +142,7 @@ def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.nd
 
 def _end_to_end(runs: pd.DataFrame) -> dict[str, Any]:
     """The answers of several runs end to end, as `counts_by_speaker` takes them."""
-    found = [predictions(file) for file in runs.file]
+    found = [facts(file)["predictions"] for file in runs.file]
     whole = {key: np.concatenate([f[key] for f in found]) for key in ("y_true", "y_pred", "speakers")}
     seeds = np.repeat(runs.seed.to_numpy(), [len(f["ids"]) for f in found])
     return {**whole, "seeds": seeds, "classes": found[0]["classes"]}

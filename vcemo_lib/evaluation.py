@@ -7,9 +7,8 @@ emotion counts the same. The literature sometimes swaps the two names; here they
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
 METRICS = ("wa", "ua", "f1_weighted", "f1_macro")
 Classes = int | Sequence[str] | None  # how many there are, or their names; by default as many as occur
 Groups = Sequence | np.ndarray | None  # (N,): whose utterance, or which run's
+_told: dict = {}  # warnings given
 
 
-def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
+def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> np.ndarray:
     """Class indices (N,), (N,) -> confusion counts (C, C), true classes in rows."""
     return counts_by_speaker(y_true, y_pred, np.zeros(len(y_true)), classes=classes).sum((0, 1))
 
@@ -31,7 +31,7 @@ def counts(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
 def counts_by_speaker(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
 
     All arguments are (N,), the runs end to end. Without `seeds` all is one run; without `speakers` each
@@ -39,37 +39,36 @@ def counts_by_speaker(
     """
     if speakers is None and seeds is not None:
         raise VcemoError("seeds without speakers", do="say whose utterances they are, or give their ids")
-    size, whose = _number(classes, y_true, y_pred), np.arange(len(y_true)) if speakers is None else speakers
-    which = np.zeros(len(y_true)) if seeds is None else seeds
-    if len({len(y_true), len(y_pred), len(whose), len(which)}) > 1:
-        what = f"{len(y_true)} labels and {len(y_pred)} predictions, {len(whose)} speakers"
-        raise VcemoError(f"{what}, {len(which)} seeds", do="give one of each an utterance")
-    cells = _indices(y_true, size) * size + _indices(y_pred, size)  # (N,)
-    runs, run = np.unique(np.asarray(which), return_inverse=True)
-    names, speaker = np.unique(np.asarray(whose), return_inverse=True)
-    shape = (len(runs), len(names), size, size)
-    places = (run * len(names) + speaker) * size**2 + cells
-    return np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
+    size, count = _number(classes, y_true, y_pred), len(y_true)
+    whose = np.arange(count) if speakers is None else np.asarray(speakers)
+    which = np.zeros(count) if seeds is None else np.asarray(seeds)
+    if {count} != {len(y_pred), len(whose), len(which)}:
+        what = f"{count} labels and {len(y_pred)} predictions, {len(whose)} speakers, {len(which)} seeds"
+        raise VcemoError(what, do="give one of each an utterance")
+    y = np.stack([y_true, y_pred])  # (2, N)
+    if not np.issubdtype(y.dtype, np.integer) or (count and not 0 <= y.min() <= y.max() < size):
+        raise VcemoError("classes must be indices", do=f"give whole numbers from 0 to {size - 1}")
+    (runs, run), (names, speaker) = (np.unique(of, return_inverse=True) for of in (which, whose))
+    table = np.zeros((len(runs), len(names), size, size), int)
+    np.add.at(table, (run, speaker, *y), 1)
+    if seeds is not None and len(runs) == 1:
+        _warn("one seed: the chance of training is not in the interval")
+    return table
 
 
-def from_counts(table: np.ndarray) -> dict[str, np.ndarray]:
-    """Confusion counts (..., C, C), possibly many at once -> each metric (...).
+def from_counts(table: np.ndarray) -> np.ndarray:
+    """Confusion counts (..., C, C), possibly many at once -> the scores in the order of METRICS, (M, ...).
 
     A class that never occurs counts in neither mean, as in scikit-learn's balanced accuracy.
     """
     table = np.asarray(table, dtype=float)
     right = np.diagonal(table, axis1=-2, axis2=-1)  # (..., C)
     true, predicted = table.sum(-1), table.sum(-2)  # (..., C)
-    total = np.maximum(true.sum(-1), 1)
-    occurs = true > 0
+    total, occurs = np.maximum(true.sum(-1), 1), true > 0
     recall = right / np.maximum(true, 1e-12)
     f1 = 2 * right / np.maximum(true + predicted, 1e-12)
-    return {
-        "wa": right.sum(-1) / total,
-        "ua": (recall * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1),
-        "f1_weighted": (f1 * true).sum(-1) / total,
-        "f1_macro": (f1 * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1),
-    }
+    ua, macro = ((each * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1) for each in (recall, f1))
+    return np.stack([right.sum(-1) / total, ua, (f1 * true).sum(-1) / total, macro])
 
 
 def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> dict[str, float]:
@@ -78,8 +77,7 @@ def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> d
     The paper's F1 must be the weighted one: over six classes, two of them with 2.5 % of the data, its
     macro F1 could not follow the accuracy as closely as Table 1 prints.
     """
-    table = counts(y_true, y_pred, _number(classes, y_true, y_pred))
-    return {name: float(value) for name, value in from_counts(table).items()}
+    return dict(zip(METRICS, from_counts(counts(y_true, y_pred, classes)).tolist(), strict=True))
 
 
 def confusion(
@@ -88,7 +86,7 @@ def confusion(
     """Counts, or with `share` each row's shares: true emotions in rows, predicted ones in columns."""
     import pandas as pd
 
-    table = counts(y_true, y_pred, len(classes))
+    table = counts(y_true, y_pred, classes)
     values = table / np.maximum(table.sum(1, keepdims=True), 1) if share else table
     return pd.DataFrame(values, pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
 
@@ -98,51 +96,42 @@ def majority(y_train: np.ndarray, y_test: np.ndarray, classes: Classes = None) -
     return scores(y_test, np.full(len(y_test), np.bincount(y_train).argmax()), classes)
 
 
-# ---- the chance of speakers and of seeds (docs/statistics.md) -------------------------------------------
-
-
 def intervals(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
-    level: float = 0.95, classes: Classes = None,
-) -> pd.DataFrame:
-    """Every metric with its interval, a row each: value, low, high, and how many speakers and seeds made it.
+    classes: Classes = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Every metric with its 95 % interval, a row each: value, low, high, how many speakers and seeds made it.
 
     Arguments as in `counts_by_speaker`. Of one seed the interval lacks the chance of training, of one speaker
-    there is none (NaN); both are told by a warning.
+    there is none (NaN).
     """
-    table = counts_by_speaker(y_true, y_pred, speakers, seeds, classes)
-    with _quiet_about_seeds(seeds):
-        found = contrast([table], [1.0], level=level).drop(columns="p")
+    found = contrast([counts_by_speaker(y_true, y_pred, speakers, seeds, classes)], [1.0]).drop(columns="p")
     return found.assign(low=found.low.clip(lower=0), high=found.high.clip(upper=1))
 
 
 def paired_test(
-    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Groups = None,
-    seeds: Groups = None, level: float = 0.95, classes: Classes = None,
-) -> pd.DataFrame:
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Groups = None, seeds: Groups = None,
+    classes: Classes = None,
+) -> pd.DataFrame:  # fmt: skip
     """Is model a better than model b on the same utterances, trained with the same seeds?
 
-    Arguments as in `counts_by_speaker`. One row a metric; columns: a, b, difference (a - b), its interval
-    low, high, its two-sided p, and how many speakers and seeds.
+    Arguments as in `counts_by_speaker`. One row a metric; columns: a, b, difference (a - b), its 95 %
+    interval low, high, its two-sided p, and how many speakers and seeds.
     """
     size = _number(classes, y_true, a, b)
-    of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
-    with _quiet_about_seeds(seeds):
-        return difference(of_a, of_b, level=level)
+    return difference(*(counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b)))
 
 
-def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True, level: float = 0.95) -> pd.DataFrame:
+def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True) -> pd.DataFrame:
     """`paired_test` from the two models' counts (S, G, C, C); their seeds may differ."""
-    found = contrast([a, b], [1.0, -1.0], same_seeds, level).rename(columns={"value": "difference"})
+    found = contrast([a, b], [1.0, -1.0], same_seeds).rename(columns={"value": "difference"})
     for place, (name, table) in enumerate({"a": a, "b": b}.items()):
-        found.insert(place, name, _scores(table.sum(1)).mean(1))
+        found.insert(place, name, from_counts(table.sum(1)).mean(1))
     return found
 
 
-def contrast(
-    tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True, level: float = 0.95
-) -> pd.DataFrame:
-    """A weighted sum of models' scores: value, low, high, p (two-sided, against zero), speakers, seeds.
+def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True) -> pd.DataFrame:
+    """A weighted sum of models' scores: value, 95 % interval low, high, p (against zero), speakers, seeds.
 
     tables      counts (S, G, C, C) of each model, all of the same speakers (see `counts_by_speaker`)
     weights     1 and -1 for a difference; 1, -1, -1, 1 for a gain over another gain
@@ -152,55 +141,45 @@ def contrast(
     from scipy.stats import t
 
     found = [_jackknife(table) for table in tables]
-    scores = [weight * score for weight, (score, _) in zip(weights, found, strict=True)]  # (M, S) each
-    shares = [weight * share for weight, (_, share) in zip(weights, found, strict=True)]  # (M, S, G) each
+    scores = [w * score for w, (score, _) in zip(weights, found, strict=True)]  # (M, S) each
+    shares = [w * share for w, (_, share) in zip(weights, found, strict=True)]  # (M, S, G) each
     if same_seeds:
         scores, shares = [np.sum(scores, axis=0)], [np.sum(shares, axis=0)]
     value = np.sum([score.mean(1) for score in scores], axis=0).round(12)  # a model less itself is 0
     error, freedom = _standard_error(scores, shares)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((value == 0) & (error == 0), 0.0, np.abs(value) / error)
-    half = t.ppf((1 + level) / 2, freedom) * error
+    half = t.ppf(0.975, freedom) * error
     columns = {"value": value, "low": value - half, "high": value + half, "p": 2 * t.sf(ratio, freedom)}
-    about = {"speakers": tables[0].shape[1], "seeds": min(map(len, tables))}
-    _warn(*about.values())
+    _warn_of_few(speakers := tables[0].shape[1])
+    about = {"speakers": speakers, "seeds": min(map(len, tables))}
     return pd.DataFrame(columns | about, index=list(METRICS))
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], groups: Sequence | np.ndarray, n: int = 1000, seed: int = 0,
-    level: float = 0.95,
+    statistic: Callable[[np.ndarray], float], groups: Sequence | np.ndarray, n: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Any number that is computed from rows, with its bootstrap interval: {"value", "low", "high"}.
+    """Any number that is computed from rows, with its 95 % bootstrap interval: {"value", "low", "high"}.
 
-    `statistic` takes row indices and gives a number; `groups` (N,) says whose rows they are (speakers): whole
-    groups are drawn with replacement. A resample whose number does not exist (NaN) is left out. One group
-    gives no interval (NaN). The chance of training is not in it.
+    `statistic` takes row indices and gives a number, or NaN where a resample has none; `groups` (N,) says
+    whose rows they are (speakers): whole groups are drawn with replacement. Of one there is no interval.
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
-    rows = [np.flatnonzero(group == g) for g in range(len(names))]
     value, low, high = float(statistic(np.arange(len(group)))), float("nan"), float("nan")
-    _warn(len(names))
+    _warn_of_few(len(names))
     if len(names) > 1:
-        rng = np.random.default_rng(seed)
+        rng, rows = np.random.default_rng(seed), [np.flatnonzero(group == g) for g in range(len(names))]
         chosen = (rng.integers(len(rows), size=len(rows)) for _ in range(n))
         draws = [statistic(np.concatenate([rows[g] for g in drawn])) for drawn in chosen]
-        low, high = map(float, np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+        low, high = map(float, np.nanquantile(draws, [0.025, 0.975]))
     return {"value": value, "low": low, "high": high}
 
 
-def _scores(table: np.ndarray) -> np.ndarray:
-    """Counts (..., C, C) -> all metrics in the order of METRICS, (M, ...)."""
-    return np.stack(list(from_counts(table).values()))
-
-
 def _jackknife(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (S, G, C, C) -> each metric's scores (M, S), and each speaker's influence on them (M, S, G).
-
-    An influence is (G - 1) / G of how much the score falls, more than on average, without this speaker.
-    """
+    """Counts (S, G, C, C) -> each metric's scores (M, S), and each speaker's influence on them (M, S, G)."""
     whole, groups = table.sum(1, keepdims=True), table.shape[1]
-    scores, without = _scores(whole[:, 0]), _scores(whole - table)
+    scores, without = from_counts(whole[:, 0]), from_counts(whole - table)
+    # (G - 1) / G of how much the score falls, more than on average, without this speaker.
     return scores, (groups - 1) / groups * (without.mean(-1, keepdims=True) - without)
 
 
@@ -230,29 +209,16 @@ def _standard_error(
     return error, freedom
 
 
-@contextmanager
-def _quiet_about_seeds(seeds: Any) -> Iterator[None]:
-    """No warning of a single seed where the caller names none: the column `seeds` tells it."""
-    with warnings.catch_warnings():
-        if seeds is None:
-            warnings.filterwarnings("ignore", message="one seed")
-        yield
-
-
-def _warn(speakers: int, seeds: int | None = None) -> None:
-    """Say which chance an interval or test cannot know of."""
-    told = []
+def _warn_of_few(speakers: int) -> None:
     if speakers == 1:
-        told.append("one speaker: nothing tells how others differ, low, high and p are NaN")
+        _warn("one speaker: nothing tells how others differ, low, high and p are NaN")
     elif speakers < 10:
-        told.append(f"only {speakers} speakers: below ten, intervals and tests are rough")
-    if seeds == 1:
-        told.append("one seed: the chance of training is not in the interval")
-    for message in told:  # under the module's name, so that no notebook shows where it lies
-        warnings.warn_explicit(message, UserWarning, __name__, 1)
+        _warn(f"only {speakers} speakers: below ten, intervals and tests are rough")
 
 
-# ---- raters and single utterances ----------------------------------------------------------------------
+def _warn(message: str) -> None:
+    """Once a text, and under the module's name, so that no notebook shows where it lies."""
+    warnings.warn_explicit(message, UserWarning, __name__, 1, registry=_told)
 
 
 def fleiss_kappa(votes: np.ndarray) -> float:
@@ -277,17 +243,10 @@ def mcnemar(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, float
     """
     from scipy.stats import binomtest
 
-    a_right, b_right = np.asarray(a) == np.asarray(y_true), np.asarray(b) == np.asarray(y_true)
+    a_right, b_right = np.asarray(a) == y_true, np.asarray(b) == y_true
     only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
-    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": float(p)}
-
-
-def _indices(y: np.ndarray, classes: int) -> np.ndarray:
-    y = np.asarray(y)
-    if not np.issubdtype(y.dtype, np.integer) or (len(y) and not 0 <= y.min() <= y.max() < classes):
-        raise VcemoError("classes must be indices", do=f"give whole numbers from 0 to {classes - 1}")
-    return y.astype(np.int64)
+    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return {"only_a": only_a, "only_b": only_b, "p": p}
 
 
 def _number(classes: Classes, *y: np.ndarray) -> int:

@@ -1,10 +1,6 @@
 """Experiments as data: many settings, many seeds, one tidy table. Every finished run is one JSON file.
 
-A sweep that is killed goes on with the runs that have no file yet. Runs are independent, so they may share
-the machine's cores, or a Dask cluster (docs/cluster.md): joblib hands them out.
-
->>> table = ablate(store, parts, out="build/ablation", seeds=range(3), workers=2)
->>> comparison.summary(table)
+>>> table = run(ablation_configs(tutorial()), store, parts, out="build/ablation", seeds=range(3), workers=2)
 >>> comparison.compare(table, "Embeddings + Acoustic", "Acoustic")
 """
 
@@ -18,10 +14,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vcemo_lib import comparison, provenance
+from vcemo_lib import provenance
+from vcemo_lib.comparison import row
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import METRICS
-from vcemo_lib.models.settings import Settings, tutorial
+from vcemo_lib.models.settings import Settings
 from vcemo_lib.paths import write_atomically
 
 if TYPE_CHECKING:
@@ -60,25 +57,18 @@ SUPCON: dict[str, dict[str, Any]] = {
     "alpha 0.1, queue": {"alpha": 0.1, "queue": 1024, "momentum": 0.99},
     "alpha 0.1, two views": {"alpha": 0.1, "views": 2},
 }
-DIALLED = ("alpha 0", "alpha 1")  # of SUPCON, compared on each of `course.dials`
-# Settings under their former names, which the digests in the names of stored files were made of.
-STORED_AS = {"bidirectional": "both_guide", "allow_own_keys": "own_copies"}
 
 
 def run(
     configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path | str,
-    seeds: Sequence[int] = (0, 1, 2), workers: int | None = 1, keep_models: bool = False,
-    progress: bool = True, dask: str | None = None,
-) -> pd.DataFrame:
+    seeds: Sequence[int] = (0, 1, 2), workers: int = 1, keep_models: bool = False, progress: bool = True,
+    dask: str | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Train every config with every seed and score it on the test part, or read what `out` holds.
 
-    workers      1: one after the other, each with all cores. More: that many processes with one thread each,
-                 faster for small models. None: whatever `joblib.parallel_config` says
-    keep_models  keep each run's checkpoint too (`out/<file name>/run.safetensors`), resume within a run
-    dask         the address of a Dask scheduler, "tcp://host:8786"; see docs/cluster.md
-
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,
-    epochs, seconds, parameters, file. With another model, setting, seed, datum or feature it is another run.
+    epochs, seconds, parameters, file. More `workers`: that many processes with one thread each, faster for
+    small models; `dask`: a scheduler's address (docs/cluster.md). `keep_models`: each in out/<file name>/.
     """
     import pandas as pd
     from joblib import Parallel, delayed
@@ -86,7 +76,7 @@ def run(
 
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
-    if workers is not None and workers < 1:
+    if workers < 1:
         raise VcemoError(f"{workers} workers", do="let one work at least")
     fingerprints = {name: part.fingerprint() for name, part in parts.items()}
     data = {"parts": fingerprints, "features": provenance.features(store)}
@@ -96,54 +86,30 @@ def run(
         for seed in map(int, seeds):
             job = {"config": config, "model": model, "seed": seed, "settings": settings.as_dict(), **data}
             jobs[Path(out) / f"{file_name(job)}.json"] = job
-    apart = bool(dask) or workers != 1
     missing = {path: job for path, job in jobs.items() if not path.exists()}
-    shared = (store, parts, keep_models, apart)
+    shared = (store, parts, keep_models, bool(dask) or workers > 1)
     tasks = [delayed(train_one)(job, path.absolute(), *shared) for path, job in missing.items()]
     with _pool(workers, dask) if tasks else nullcontext():
-        if apart and tasks:
-            done: Iterable = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
-        else:
-            done = (function(*args) for function, args, _ in tasks)
-        bar = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
-        for path, result in tqdm(done, "runs", len(jobs), **bar):
+        done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        shown = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
+        for path, result in tqdm(done, "runs", len(jobs), **shown):
             write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
-    return pd.DataFrame([comparison.row(path) for path in jobs])
+    return pd.DataFrame([row(path) for path in jobs])
 
 
-def ablate(
-    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Sequence[int] = (0, 1, 2),
-    settings: Settings | None = None, **options: Any,
-) -> pd.DataFrame:
-    """Re-run the paper's Table 3: seven choices of modalities, without SupCon as there (section 4.4).
-
-    options  workers, progress, keep_models and dask, as `run` takes them
-    """
-    if settings is None:
-        settings = tutorial(classes=len(parts["train"].labels), alpha=0.0, bert_width=store.width("bert"))
-    configs = {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
-    return run(configs, store, parts, out, seeds, **options)
-
-
-def baselines(
-    store: Any, parts: Mapping[str, Any], out: Path | str, seeds: Sequence[int] = (0, 1, 2),
-    workers: int | None = 1, size: str = "tutorial", names: Iterable[str] | None = None,
-    progress: bool = True, dask: str | None = None, **changes: Any,
-) -> pd.DataFrame:
-    """Re-run the paper's Tables 1 and 2 (section 4.3): baselines and VCEMO, same parts, features and loop.
-
-    store    with the kinds "mel", "words", "bert" and "word_spans"
-    size     "tutorial": all small and trained alike, only architectures differ; "paper": as published
-    names    some of `BASELINES`; changes: settings that all get, epochs for one
-    """
-    configs = baseline_configs(store, len(parts["train"].labels), size, names, **changes)
-    return run(configs, store, parts, out, seeds, workers, progress=progress, dask=dask)
+def ablation_configs(settings: Settings) -> dict[str, Config]:
+    """The paper's Table 3 for `run`: seven choices of modalities (section 4.4; without SupCon there)."""
+    return {name: settings.but(modalities=modalities) for name, modalities in TABLE3.items()}
 
 
 def baseline_configs(
     store: Any, classes: int, size: str = "tutorial", names: Iterable[str] | None = None, **changes: Any
 ) -> dict[str, Config]:
-    """Name -> (model, settings) of each of `BASELINES`, as `run` wants them."""
+    """The paper's Tables 1 and 2 (section 4.3): name -> (model, settings) of `BASELINES` or some of them.
+
+    size "tutorial": all small and trained alike, only architectures differ; "paper": as published. `changes`:
+    settings that all get. They read the kinds "mel", "words", "bert" and "word_spans".
+    """
     from vcemo_lib.models import settings_for
 
     if unknown := set(names or ()) - set(BASELINES):
@@ -153,26 +119,6 @@ def baseline_configs(
     common = {"bert_width": store.width("bert"), "acoustic": "mel"} | changes
     chosen = [(name, *BASELINES[name]) for name in names or BASELINES]
     return {name: (model, settings_for(model, size, classes, **own | common)) for name, model, own in chosen}
-
-
-def over_dials(
-    store: Any, dials: Mapping[str, Mapping[str, Any]], out: Path | str,
-    seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = None, **options: Any,
-) -> pd.DataFrame:
-    """Train without and with SupCon on each setting of `course.dials`: configs "setting, alpha".
-
-    These training parts are small, so by default there are twice as many epochs as in `tutorial()`.
-    """
-    import pandas as pd
-
-    if settings is None:
-        settings = tutorial(bert_width=store.width("bert"))
-        settings = settings.but(epochs=2 * settings.epochs, patience=2 * settings.patience)
-    tables = []
-    for name, parts in dials.items():
-        configs = {f"{name}, {alpha}": settings.but(**SUPCON[alpha]) for alpha in DIALLED}
-        tables.append(run(configs, store, parts, out, seeds, **options))
-    return pd.concat(tables, ignore_index=True)
 
 
 def train_one(
@@ -204,46 +150,30 @@ def train_one(
 
 
 def file_name(job: Mapping[str, Any]) -> str:
-    """Readable, and different for different runs: config, seed and a digest of all that decides the result.
-
-    The list of loaded weights is left out: features that are read from the cache load none, yet are the same.
-    """
-    settings = {STORED_AS.get(name, name): value for name, value in job["settings"].items()}
-    decides = {**job, "settings": settings}
-    if job.get("features"):
-        decides["features"] = {key: value for key, value in job["features"].items() if key != "weights"}
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
+    """Config, seed and a digest of all that decides a run's result."""
+    digest = hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
     return f"{re.sub(r'[^a-z0-9]+', '-', job['config'].lower()).strip('-')}-seed{job['seed']}-{digest}"
 
 
 @contextmanager
-def _pool(workers: int | None, dask: str | None) -> Iterator[None]:
+def _pool(workers: int, dask: str | None) -> Iterator[None]:
     """Inside it, joblib's `Parallel` uses so many processes, or the workers of a Dask cluster."""
     from joblib import parallel_config
 
     if not dask:
-        processes = {"backend": "loky", "n_jobs": workers, "inner_max_num_threads": 1}
-        with nullcontext() if workers in (1, None) else parallel_config(**processes):
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1 if workers > 1 else None):
             yield
         return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise VcemoError("Dask is not installed", do="pip install 'vcemo-lib[cluster]'") from error
+    from distributed import Client
+
     try:
         client = Client(dask, timeout=30, set_as_default=False)
     except (OSError, ValueError) as error:
         raise VcemoError(f"no Dask scheduler answers: {error}", dask, "correct the address") from error
     with client:
-        if crowded := {threads for threads in client.nthreads().values() if threads > 1}:
+        if (threads := max(client.nthreads().values(), default=1)) > 1:
             # Runs in threads of one process would share torch's random numbers: no result could be had again.
-            do = "start them with --nthreads 1, as many as there are cores or GPUs"
-            raise VcemoError(f"Dask workers with {max(crowded)} threads", where=dask, do=do)
+            raise VcemoError(f"Dask workers with {threads} threads", dask, "start them with --nthreads 1")
         # A batch queue may let a worker wait for its turn.
         with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
             yield
-
-
-def __getattr__(name: str) -> Any:
-    """What reads results is in `comparison`; this module's name reaches it too."""
-    return getattr(comparison, name)

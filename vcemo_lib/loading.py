@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models.batch import Batch
+from vcemo_lib.models.branches import average_pool
 
 ACOUSTIC = ("mel", "whisper")
 UNSCALED = ("word_spans",)  # frames, not values
@@ -24,17 +25,18 @@ Moments = tuple[Tensor, Tensor]  # mean and standard deviation, each (width,)
 
 @dataclass
 class Ragged:
-    """Sequences of different lengths laid end to end, with one zero row behind them for padding."""
+    """N sequences of different lengths laid end to end, with one zero row behind them for padding."""
 
-    rows: Tensor  # (R + 1, width) float16, as the store keeps them
+    rows: Tensor  # (R + 1, width), float16 as the store keeps them
     lengths: Tensor  # (N,)
     starts: Tensor  # (N,) row at which each begins
+    on_cpu: np.ndarray  # lengths once more: planning a batch must not wait for a GPU
 
     @classmethod
     def of(cls, rows: Tensor, lengths: Tensor) -> Ragged:
         """rows (R, width) and lengths (N,) that add up to R."""
-        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).half()
-        return cls(rows, lengths, lengths.cumsum(0) - lengths)
+        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+        return cls(rows, lengths, lengths.cumsum(0) - lengths, lengths.cpu().numpy())
 
     def padded(self, index: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """The sequences at index (B,) -> values (B, longest, width) float32, lengths (B,)."""
@@ -45,7 +47,7 @@ class Ragged:
         return self.rows[where].float(), lengths
 
     def to(self, device: torch.device) -> Ragged:
-        return Ragged(self.rows.to(device), self.lengths.to(device), self.starts.to(device))
+        return Ragged(self.rows.to(device), self.lengths.to(device), self.starts.to(device), self.on_cpu)
 
 
 @dataclass
@@ -56,29 +58,33 @@ class InMemoryDataset:
     labels: Tensor  # (N,)
     speakers: np.ndarray  # (N,) names
     sequences: dict[str, Ragged]  # by kind of feature
-    lengths: dict[str, np.ndarray]  # kind -> (N,), on the processor: planning a batch must not wait for a GPU
-    pooled: bool = False  # sound is averaged by `audio_pool` already: see `training.preparation.pre_pool`
+    versions: Ragged | None = None  # log-mel of N clips as they are, then altered, N at a time
+    pooled: bool = False  # sound is averaged by `audio_pool` already: see `pre_pool`
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Kind -> rows of each utterance, (N,)."""
+        return {kind: ragged.on_cpu for kind, ragged in self.sequences.items()}
 
     def batch(self, index: np.ndarray) -> Batch:
         """The utterances at index (B,), padded."""
         at = torch.from_numpy(index).to(self.labels.device)
         tensors: dict[str, Any] = {}
         for kind, ragged in self.sequences.items():
-            longest = max(1, int(self.lengths[kind][index].max()))
+            longest = max(1, int(ragged.on_cpu[index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
         return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
 
     def plan(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
-        """Indices of one epoch's batches, each of utterances of similar length, so that little is padding.
+        """Indices of one epoch's batches, of similar length within, their sizes at most one apart.
 
         With `rng` utterances are shuffled and sorted within pools of POOL batches only (sorting all would put
-        slow, sad speech into one batch); then the batches are shuffled. Without: by length. Sizes differ by
-        one at most: BatchNorm never meets a tiny last batch.
+        slow, sad speech into one batch); then the batches are shuffled. Without: by length.
         """
-        length = next(iter(self.lengths.values()))
+        length = next(iter(self.sequences.values())).on_cpu
         count = -(-len(self) // batch_size)
         if rng is None:
             yield from np.array_split(np.argsort(length, kind="stable"), count)
@@ -88,48 +94,28 @@ class InMemoryDataset:
         batches = np.array_split(order, count)
         yield from (batches[i] for i in rng.permutation(count))
 
+    def with_versions(self, versions: Sequence[InMemoryDataset]) -> InMemoryDataset:
+        """The same N utterances with altered versions of their log-mel, from which `draw` takes."""
+        each = [part.sequences["mel"] for part in (self, *versions)]
+        mel = Ragged.of(torch.cat([m.rows[:-1] for m in each]), torch.cat([m.lengths for m in each]))
+        return replace(self, versions=mel)
+
+    def draw(self, rng: np.random.Generator) -> InMemoryDataset:
+        """What one epoch trains on: one version of each clip, drawn evenly. No row is copied."""
+        if (mel := self.versions) is None:
+            return self
+        chosen = rng.integers(len(mel.on_cpu) // len(self), size=len(self)) * len(self)
+        at = torch.from_numpy(chosen := chosen + np.arange(len(self))).to(mel.rows.device)  # (N,)
+        drawn = Ragged(mel.rows, mel.lengths[at], mel.starts[at], mel.on_cpu[chosen])
+        return replace(self, sequences=self.sequences | {"mel": drawn})
+
     def to(self, device: torch.device) -> InMemoryDataset:
         moved = {kind: ragged.to(device) for kind, ragged in self.sequences.items()}
         return replace(self, labels=self.labels.to(device), sequences=moved)
 
 
-@dataclass
-class AugmentedDataset:
-    """A training part in several versions of its sound, all of them in memory."""
-
-    clean: InMemoryDataset
-    mel: Ragged  # version after version, N sequences each
-    lengths: np.ndarray  # (versions * N,), on the processor
-
-    @classmethod
-    def of(cls, versions: Sequence[InMemoryDataset]) -> AugmentedDataset:
-        """The same N utterances as they are, then in each augmented version."""
-        each = [version.sequences["mel"] for version in versions]
-        rows = torch.cat([*(ragged.rows[:-1] for ragged in each), each[0].rows[-1:]])
-        lengths = torch.cat([ragged.lengths for ragged in each])
-        on_cpu = np.concatenate([version.lengths["mel"] for version in versions])
-        return cls(versions[0], Ragged(rows, lengths, lengths.cumsum(0) - lengths), on_cpu)
-
-    def draw(self, rng: np.random.Generator) -> InMemoryDataset:
-        """The part with one version of each clip, drawn evenly. No row is copied."""
-        count = len(self.clean)
-        chosen = rng.integers(len(self.lengths) // count, size=count) * count + np.arange(count)  # (N,)
-        at = torch.from_numpy(chosen).to(self.mel.rows.device)
-        mel = Ragged(self.mel.rows, self.mel.lengths[at], self.mel.starts[at])
-        lengths = self.clean.lengths | {"mel": self.lengths[chosen]}
-        return replace(self.clean, sequences=self.clean.sequences | {"mel": mel}, lengths=lengths)
-
-
-def augmented(part: Any, copies: int, progress: bool = True) -> list[InMemoryDataset]:
-    """The log-mel of a training part's augmented versions 1 to `copies`, computed or read from the cache."""
-    from vcemo_lib import features
-
-    stores = (features.compute(part, ("mel",), progress=progress, augmented=1 + i) for i in range(copies))
-    return [gather(store, part, ("mel",)) for store in stores]
-
-
 def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
-    """Read the features of a corpus part out of a store: anything with `batch(ids, kinds)`."""
+    """A corpus part's features out of a store: anything with `batch(ids, kinds)`."""
     if not (ids := list(part.ids)):
         raise VcemoError("a part without utterances", where=part.name, do="split the corpus otherwise")
     rows: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
@@ -143,10 +129,29 @@ def gather(store: Any, part: Any, kinds: Sequence[str]) -> InMemoryDataset:
                 raise VcemoError(f"{kind} features are not finite", where=bad, do="compute them again")
             rows[kind].append(values[torch.arange(values.shape[1]) < length[:, None]])
             lengths[kind].append(length)
-    ragged = {kind: Ragged.of(torch.cat(rows[kind]), torch.cat(lengths[kind])) for kind in kinds}
-    on_cpu = {kind: sequence.lengths.numpy() for kind, sequence in ragged.items()}
+    sequences = {kind: Ragged.of(torch.cat(rows[kind]), torch.cat(lengths[kind])) for kind in kinds}
     speakers = np.asarray(part.table.loc[ids, "speaker"], dtype=str)
-    return InMemoryDataset(ids, torch.tensor(part.y()), speakers, ragged, on_cpu)
+    return InMemoryDataset(ids, torch.tensor(part.y()), speakers, sequences)
+
+
+def pre_pool(model: Any, part: InMemoryDataset) -> InMemoryDataset:
+    """The part with its frames averaged as the model would average them first of all (`audio_pool`).
+
+    Once before training, not in each pass: an epoch of a small model takes a fifth less time. A model of the
+    reader's own averages as it likes.
+    """
+    ours = type(model).__module__.startswith("vcemo_lib.models.")
+    for kind, pool in model.frame_pools.items() if ours else ():
+        if pool == (1, 1) or kind not in part.sequences:
+            continue
+        alone, rows, lengths = replace(part, sequences={kind: part.sequences[kind]}, pooled=False), [], []
+        for index in np.array_split(np.arange(len(part)), -(-len(part) // 256)):
+            x, mask = average_pool(*alone.batch(index).sequence(kind), pool)
+            rows.append(x[mask])  # (real steps, width) float32: no rounding
+            lengths.append(mask.sum(dim=1))
+        averaged = {kind: Ragged.of(torch.cat(rows), torch.cat(lengths))}
+        part = replace(part, sequences=part.sequences | averaged, pooled=True)
+    return part
 
 
 @dataclass
@@ -186,14 +191,12 @@ class Scaler:
         """The same part, scaled."""
         scaled = dict(part.sequences)
         for kind in part.sequences.keys() - set(UNSCALED):
-            ragged, moments = part.sequences[kind], self.overall[kind]  # (width,) each
+            ragged, (mean, deviation) = part.sequences[kind], self.overall[kind]  # (width,) each
             if kind in ACOUSTIC and self.by_speaker:
-                of = [self.by_speaker.get(speaker, {}).get(kind, moments) for speaker in part.speakers]
-                pairs = torch.stack([torch.stack(pair) for pair in of])  # (N, 2, width)
-                pairs = pairs.repeat_interleave(ragged.lengths, dim=0)  # (R, 2, width)
-                moments = pairs[:, 0], pairs[:, 1]
-            mean, deviation = moments
-            scaled[kind] = Ragged.of((ragged.rows[:-1].float() - mean) / deviation, ragged.lengths)
+                known = [self.by_speaker.get(speaker, {}) for speaker in part.speakers]
+                pairs = torch.stack([torch.stack(m.get(kind, self.overall[kind])) for m in known])
+                mean, deviation = pairs.repeat_interleave(ragged.lengths, dim=0).unbind(1)  # (R, width) each
+            scaled[kind] = Ragged.of(((ragged.rows[:-1].float() - mean) / deviation).half(), ragged.lengths)
         return replace(part, sequences=scaled)
 
 

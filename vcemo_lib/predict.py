@@ -133,9 +133,8 @@ class EmotionRecognizer:
         for kind, made in arrays.items():
             kept = [array[:0] if kind in muted else array for array in made]
             rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
-            kinds[kind] = Ragged.of(rows, torch.tensor([len(array) for array in kept]))
-        steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
-        part = InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds, steps)
+            kinds[kind] = Ragged.of(rows.half(), torch.tensor([len(array) for array in kept]))
+        part = InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds)
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         return replace(self.run.scaler, by_speaker={}).apply(part)
 

@@ -26,8 +26,9 @@ def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
 
     Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
     """
-    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware()}
-    made["weights"] = weights()
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": []}
+    if (weights := sys.modules.get("vcemo_lib.weights")) is not None:  # where they lie differs by machine
+        made["weights"] = [{k: v for k, v in used.items() if k != "path"} for used in weights.used()]
     if corpus is not None:
         made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
     return made if store is None else made | {"features": features(store)}
@@ -50,9 +51,13 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: dict[str, Any] = {"system": platform.system(), "machine": platform.machine()}
-    found["processor"] = _processor()
-    found["cores"] = cores
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    named = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.M)
+    found = {
+        "system": platform.system(), "machine": platform.machine(),
+        "processor": named[1] if named else platform.processor() or platform.machine(), "cores": cores,
+    }  # fmt: skip
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
@@ -60,27 +65,6 @@ def hardware() -> dict[str, Any]:
     return found
 
 
-def weights() -> list[dict[str, str]]:
-    """The weights that this process has loaded: name, source, sha256; where they lie differs by machine."""
-    loaded = sys.modules.get("vcemo_lib.weights")
-    return _without_paths(loaded.used()) if loaded is not None else []
-
-
 def features(store: Any) -> dict[str, Any] | None:
     """How a store's features were made: settings and versions of each kind; None where it cannot tell."""
-    if not hasattr(store, "describe"):
-        return None
-    about = store.describe()
-    return about | {"weights": _without_paths(about.get("weights", []))}
-
-
-def _without_paths(entries: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{key: value for key, value in entry.items() if key != "path"} for entry in entries]
-
-
-def _processor() -> str:
-    """The processor's name, as exact as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    named = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.M)
-    return named[1] if named else platform.processor() or platform.machine()
+    return store.describe() if hasattr(store, "describe") else None

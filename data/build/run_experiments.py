@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 import vcemo_lib as vc
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.course.dials import dials
 from vcemo_lib.paths import repo_data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEEDS = (0, 1, 2, 3, 4)
 WHAT = ("ablation", "supcon", "compare", "dials")
@@ -48,16 +46,23 @@ def run(what: str, corpus: Corpus, parts: dict[str, Corpus], given: argparse.Nam
     store = vc.features.compute(corpus, kinds=kinds)
     where, workers = (store, parts, given.out / what, given.seeds), given.workers
     if what == "ablation":
-        return vc.experiments.ablate(*where, tutorial(alpha=0.0, **fewer), workers=workers)
+        configs = vc.experiments.ablation_configs(tutorial(alpha=0.0, **fewer))
+        return vc.experiments.run(configs, *where, workers=workers)
     if what == "supcon":  # alpha 0 is the ablation's last row
         trained = {name: own for name, own in vc.experiments.SUPCON.items() if own["alpha"]}
         configs = {name: tutorial(**own, **fewer) for name, own in trained.items()}
         return vc.experiments.run(configs, *where, workers=workers)
     if what == "dials":
-        settings = tutorial(**fewer) if fewer else None
-        few = (store, dials(parts), given.out / what, given.seeds[:3])
-        return vc.experiments.over_dials(*few, settings, workers)
-    return vc.experiments.baselines(*where, workers=workers, **fewer)
+        settings = tutorial(**{"epochs": 32, "patience": 32} | fewer)  # these training parts are small
+        tables = []
+        for name, dialled in dials(parts).items():
+            ways = {way: vc.experiments.SUPCON[way] for way in ("alpha 0", "alpha 1")}
+            configs = {f"{name}, {way}": settings.but(**change) for way, change in ways.items()}
+            few = (store, dialled, given.out / what, given.seeds[:3])
+            tables.append(vc.experiments.run(configs, *few, workers=workers))
+        return pd.concat(tables, ignore_index=True)
+    configs = vc.experiments.baseline_configs(store, 6, **fewer)
+    return vc.experiments.run(configs, *where, workers=workers)
 
 
 if __name__ == "__main__":

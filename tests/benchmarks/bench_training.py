@@ -9,6 +9,7 @@ utterances too.
 
 from __future__ import annotations
 
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -23,11 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vcemo_lib import training
 from vcemo_lib.corpora import LABELS
-from vcemo_lib.loading import InMemoryDataset, Ragged
+from vcemo_lib.loading import InMemoryDataset, Ragged, pre_pool
 from vcemo_lib.losses import joint, supcon
 from vcemo_lib.models import Batch, Settings, build, paper, parameters, tutorial
-from vcemo_lib.training.loop import Step, mean_losses
-from vcemo_lib.training.preparation import compiled_attention, pre_pool
+from vcemo_lib.training.loop import mean_losses
 
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
@@ -58,16 +58,16 @@ class Store:
 
     def features(self) -> InMemoryDataset:
         """The whole in memory, as `loading.gather` gives it."""
-        kinds, steps, times = {}, {}, -(-self.n // BLOCK)
+        kinds, times = {}, -(-self.n // BLOCK)
         for kind, arrays in self.block.items():
             rows = torch.from_numpy(np.concatenate(arrays)).repeat(times, 1)
             lengths = torch.tensor([len(a) for a in arrays]).repeat(times)
             if times > 1:
                 lengths = lengths[: self.n]
                 rows = rows[: int(lengths.sum())]
-            kinds[kind], steps[kind] = Ragged.of(rows, lengths), lengths.numpy()
+            kinds[kind] = Ragged.of(rows, lengths)
         ids = [str(i) for i in range(self.n)]
-        return InMemoryDataset(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds, steps)
+        return InMemoryDataset(ids, torch.from_numpy(self.labels), np.array(["?"] * self.n), kinds)
 
 
 class Items(Dataset):
@@ -137,18 +137,19 @@ class Ours:
             s,
             0,
         )
-        self.compiled = compiled_attention(self.learner, "auto")
-        self.compiled.__enter__()  # for as long as the process lives
+        if GPU and shutil.which("cc"):
+            self.learner.compile_attention()
 
     def __call__(self, steps: int | None = None) -> int:
         self.epochs += 1
-        losses = []
+        losses, sizes = [], []
         for i, index in enumerate(self.train.plan(self.s.batch_size, np.random.default_rng(self.epochs))):
             if i == steps:
                 break
             found = self.learner.step(self.train.batch(index), torch.from_numpy(index).to(training.device()))
-            losses.append(Step(0, i, [self.train.ids[j] for j in index], self.s.lr, found))
-        mean_losses(losses)  # on a GPU: waits for all of them
+            losses.append(found)
+            sizes.append(len(index))
+        mean_losses(losses, sizes)  # on a GPU: waits for all of them
         return len(losses)
 
 

@@ -23,16 +23,14 @@ def test_alone_every_method_returns_what_it_was_given() -> None:
     assert team == Team(0, 1) and team.all_gather(x, 3) is x and team.broadcast("y") == "y"
     assert team.shard(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
     team.average([x])
-    team.barrier()
     assert torch.equal(x, torch.ones(3))
 
 
 def test_shards_are_disjoint_and_complete_and_none_is_empty() -> None:
     shards = [Team(rank, 3).shard(np.arange(8)).tolist() for rank in range(3)]
     assert sorted(sum(shards, [])) == list(range(8)) and {len(s) for s in shards} == {2, 3}
-    assert Team(0, 3).steps_per_epoch(10, 4) == 3
     with pytest.raises(VcemoError, match="batches of 2 for 3 processes"):
-        Team(0, 3).steps_per_epoch(8, 2)
+        Team(0, 3).shard(np.arange(2))
 
 
 TEAM = """

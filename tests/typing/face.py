@@ -47,8 +47,10 @@ emotion: str = prediction.emotion
 probabilities: Mapping[str, float] = prediction.probabilities
 transcript: str = prediction.transcript
 
-table: pd.DataFrame = vc.experiments.ablate(store, parts, out="build/ablation", seeds=range(3), workers=2)
-table = vc.experiments.baselines(store, parts, out="build/baselines")
+configs = vc.experiments.ablation_configs(settings)
+where = (store, parts, "build/ablation")
+table: pd.DataFrame = vc.experiments.run(configs, *where, seeds=range(3), workers=2)
+table = vc.experiments.run(vc.experiments.baseline_configs(store, 6), store, parts, out="build/baselines")
 summary: pd.DataFrame = vc.comparison.summary(table)
 difference: pd.DataFrame = vc.comparison.compare(table, "VCEMO", "Xu 2019")
 made: dict[str, Any] = vc.provenance.stamp(corpus, store)

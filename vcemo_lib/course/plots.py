@@ -273,7 +273,7 @@ def critical_difference(
 ) -> Figure:
     """Scores, a row each, the best on top; a bar joins those not shown to differ (after Demšar 2006).
 
-    pairs  a row for each pair, as `experiments.all_pairs` gives it: a, b, p_holm; below `level` they differ
+    pairs  a row for each pair, as `comparison.all_pairs` gives it: a, b, p_holm; below `level` they differ
     """
     names = sorted(scores, key=scores.__getitem__)
     x, rows = np.array([scores[name] for name in names]), range(len(names))

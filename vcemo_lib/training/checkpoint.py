@@ -29,7 +29,6 @@ def save(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, An
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts of a file that `save` wrote. Files of earlier versions carry no digest."""
-    do = "delete it and train again"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -37,12 +36,10 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         facts = dict(json.loads(metadata[FACTS]))
     except FileNotFoundError as error:
         raise VcemoError("no such checkpoint", where=path, do="train a model with out=... first") from error
-    except OSError as error:
-        raise VcemoError(f"could not read the checkpoint: {error.strerror or error}", where=path) from error
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        raise VcemoError("this is not a whole checkpoint", where=path, do=do) from error
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+        raise VcemoError("this is not a whole checkpoint", path, "delete it and train again") from error
     if metadata.get(DIGEST, wanted := digest(tensors, metadata[FACTS])) != wanted:
-        raise VcemoError("this checkpoint is damaged: its digest does not match", where=path, do=do)
+        raise VcemoError("this checkpoint is damaged", path, "delete it and train again")
     return tensors, facts
 
 
@@ -63,21 +60,3 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse: the tensors whose names begin with `prefix.`, without it."""
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's memory (Adam's averages and step counts) as named tensors."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": t for i, slots in state.items() for name, t in slots.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, t in tensors.items():
-        i, slot = name.split(".", 1)
-        like = parameters[int(i)]
-        # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both.
-        state.setdefault(int(i), {})[slot] = torch.empty_like(like).copy_(t) if t.shape == like.shape else t
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,50 +1,38 @@
 """One model trained by several processes, a GPU each: started by `accelerate launch`, seen by `fit` alone.
 
-Every process holds the whole model and all features, takes its share of each batch, and hands its outputs to
-the others (all-gather), so that each computes the loss of the whole batch: SupCon and the queue meet as many
-positives and negatives as on one GPU. Gradients are then averaged. What differs from one process: BatchNorm
-sees a share of the batch, and dropout draws other numbers.
+Every process takes its share of each batch and hands its outputs to the others (all-gather), so that each
+computes the loss of the whole batch: SupCon and the queue meet as many positives and negatives as on one GPU.
+Gradients are then averaged. BatchNorm alone sees a share of the batch, and dropout draws other numbers.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.training.runs import device
 
 
-@dataclass(frozen=True)
-class Team:
+class Team(NamedTuple):
     """This process among those that train one model; alone, every method returns what it was given."""
 
     rank: int = 0  # 0: the one that validates, writes and shows progress
     size: int = 1
 
-    def steps_per_epoch(self, utterances: int, batch_size: int) -> int:
-        """Updates in an epoch. Raises VcemoError where a batch has no utterance for some process."""
-        steps = -(-utterances // batch_size)
-        if (smallest := utterances // steps) < self.size:
-            raise VcemoError(f"batches of {smallest} for {self.size} processes", where="fit",
-                             do="start fewer, or raise batch_size")  # fmt: skip
-        return steps
-
     def shard(self, index: np.ndarray) -> np.ndarray:
         """This process' part of a batch (N,): every size-th, so that all shards are of like length."""
+        if len(index) < self.size:
+            what = f"batches of {len(index)} for {self.size} processes"
+            raise VcemoError(what, do="start fewer, or raise batch_size")
         return index[self.rank :: self.size]
 
     def all_gather(self, x: Tensor, total: int) -> Tensor:
-        """The shards x (n, ...) of all processes in the batch's order, (total, ...).
-
-        Its gradient is the sum of all processes' gradients: `size` times one's, since all have the same loss.
-        """
+        """The shards x (n, ...) of all processes in the batch's order, (total, ...); gradients add up."""
         if self.size == 1:
             return x
         longest = -(-total // self.size)
@@ -53,34 +41,24 @@ class Team:
         return torch.stack(shards, dim=1).flatten(0, 1)[:total]  # row i of process r is i * size + r
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, in one message."""
-        if self.size == 1 or not (tensors := [t.detach() for t in tensors]):
-            return
-        flat = torch.cat([t.flatten().float() for t in tensors])
-        distributed.all_reduce(flat)
-        for t, mean in zip(tensors, (flat / self.size).split([t.numel() for t in tensors]), strict=True):
-            t.copy_(mean.view_as(t))
+        """Replace each tensor by its mean over the processes."""
+        for t in tensors if self.size > 1 else ():
+            distributed.all_reduce(t)
+            t /= self.size
 
     def broadcast(self, value: Any) -> Any:
-        """The first process' value: so that all stop at the same epoch."""
+        """The first process' value, when it has come here: so that all stop at the same epoch."""
         values = [value]
         if self.size > 1:
             distributed.broadcast_object_list(values)
         return values[0]
 
-    def barrier(self) -> None:
-        """Go on when all have come here."""
-        if self.size > 1:
-            distributed.barrier()
-
 
 def connect() -> Team:
-    """The processes that `accelerate launch` (or torchrun) started, or this one alone."""
+    """The processes that `accelerate launch` started, or this one alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
         return Team()
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise VcemoError("accelerate is missing", do="pip install 'vcemo-lib[cluster]'") from error
-    state = PartialState(cpu=device().type == "cpu")  # nccl, or gloo without GPUs; gives each process its GPU
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())  # nccl or gloo; gives each process its GPU
     return Team(state.process_index, state.num_processes)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.losses import LabelQueue, joint, momentum_update, supcon
 from vcemo_lib.models import Batch, Settings
+from vcemo_lib.models.attention import GuidedAttention, SelfAttention
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.distributed import Team
 from vcemo_lib.training.runs import autocast
@@ -101,16 +102,27 @@ class Learner(nn.Module):
         self.optimizer.step()
         return values | {"norm": norm, "finite": finite}
 
-    def running_statistics(self) -> list[Tensor]:
-        """BatchNorm's running averages, in which the processes of a team differ."""
-        return [t for name, t in self.named_buffers() if "running_" in name]
+    def compile_attention(self) -> None:
+        """Fuse the attention layers by torch.compile: a minute before the first step."""
+        for layer in self.modules():
+            if isinstance(layer, SelfAttention | GuidedAttention):
+                layer.compile()  # all alike, so compiled once
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the next update depends on."""
-        memory = checkpoint.optimizer_tensors(self.optimizer)
+        """Everything that the next update depends on: weights, queue, and Adam's averages and step counts."""
+        slots = self.optimizer.state_dict()["state"]
+        memory = {f"{i}.{name}": t for i, of_one in slots.items() for name, t in of_one.items()}
         return super().state_dict() | checkpoint.prefixed("optimizer", memory)
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state_dict`; other tensors are left alone."""
         super().load_state_dict({name: tensors[name] for name in super().state_dict()})
-        checkpoint.restore_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
+        parameters, state = list(self.model.parameters()), {}
+        for name, t in checkpoint.under("optimizer", tensors).items():
+            i, slot = name.split(".", 1)
+            like = parameters[int(i)]
+            # Averages must lie in memory as their parameter does (channels last, say): fused Adam walks both.
+            t = torch.empty_like(like).copy_(t) if t.shape == like.shape else t
+            state.setdefault(int(i), {})[slot] = t
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})

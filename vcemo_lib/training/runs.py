@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,20 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import intervals, scores
 from vcemo_lib.loading import InMemoryDataset, Scaler, gather
-from vcemo_lib.models import Settings, build, model_class
+from vcemo_lib.models import Settings, model_class
 from vcemo_lib.training import checkpoint
 
 EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in training
 RUN_FILE = "run.safetensors"
 
 
-def device(name: str | None = None) -> torch.device:
-    """Where to compute: `name` if given, else an NVIDIA GPU, else Apple's, else the processor."""
-    if name:
-        return torch.device(name)
+def device() -> torch.device:
+    """Where to compute: an NVIDIA GPU, else Apple's, else the processor."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -60,7 +58,7 @@ class Predictions:
         return float(-np.log(self.probabilities[np.arange(len(self.ids)), self.y_true].clip(1e-12)).mean())
 
     def intervals(self) -> pd.DataFrame:
-        """The scores with 95 % intervals over speakers (see `evaluation.intervals`): this is one run."""
+        """The scores of this one run with 95 % intervals over speakers (see `evaluation.intervals`)."""
         return intervals(self.y_true, self.y_pred, self.speakers, classes=self.classes)
 
     @property
@@ -97,11 +95,6 @@ def kinds_of(model: nn.Module) -> list[str]:
     return [*(model.kinds[m] for m in model.settings.modalities), *getattr(model, "also_reads", ())]
 
 
-def as_table(history: Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """One row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds."""
-    return pd.DataFrame(history).set_index("epoch")
-
-
 def run_identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
     """Twelve digits that tell a run from any other: model, settings, seed, utterances, labels, features."""
     about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
@@ -119,7 +112,7 @@ class Run:
 
     model: nn.Module
     scaler: Scaler
-    history: pd.DataFrame  # see `as_table`
+    history: pd.DataFrame  # one row an epoch: loss, ce, supcon, val_loss, val_wa, val_ua, ..., seconds
     best_epoch: int
     seconds: float  # training time in all
     seed: int
@@ -165,31 +158,19 @@ class Run:
         path = Path(folder) / RUN_FILE if Path(folder).is_dir() else Path(folder)
         tensors, facts = checkpoint.load(path)
         if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
-            raise VcemoError(f"{len(broken)} tensors are not finite, such as {broken[0]}", where=path,
-                             do="train again")  # fmt: skip
+            what = f"{len(broken)} tensors are not finite, such as {broken[0]}"
+            raise VcemoError(what, where=path, do="train again")
         try:
+            with torch.device("meta"):  # no memory is touched before the weights are known to fit
+                settings = Settings.from_dict(facts["settings"])
+                model = model_class(facts["name"])(settings, dict(facts["widths"]))
+            model.to_empty(device=device()).load_state_dict(checkpoint.under("model", tensors))
             moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
-            by_speaker = {
-                name: checkpoint.under(f"speaker.{i}", moments) for i, name in enumerate(facts["speakers"])
-            }
-            return cls(
-                model=load_model(facts, checkpoint.under("model", tensors)).to(device()).eval(),
-                scaler=Scaler(checkpoint.under("overall", moments), by_speaker),
-                history=as_table(facts["history"]), best_epoch=facts["best_epoch"], seconds=facts["seconds"],
-                seed=facts["seed"], classes=tuple(facts["classes"]), identity=facts["identity"], store=store,
-            )  # fmt: skip
+            speakers = {s: checkpoint.under(f"speaker.{i}", moments) for i, s in enumerate(facts["speakers"])}
+            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed", "identity")}
+            history = pd.DataFrame(facts["history"]).set_index("epoch")
+            scaler = Scaler(checkpoint.under("overall", moments), speakers)
+            return cls(model.eval(), scaler, history, classes=tuple(facts["classes"]), store=store, **plain)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise VcemoError(f"this file does not describe a run ({what})", where=path) from error
-
-
-def load_model(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
-    """The model that a run's facts describe. Shapes are compared first: a file cannot demand any memory."""
-    settings, widths = Settings.from_dict(facts["settings"]), dict(facts["widths"])
-    with torch.device("meta"):  # layers without memory
-        wanted = model_class(facts["name"])(settings, widths).state_dict()
-    if {name: t.shape for name, t in wanted.items()} != {name: t.shape for name, t in weights.items()}:
-        raise ValueError("its weights are not those of its settings")
-    model = build(facts["name"], settings, widths)
-    model.load_state_dict(weights)
-    return model
