@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from vcemo_lib import VcemoError, audio, features
 from vcemo_lib.corpora import Corpus
@@ -48,9 +51,8 @@ def test_arrays_are_right_and_batches_padded(tmp_path: Path) -> None:
     assert store.get("words", "u2").shape == (0, 300) and store.width("mel") == 80
     batch = store.batch(["u0", "u4", "u2"])
     assert batch.mel.shape == (3, 1 + (3200 + 640) // 160, 80) and batch.words_len.tolist()[2] == 0
-    assert store.describe()["kinds"]["words"]["vectors"] == "bundled" and str(tmp_path) not in str(
-        store.describe()
-    )
+    made = store.describe()["kinds"]
+    assert made["words"]["settings"] == {"vectors": "bundled"} and str(tmp_path) not in str(made)
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +247,63 @@ def test_the_key_names_the_content_of_the_users_own_vectors(
         features.cache_of("words", {"vectors": str(own)}, tmp_path)
     monkeypatch.setattr(features, "_loaded", {})  # as in a new process
     assert features.cache_of("words", {"vectors": str(own)}, tmp_path).folder != before
+
+
+def test_the_recipe_is_all_that_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever decides a kind's numbers is in its recipe, and with the recipe the cache changes."""
+    from importlib.metadata import version
+
+    from vcemo_lib import augmentation
+
+    monkeypatch.setattr("vcemo_lib.weights.whisper", lambda model: tmp_path / "whisper.safetensors")
+    (tmp_path / "whisper.safetensors").write_bytes(b"a")
+    chosen = {"augmented": 1, "times": "base"}
+
+    def now() -> dict[str, tuple[str, str]]:
+        made = features.recipe(features.KINDS, **chosen)
+        assert json.loads(json.dumps(made)) == made
+        return {
+            kind: (str(made[kind]), features.cache_of(kind, chosen, tmp_path).folder.name) for kind in made
+        }
+
+    def changed(target: object, name: str, value: object) -> set[str]:
+        before = now()
+        with monkeypatch.context() as context:
+            context.setattr(target, name, value)
+            after = now()
+        found = {kind for kind in before if before[kind][0] != after[kind][0]}
+        assert found == {kind for kind in before if before[kind][1] != after[kind][1]}
+        return found
+
+    for name in ("SNR_DB", "STEPS", "STRETCH", "WINDOW", "HOP", "RATE"):
+        assert changed(augmentation, name, 3) == {"mel"}
+    assert changed(features, "VERSION", 99) == {"word_spans"}
+    assert changed(torch.cuda, "is_available", lambda: True) == {"whisper", "word_spans"}  # half precision
+    sound, of_words = {"mel", "whisper", "word_spans"}, {"words", "word_spans"}
+    for package, kinds in (("torchaudio", sound), ("jieba", of_words)):
+        other = {package: "0.0"}
+        assert (
+            changed(features, "version", lambda name, other=other: other.get(name) or version(name)) == kinds
+        )
+
+
+def test_where_the_users_own_vectors_lie_does_not_matter(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "vectors").mkdir(parents=True)
+        (tmp_path / place / "vectors" / "words.txt").write_text("a", encoding="utf-8")
+    here, there = (
+        features.recipe(["words"], vectors=str(tmp_path / place / "vectors")) for place in ("here", "there")
+    )
+    assert here == there and here["words"]["settings"] == {"vectors": "vectors"}
+
+
+def test_a_recording_of_many_utterances_is_read_once_for_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path, 1)
+    table = pd.concat([corpus.table] * 50).assign(start=np.arange(50) / 1000, end=0.15)
+    table.index = [f"u{i}" for i in range(50)]
+    summed, real = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, how: summed.append(file.name) or real(file, how))
+    store = features.compute(Corpus("cut", tmp_path, table), ("mel",), cache=tmp_path / "c", progress=False)
+    assert len(set(store.keys["audio"].values())) == 50 and len(summed) == 1

@@ -163,3 +163,18 @@ def test_frames_of_words_are_not_scaled(store: Store) -> None:
     data = gather(store, part(["u0", "u1"], ["ann", "ben"]), ("mel", "word_spans"))
     scaled = Scaler.fit({"train": data}, per_speaker=True).apply(data)
     assert rows_of(scaled, "word_spans").tolist() == [[3, 9], [3, 9]]
+
+
+def test_few_clips_of_a_stranger_weigh_little(data: InMemoryDataset) -> None:
+    scaler = Scaler.fit({"train": data}, per_speaker=True)
+    clips = {"nobody": [], "one": [1], "two": [0, 1]}
+    adapted = scaler.adapted(data, clips)
+    assert set(adapted.by_speaker) == {"one", "two"} and set(scaler.by_speaker) == {"ann", "ben"}
+    mean, deviation = scaler.overall["mel"]
+    each = data.sequences["mel"].rows[:-1].split(data.sequences["mel"].lengths.tolist())
+    for name, weight in (("one", 1 / 2), ("two", 2 / 3)):
+        rows = torch.cat([each[i] for i in clips[name]]).float()
+        found = adapted.by_speaker[name]["mel"]
+        torch.testing.assert_close(found[0], (1 - weight) * mean + weight * rows.mean(0))
+        spread = deviation ** (1 - weight) * rows.std(0, unbiased=False) ** weight
+        torch.testing.assert_close(found[1], spread)

@@ -74,6 +74,20 @@ def test_what_cannot_be_judged_is_told(recogniser: EmotionRecognizer, tmp_path: 
         recogniser.predict([clipped, clipped], text=["你好"])
 
 
+def test_arrays_as_recorders_give_them(recogniser: EmotionRecognizer) -> None:
+    """Integers, stereo and far too long a clip are understood, refused or warned about."""
+    rng = np.random.default_rng(0)
+    wave = (0.2 * np.sin(np.arange(32_000) / 20) + 0.01 * rng.standard_normal(32_000)).astype(np.float32)
+    whole = recogniser.predict(wave, text="你好").probabilities
+    for same in ((wave * 32_768).astype(np.int16), np.stack([wave, wave], axis=1)):
+        assert recogniser.predict(same, text="你好").probabilities == pytest.approx(whole, abs=0.01)
+    with pytest.raises(VcemoError, match=r"shape \(2, 32000\)"):
+        recogniser.predict(np.stack([wave, wave]), text="你好")
+    with pytest.raises(VcemoError, match="lasts 180 s.*cut it"):
+        recogniser.predict(np.tile(wave, 90), text="你好")
+    assert "lasts 24 s" in recogniser.predict(np.tile(wave, 12), text="你好").warnings[0]
+
+
 def test_what_is_no_number_is_no_answer(
     recogniser: EmotionRecognizer, corpus: vc.Corpus, tmp_path: Path
 ) -> None:
@@ -102,6 +116,94 @@ def test_it_saves_and_loads(recogniser: EmotionRecognizer, corpus: vc.Corpus, tm
     assert (
         again.predict(clip, text="好的").probabilities == recogniser.predict(clip, text="好的").probabilities
     )
+
+
+def own_words(corpus: vc.Corpus, ids: list[str]) -> tuple[list[Path], list[str]]:
+    return [corpus.path(u) for u in ids], [corpus.text_of(u) for u in ids]
+
+
+@pytest.fixture(scope="module")
+def few(corpus: vc.Corpus) -> vc.Corpus:
+    """Five clips of each of four test speakers."""
+    speakers = corpus.table["speaker"].unique()[:4]
+    table = corpus.table[corpus.table["speaker"].isin(speakers)]
+    return corpus.subset(table.groupby("speaker").head(5).index)
+
+
+@pytest.fixture(scope="module")
+def by_voice(few: vc.Corpus) -> vc.training.Run:
+    """A run trained on voices measured against themselves."""
+    settings = vc.models.tutorial(6, modalities=("audio",), acoustic="mel", epochs=1, speaker_norm=True)
+    part = few.subset(few.ids[:10])
+    store = vc.features.compute(few, ("mel",), progress=False)
+    model = vc.models.build("vcemo", settings, seed=0)
+    return vc.training.fit(model, store, {"train": part, "val": part}, progress=False)
+
+
+def test_a_prediction_depends_on_no_earlier_one(by_voice: vc.training.Run, few: vc.Corpus) -> None:
+    """One clip of each stranger, judged first, does not decide how they are scaled from then on."""
+    strangers = few.subset(few.ids[10:])
+    before = by_voice.predict(strangers).probabilities
+    by_voice.predict(strangers.subset(strangers.ids[::5]))
+    np.testing.assert_array_equal(by_voice.predict(strangers).probabilities, before)
+
+
+def test_a_stranger_is_scaled_as_the_training_part_until_enrolled(
+    by_voice: vc.training.Run, few: vc.Corpus
+) -> None:
+    """A model trained by speaker says that it wants other clips, and uses them where they are."""
+    recogniser, ids = EmotionRecognizer(by_voice), few.ids[10:15]
+    paths, lines = own_words(few, ids)
+    alone = recogniser.predict(paths[0], text=lines[0])
+    assert "enrol" in alone.warnings[0]
+    known = recogniser.predict(paths[0], text=lines[0], enrol=paths[1:])
+    assert not known.warnings and known.probabilities != alone.probabilities
+    assert recogniser.predict(paths[0], text=lines[0]).probabilities == alone.probabilities
+    own = recogniser.enrolled(paths[1:])
+    part = own.scaled(own.arrays([audio.load(paths[0])], lines[:1]))
+    mean, deviation = (m.half() for m in own.scaler.by_speaker[""]["mel"])
+    raw = vc.features.mel([audio.load(paths[0])])[0]
+    np.testing.assert_allclose(
+        part.sequences["mel"].rows[:-1], (raw - mean.numpy()) / deviation.numpy(), atol=0.05
+    )
+
+
+def test_the_enrolment_curve_judges_the_same_clips_at_every_point(
+    recogniser: EmotionRecognizer, few: vc.Corpus
+) -> None:
+    run, store = recogniser.run, vc.features.compute(few, ("mel", "words", "bert"), progress=False)
+    curve = vc.predict.enrolment_curve(run, few, store, counts=(0, 2, 4, 20), seed=1)
+    assert curve.loc[4].equals(curve.loc[20])  # there are four others
+    assert (curve["speakers"] == 4).all() and not curve.loc[0].equals(curve.loc[4])
+    again = vc.predict.enrolment_curve(run, few, store, counts=(2,), seed=1)
+    assert again.loc[2].equals(curve.loc[2])
+    lone = few.subset(few.ids[::5])  # one clip of each: nothing to enrol by, and never by itself
+    flat = vc.predict.enrolment_curve(run, lone, store, counts=(0, 1))
+    assert flat.loc[0].equals(flat.loc[1])
+    paths, lines = own_words(few, few.ids)
+    truth = few.table["emotion"].tolist()
+    right = [a.emotion == e for a, e in zip(recogniser.predict(paths, text=lines), truth, strict=True)]
+    assert curve.loc[(0, "wa"), "value"] == pytest.approx(np.mean(right))
+    for i, path in enumerate(paths):  # at the last point, by the four others of the same speaker
+        others = [p for j, p in enumerate(paths) if j // 5 == i // 5 and j != i]
+        right[i] = recogniser.predict(path, text=lines[i], enrol=others).emotion == truth[i]
+    assert curve.loc[(4, "wa"), "value"] == pytest.approx(np.mean(right))
+
+
+def test_a_model_that_reads_where_words_lie_is_told(few: vc.Corpus) -> None:
+    """CME in the recogniser hears what it heard in training."""
+    settings = vc.models.settings_for("cme", classes=6, epochs=1, speaker_norm=False)
+    store = vc.features.compute(few, ("mel", "words", "word_spans"), progress=False)
+    run = vc.training.fit(
+        vc.models.build("cme", settings, seed=0), store, {"train": few, "val": few}, progress=False
+    )
+    expected = run.predict(few).probabilities
+    recogniser, (paths, lines) = EmotionRecognizer(run), own_words(few, few.ids)
+    answers = recogniser.predict(paths, text=lines)
+    found = [list(answer.probabilities.values()) for answer in answers]
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    muted = recogniser.predict(paths[0], text=lines[0], mute=["words"]).probabilities
+    assert np.isfinite(list(muted.values())).all() and muted != answers[0].probabilities
 
 
 @pytest.mark.weights

@@ -89,25 +89,39 @@ KINDS = {
 }
 
 
-def version_of(kind: str, settings: Mapping[str, Any]) -> str:
-    """What else decides a kind's numbers: constants, versions, digests of weights and vectors."""
-    parts: list[object] = [FORMAT]
-    by_voice = settings.get("times") == "voice"
-    if kind == "mel" or by_voice:
-        parts += [audio.SAMPLE_RATE, audio.N_FFT, audio.HOP, audio.N_MELS, audio.LOG_FLOOR]
+def recipe(kinds: Iterable[str], **chosen: Any) -> dict[str, dict[str, Any]]:
+    """All that decides each kind's numbers: it names the cache, and is kept with results. No paths.
+
+    kind -> its settings, constants, versions, digests of weights and the precision that they are used in.
+    """
+    return {kind: _recipe(kind, settings_of(kind, chosen)) for kind in kinds}
+
+
+def _recipe(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    named = {
+        name: Path(s).name if isinstance(s, str) and Path(s).exists() else s for name, s in settings.items()
+    }
+    made: dict[str, Any] = {"format": FORMAT, "settings": named}
+    times = settings.get("times")
+    if KINDS[kind].of != "text":  # it resamples, too
+        made |= {"sample_rate": audio.SAMPLE_RATE, "torchaudio": version("torchaudio")}
+    if kind == "mel" or times == "voice":
+        made["log_mel"] = [audio.N_FFT, audio.HOP, audio.N_MELS, audio.LOG_FLOOR]
     if settings.get("augmented"):
-        parts += [augmentation.SNR_DB, augmentation.STEPS, augmentation.STRETCH, augmentation.WINDOW]
-    if by_voice:
-        parts += [audio.SOUNDING_DB, alignment.PAUSE]
-    elif model := settings.get("times") or settings.get("model"):
-        precision = "float16" if torch.cuda.is_available() else "float32"
-        parts += [_digest(weights.whisper(model)), precision, VERSION if "times" in settings else ""]
+        strengths = ("SNR_DB", "STEPS", "STRETCH", "WINDOW", "HOP", "RATE")
+        made["augmentation"] = {name.lower(): getattr(augmentation, name) for name in strengths}
+    if times == "voice":
+        made["over_voice"] = [audio.SOUNDING_DB, alignment.PAUSE]
+    elif model := times or settings.get("model"):
+        made["whisper"] = _digest(weights.whisper(model))
+        made["precision"] = "float16" if torch.cuda.is_available() else "float32"
+        made |= {"asr": VERSION} if times else {}
     if "vectors" in settings:
-        parts.append(_source(settings["vectors"], text.BUNDLED_WORDS, text.load_words))
-        parts.append(f"jieba {version('jieba')}")
+        made["vectors"] = _source(settings["vectors"], text.BUNDLED_WORDS, text.load_words)
+        made["jieba"] = version("jieba")
     if "encoder" in settings:
-        parts.append(_source(settings["encoder"], text.BUNDLED_BERT, text.load_bert))
-    return " ".join(map(str, parts))
+        made["encoder"] = _source(settings["encoder"], text.BUNDLED_BERT, text.load_bert)
+    return made
 
 
 _loaded: dict[str, str] = {}  # vectors or an encoder -> the digest of its files when it was first used
@@ -163,9 +177,8 @@ class FeatureStore:
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
-        """What the features were made with, for a result file: settings, versions, digests; no paths."""
-        kinds = {kind: s | {"version": version_of(kind, s)} for kind, s in self.settings.items()}
-        return {"kinds": kinds, "text": self.text}
+        """What the features were made with, for a result file: each kind's `recipe`, and whose words."""
+        return {"kinds": {kind: _recipe(kind, s) for kind, s in self.settings.items()}, "text": self.text}
 
     def _cache(self, kind: str) -> ArrayCache:
         if kind not in self.caches:
@@ -183,8 +196,7 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def cache_of(kind: str, chosen: Mapping[str, Any], cache: Path | str | None = None) -> ArrayCache:
     """The cache of a kind with these settings, in the library's cache folder or another one."""
-    settings = settings_of(kind, chosen)
-    facts = json.dumps([kind, settings, version_of(kind, settings)], sort_keys=True)
+    facts = json.dumps(recipe([kind], **chosen), sort_keys=True)
     name = f"{kind}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     return ArrayCache(Path(cache or cache_dir() / "features") / name)
 

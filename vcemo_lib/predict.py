@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 import torch
 
 from vcemo_lib import audio, features, weights
 from vcemo_lib.asr import Word, transcribe
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import InMemoryDataset, Ragged
+from vcemo_lib.loading import InMemoryDataset, Ragged, gather
 from vcemo_lib.models.vcemo import Output
-from vcemo_lib.training.runs import RUN_FILE, Run, autocast
+from vcemo_lib.training.runs import RUN_FILE, Run, autocast, kinds_of
+from vcemo_lib.training.runs import predict as predict_part
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
 SHORTEST_S = 0.3  # shorter than a syllable: nothing to hear
 CLIPPED_SHARE = 0.005  # of the samples at full scale: the microphone was overdriven
+LONGEST_S = 20.0  # longer than anything it learned from; BERT may not read all the words
+STRANGER = "this model measures a voice against itself: give it other clips of this voice to enrol"
 
 Clip = str | Path | np.ndarray
 Names = Sequence[str]
@@ -57,9 +63,14 @@ def checked(clip: Clip, name: str = "recording") -> tuple[np.ndarray, tuple[str,
         raise VcemoError(f"the clip lasts {seconds:.2f} s", name, f"record at least {SHORTEST_S} s of speech")
     if audio.levels(wave).max() < audio.SILENT_DB:
         raise VcemoError("the clip is silent", name, "check the microphone, speak up and try again")
-    clipped = float(np.mean(np.abs(wave) > 0.999))
-    warning = f"{clipped:.1%} of the samples are clipped; move away from the microphone"
-    return wave, (warning,) if clipped > CLIPPED_SHARE else ()
+    if seconds > audio.MAX_UTTERANCE_SECONDS:
+        raise VcemoError(f"the clip lasts {seconds:.0f} s", name, "cut it into sentences")
+    clipped, warnings = float(np.mean(np.abs(wave) > 0.999)), []
+    if clipped > CLIPPED_SHARE:
+        warnings.append(f"{clipped:.1%} of the samples are clipped; move away from the microphone")
+    if seconds > LONGEST_S:
+        warnings.append(f"the clip lasts {seconds:.0f} s; cut it into sentences for a better answer")
+    return wave, tuple(warnings)
 
 
 class EmotionRecognizer:
@@ -70,6 +81,7 @@ class EmotionRecognizer:
             raise VcemoError("the model's weights are not all finite", do="restore its file, or train again")
         self.run, self.whisper, self.classes = run, whisper, run.classes
         self.modalities = run.settings.modalities
+        self.scaler = replace(run.scaler, by_speaker={})  # for a stranger: as the training part
 
     @classmethod
     def load(cls, source: Path | str | None = None, whisper: str = "base") -> EmotionRecognizer:
@@ -81,32 +93,44 @@ class EmotionRecognizer:
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, clips: Clip, text: str | None = ..., mute: Names = ...
+        self, clips: Clip, text: str | None = ..., mute: Names = ..., enrol: Sequence[Clip] = ...
     ) -> Prediction: ...
     @overload
     def predict(
-        self, clips: Sequence[Clip], text: Names | None = ..., mute: Names = ...
+        self, clips: Sequence[Clip], text: Names | None = ..., mute: Names = ..., enrol: Sequence[Clip] = ...
     ) -> list[Prediction]: ...
-    def predict(self, clips: Any, text: Any = None, mute: Names = ()) -> Prediction | list[Prediction]:
+    def predict(self, clips: Any, text: Any = None, mute: Names = (), enrol: Sequence[Clip] = ()) -> Any:
         """The emotion of a clip, or of each of a list: a path, or samples (N,) at 16 kHz.
 
         text  the transcript, where it is known; else Whisper makes one
         mute  modalities the model must do without: "audio", "words", "bert"
+        enrol other clips of the same voice, without labels: what the clips are measured against (`enrolled`)
         Raises VcemoError for a clip that is unreadable, silent, too short or not finite.
         """
         if isinstance(clips, str | Path | np.ndarray):
-            return self.predict([clips], None if text is None else [text], mute)[0]
+            return self.predict([clips], None if text is None else [text], mute, enrol)[0]
+        if len(enrol):
+            return self.enrolled(enrol).predict(clips, text, mute)
         answers = []
         for clip in self.hear(clips, text):  # one by one: an answer does not depend on the other clips
             part = self.scaled(self.arrays([np.asarray(clip.wave)], [clip.transcript]), mute)
             answers.append(clip.answered(self.classes, self.judge(part, [0])[0][0]))
         return answers
 
+    def enrolled(self, clips: Sequence[Clip]) -> EmotionRecognizer:
+        """This recogniser for one voice, known by these clips: what follows is scaled by their statistics."""
+        made = self.arrays([checked(clip)[0] for clip in clips], [""] * len(clips))
+        own = copy.copy(self)
+        own.scaler = self.scaler.adapted(self._part(made), {"": range(len(clips))})
+        return own
+
     def hear(self, clips: Sequence[Clip], texts: Names | None, keep: bool = True) -> list[Prediction]:
         """Clips with their transcripts, without an answer; `keep`: Whisper's may stay in the cache."""
         if texts is not None and len(texts) != len(clips):
             raise VcemoError(f"{len(texts)} texts for {len(clips)} clips", do="give one text a clip")
         waves, warnings = [*zip(*map(checked, clips), strict=True)] or [(), ()]
+        if self.run.settings.speaker_norm and not self.scaler.by_speaker:
+            warnings = [(*told, STRANGER) for told in warnings]
         heard: list[tuple[str, tuple[Word, ...]]] = [(line, ()) for line in texts or [""] * len(clips)]
         if texts is None and {"words", "bert"} & set(self.modalities):
             found = transcribe(waves, self.whisper, word_times=True, progress=False, cache=keep)
@@ -119,9 +143,9 @@ class EmotionRecognizer:
 
     def arrays(self, waves: Sequence[np.ndarray], texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
         """The features of clips and their words, unscaled: kind -> one (rows, width) a clip."""
-        read = self.run.settings.kinds
-        kinds = {kind: features.KINDS[kind] for modality in self.modalities for kind in read[modality]}
-        return {name: kind.make(waves if kind.of == "audio" else texts) for name, kind in kinds.items()}
+        contents = {"audio": waves, "text": texts, "both": list(zip(waves, texts, strict=False))}
+        kinds = {kind: features.KINDS[kind] for kind in kinds_of(self.run.model)}
+        return {name: kind.make(contents[kind.of]) for name, kind in kinds.items()}
 
     def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = ()) -> InMemoryDataset:
         """Features as the model wants them; a muted modality is an empty sequence."""
@@ -129,14 +153,18 @@ class EmotionRecognizer:
             what = f"there is no modality {', '.join(sorted(unknown))} to mute"
             raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
         muted = {kind for modality in mute for kind in self.run.settings.kinds[modality]}
+        muted |= {"word_spans"} if mute else set()  # they are of both the words and the sound
+        kept = {kind: [a[:0] for a in made] if kind in muted else made for kind, made in arrays.items()}
+        return self.scaler.apply(self._part(kept))
+
+    @staticmethod
+    def _part(arrays: Mapping[str, Sequence[np.ndarray]]) -> InMemoryDataset:
+        """Clips of one voice, which has no name."""
         kinds, nobody = {}, [""] * len(next(iter(arrays.values())))
         for kind, made in arrays.items():
-            kept = [array[:0] if kind in muted else array for array in made]
-            rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
-            kinds[kind] = Ragged.of(rows.half(), torch.tensor([len(array) for array in kept]))
-        part = InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds)
-        # A voice heard once cannot be measured against itself: it is measured against the training part.
-        return replace(self.run.scaler, by_speaker={}).apply(part)
+            rows = torch.from_numpy(np.concatenate(made).astype(np.float32))
+            kinds[kind] = Ragged.of(rows.half(), torch.tensor([len(array) for array in made]))
+        return InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds)
 
     def judge(self, part: InMemoryDataset, which: Sequence[int]) -> tuple[np.ndarray, Output]:
         """Probabilities (n, C) of n clips of scaled features, and the model's output, in one forward pass."""
@@ -148,3 +176,24 @@ class EmotionRecognizer:
             do = "check the clip (its samples lie between -1 and 1) and the model's file"
             raise VcemoError("the model's answer is not a number", do=do)
         return probabilities, output
+
+
+def enrolment_curve(
+    run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
+) -> pd.DataFrame:
+    """A corpus part's scores, with intervals, where speakers are known by 0, 1, 2, ... clips without labels.
+
+    Every clip is judged at every point, scaled by other clips of its speaker: drawn with the seed, those of a
+    point among those of the next, and all of them where there are fewer than `counts` says.
+    """
+    features = gather(store or run.store, part, kinds_of(run.model))
+    order, speakers = np.random.default_rng(seed).permutation(len(features)), features.speakers
+    others = {
+        u: [j for j in order if speakers[j] == speakers[i] and j != i] for i, u in enumerate(features.ids)
+    }
+    features, found = replace(features, speakers=np.array(features.ids)), {}  # a clip's scale is its own
+    for count in counts:
+        scaler = run.scaler.adapted(features, {u: known[:count] for u, known in others.items()})
+        answers = predict_part(run.model, scaler.apply(features), run.classes)
+        found[count] = replace(answers, speakers=speakers).intervals()
+    return pd.concat(found, names=["enrolled", "score"])

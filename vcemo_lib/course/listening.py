@@ -83,7 +83,9 @@ class PreparedClip:
         if not (found := pieces(whole)):
             return []
         texts = [self.transcript[: piece.first] + self.transcript[piece.last :] for piece in found]
-        made, voice = self.recogniser.arrays([], texts), self.upto(1)[1]  # no rows for a kind of the voice
+        voice = self.upto(1)[1]
+        waves = [self.wave] * len(texts) if "word_spans" in voice else []  # no rows for a kind of the voice
+        made = self.recogniser.arrays(waves, texts)
         arrays = {kind: rows or voice[kind] * len(texts) for kind, rows in made.items()}
         rows = self.recogniser.judge(self.recogniser.scaled(arrays), range(len(texts)))[0]  # (pieces, C)
         lost = whole.probabilities[whole.emotion] - rows[:, self.recogniser.classes.index(whole.emotion)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +127,17 @@ class Run:
     def predict(self, part: Any, store: Any = None) -> Predictions:
         """Predictions for a corpus part, from the store that trained the model or from another one.
 
-        A speaker met in training, validation or test keeps the statistics found then; another one's come from
-        the clips given here.
+        A speaker met in training, validation or test keeps the statistics found then; a stranger is measured
+        by the clips given here (see `Scaler.adapted`). Nothing is kept for the next call.
         """
         if (store := store or self.store) is None:
             raise VcemoError("no feature store to predict from", do="give one: run.predict(part, store)")
-        features = gather(store, part, kinds_of(self.model))
-        if self.settings.speaker_norm:
-            self.scaler.learn_speakers(features)
-        return predict(self.model, self.scaler.apply(features), self.classes)
+        features, known = gather(store, part, kinds_of(self.model)), self.scaler.by_speaker
+        strangers = set(features.speakers) - known.keys() if self.settings.speaker_norm else ()
+        clips_of = {name: np.flatnonzero(features.speakers == name) for name in strangers}
+        adapted = self.scaler.adapted(features, clips_of)
+        scaler = replace(adapted, by_speaker=known | adapted.by_speaker)
+        return predict(self.model, scaler.apply(features), self.classes)
 
     def save(self, folder: Path | str) -> Path:
         """Write `run.safetensors` (weights, statistics, settings, history) into a folder."""
