@@ -58,6 +58,7 @@ class InMemoryDataset:
     sequences: dict[str, Ragged]  # by kind of feature
     lengths: dict[str, np.ndarray]  # kind -> (N,), on the processor: planning a batch must not wait for a GPU
     pooled: bool = False  # sound is averaged by `audio_pool` already: see `training.preparation.pre_pool`
+    muted: tuple[str, ...] = ()  # modalities that the model must do without
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +70,8 @@ class InMemoryDataset:
         for kind, ragged in self.sequences.items():
             longest = max(1, int(self.lengths[kind][index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
-        return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
+        tensors |= {"labels": self.labels[at], "pooled": self.pooled, "muted": self.muted}
+        return Batch(ids=[self.ids[i] for i in index], **tensors)
 
     def plan(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Indices of one epoch's batches, each of utterances of similar length, so that little is padding.

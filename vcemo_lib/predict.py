@@ -173,7 +173,7 @@ class EmotionRecognizer:
     def scaled(
         self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False
     ) -> InMemoryDataset:
-        """Features as the model wants them; a muted modality is an empty sequence."""
+        """Features as the model wants them, and which modalities it must do without."""
         import torch
 
         from vcemo_lib.loading import InMemoryDataset, Ragged
@@ -181,15 +181,14 @@ class EmotionRecognizer:
         if unknown := set(mute) - set(self.modalities):
             what = f"there is no modality {', '.join(sorted(unknown))} to mute"
             raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
-        kinds, muted = {}, {kind for modality in mute for kind in self.run.settings.kinds[modality]}
+        kinds = {}
         for kind, made in arrays.items():
-            kept = [array[:0] if kind in muted else array for array in made]
-            rows = torch.from_numpy(np.concatenate(kept).astype(np.float32))
-            kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in kept]))
+            rows = torch.from_numpy(np.concatenate(made).astype(np.float32))
+            kinds[kind] = Ragged.of(rows, torch.tensor([len(a) for a in made]))
         count = len(next(iter(arrays.values())))
         ids, labels = [f"clip{i}" for i in range(count)], torch.zeros(count, dtype=torch.int64)
         steps = {kind: rows.lengths.numpy() for kind, rows in kinds.items()}
-        part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds, steps)
+        part = InMemoryDataset(ids, labels, np.array(["?"] * count), kinds, steps, muted=tuple(mute))
         # A voice heard once cannot be measured against itself: it is measured against the training part.
         scaler = replace(self.run.scaler, by_speaker={})
         if same_speaker and self.run.settings.speaker_norm and "audio" not in mute:
@@ -295,5 +294,3 @@ class PreparedClip:
             weighed = zip(tokens["offset_mapping"], bert, strict=False)
             text = [(first, last, float(weight)) for (first, last), weight in weighed if last > first]
         return {"time": time.tolist(), "text": text, "rest": float(1 - time.sum() - sum(w for *_, w in text))}
-
-
