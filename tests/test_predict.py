@@ -61,6 +61,20 @@ def test_muting_changes_the_answer_and_must_name_a_modality(
         recogniser.predict(path, text="", mute=["video"])
 
 
+def test_muted_is_what_training_taught_and_what_an_empty_transcript_is(
+    recogniser: EmotionRecognizer, corpus: vc.Corpus
+) -> None:
+    path, model = corpus.path(corpus.ids[0]), recogniser.run.model
+    empty = recogniser.predict(path, text="").probabilities
+    for modality in recogniser.modalities:
+        muted = recogniser.predict(path, text="气死我了", mute=[modality]).probabilities
+        zero = model.branches[modality].register_forward_hook(lambda _, given, out: (out[0] * 0, out[1]))
+        assert muted == recogniser.predict(path, text="气死我了").probabilities
+        zero.remove()
+    assert empty == recogniser.predict(path, text="", mute=["words", "bert"]).probabilities
+    assert empty == recogniser.predict(path, text=" ", mute=["words"]).probabilities
+
+
 def test_what_cannot_be_judged_is_told(recogniser: EmotionRecognizer, tmp_path: Path) -> None:
     with pytest.raises(VcemoError, match="lasts 0.10 s"):
         recogniser.predict(np.full(1600, 0.1, np.float32), text="")

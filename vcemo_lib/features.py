@@ -54,8 +54,9 @@ def words(texts: Sequence[str], vectors: str = "bundled") -> Arrays:
 
 
 def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
-    """Token vectors of a frozen BERT, [CLS] first, (K, H) each (sections 3.1 and 3.2)."""
-    return text.load_bert(encoder).tokens(texts)
+    """Token vectors of a frozen BERT, [CLS] first, (K, H) each (3.1, 3.2); K = 0 for an empty transcript."""
+    tokens = text.load_bert(encoder).tokens(texts)
+    return [rows if line.strip() else rows[:0] for line, rows in zip(texts, tokens, strict=True)]
 
 
 def word_spans(clips: Sequence[tuple], times: str = "voice", vectors: str = "bundled") -> Arrays:

@@ -61,6 +61,7 @@ class InMemoryDataset:
     sequences: dict[str, Ragged]  # by kind of feature
     versions: Ragged | None = None  # log-mel of N clips as they are, then altered, N at a time
     pooled: bool = False  # sound is averaged by `audio_pool` already: see `pre_pool`
+    muted: tuple[str, ...] = ()  # modalities that the model must do without
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +78,8 @@ class InMemoryDataset:
         for kind, ragged in self.sequences.items():
             longest = max(1, int(ragged.on_cpu[index].max()))
             tensors[kind], tensors[f"{kind}_len"] = ragged.padded(at, longest)
-        return Batch(ids=[self.ids[i] for i in index], labels=self.labels[at], pooled=self.pooled, **tensors)
+        tensors |= {"labels": self.labels[at], "pooled": self.pooled, "muted": self.muted}
+        return Batch(ids=[self.ids[i] for i in index], **tensors)
 
     def plan(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Indices of one epoch's batches, of similar length within, their sizes at most one apart.

@@ -25,8 +25,8 @@ def supcon(
         L = mean over anchors i of
             -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau))
 
-    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper prints a sum over "the set of
-    classes"; it must be the anchors, and only a mean makes alpha independent of the batch.
+    A(i) is everything but i itself, P(i) what in A(i) has i's label. The paper prints a sum over classes;
+    it must be over anchors, and only a mean makes alpha independent of the batch.
 
     keys         further samples to contrast with, which are no anchors; one of key_labels -1 is an empty slot
     key_allowed  False where an utterance must not meet a key (its own older copy)
@@ -97,9 +97,6 @@ class LabelQueue(nn.Module):
 
 @torch.no_grad()
 def momentum_update(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
-    """follower = momentum * follower + (1 - momentum) * leader, for every parameter (He et al. 2020).
-
-    BatchNorm's running statistics are not averaged: each network keeps those of its own passes, as MoCo does.
-    """
+    """Each parameter: momentum * follower + (1 - momentum) * leader (MoCo; running statistics stay)."""
     for slow, fast in zip(follower.parameters(), leader.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)

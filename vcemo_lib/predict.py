@@ -148,14 +148,11 @@ class EmotionRecognizer:
         return {name: kind.make(contents[kind.of]) for name, kind in kinds.items()}
 
     def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = ()) -> InMemoryDataset:
-        """Features as the model wants them; a muted modality is an empty sequence."""
+        """Features as the model wants them, and which modalities it must do without."""
         if unknown := set(mute) - set(self.modalities):
             what = f"there is no modality {', '.join(sorted(unknown))} to mute"
             raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
-        muted = {kind for modality in mute for kind in self.run.settings.kinds[modality]}
-        muted |= {"word_spans"} if mute else set()  # they are of both the words and the sound
-        kept = {kind: [a[:0] for a in made] if kind in muted else made for kind, made in arrays.items()}
-        return self.scaler.apply(self._part(kept))
+        return self.scaler.apply(replace(self._part(arrays), muted=tuple(mute)))
 
     @staticmethod
     def _part(arrays: Mapping[str, Sequence[np.ndarray]]) -> InMemoryDataset:

@@ -28,6 +28,7 @@ SPANS = [
     [],
     [(0, 7)],
 ]  # the third word of the first has no time
+GUIDES = ("same_depth", "final")
 BASELINES = [name for name in MODELS if name != "vcemo"]
 baselines = pytest.mark.parametrize("name", BASELINES)
 
@@ -177,6 +178,32 @@ def test_mdre_has_no_attention_and_reads_last_states_only() -> None:
     model.audio_rnn.register_forward_hook(spoil(LENGTHS["mel"]))
     model.words_rnn.register_forward_hook(spoil((5, 1, 1)))
     torch.testing.assert_close(model(batch).logits, out.logits)
+
+
+@baselines
+@pytest.mark.parametrize("muted", ["audio", "words"])
+@torch.no_grad()
+def test_a_muted_modality_is_what_modality_dropout_taught(name: str, muted: str) -> None:
+    """In the baselines zeros come in: they have no branches."""
+    model, batch = build(name, small(name, audio_pool=(1, 1))).eval(), batch_of()
+    kind = {"audio": "mel"}.get(muted, muted)
+    zeros = dataclasses.replace(batch, **{kind: torch.zeros_like(getattr(batch, kind))})
+    found = model(dataclasses.replace(batch, muted=(muted,))).logits
+    torch.testing.assert_close(found, model(zeros).logits, rtol=0, atol=0)
+    assert not torch.allclose(found, model(batch).logits)
+
+
+@torch.no_grad()
+def test_umons_can_be_guided_as_vcemo_is() -> None:
+    assert small("umons").guided_by == "same_depth" == settings_for("umons", "paper").guided_by
+    same, final = (build("umons", small("umons", layers=2, guided_by=by)).eval() for by in GUIDES)
+    assert not torch.allclose(same(batch_of()).logits, final(batch_of()).logits)
+    sounds = [outputs_of(block.guided_attn) for block in final.blocks]
+    final(batch_of())
+    for p in final.blocks[1].self_attn.parameters():  # the words' last layer reaches the sound's first
+        p.add_(torch.randn(p.shape))
+    final(batch_of())
+    assert not torch.allclose(*(seen[0] for seen in sounds[0]))
 
 
 @torch.no_grad()

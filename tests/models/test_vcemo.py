@@ -13,7 +13,7 @@ from torch import nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import MODALITIES, Batch, Settings, build, paper, parameters, tutorial
-from vcemo_lib.models.branches import FrameNorm, Recurrent, drop_modality, shorten, to_length
+from vcemo_lib.models.branches import FrameNorm, Recurrent, shorten, to_length
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(MODALITIES, n)]
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=8)
@@ -149,15 +149,59 @@ def test_sentence_vector_is_one_token_and_tokens_are_many() -> None:
 
 
 def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> None:
-    model = build("vcemo", small(modality_dropout=0.3))
-    tokens = {m: (torch.ones(4000, 2, 3), torch.ones(4000, 2, dtype=torch.bool)) for m in MODALITIES}
-    lost = torch.stack(
-        [(x == 0).all(dim=2).all(dim=1) for x, _ in drop_modality(tokens, 0.3).values()], dim=1
-    )  # (B, 3)
+    model, n = build("vcemo", small(modality_dropout=0.3)), 4000
+    tokens = {m: (torch.ones(n, 2, 3), torch.ones(n, 2, dtype=torch.bool)) for m in MODALITIES}
+    batch = Batch([""] * n, **{f"{kind}_len": torch.ones(n) for kind in ("mel", "words", "bert")})
+    left = model.leave_out(tokens, batch)
+    lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in left.values()], dim=1)  # (B, 3)
     assert lost.sum(1).max() == 1 and abs(lost.any(1).float().mean() - 0.3) < 0.03
     torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
+    assert all(left[m][1] is mask for m, (_, mask) in tokens.items())
     model.eval()
+    assert torch.equal(model.leave_out(tokens, batch)["audio"][0], tokens["audio"][0])
     assert torch.equal(model(batch_of()).logits, model(batch_of()).logits)
+
+
+@pytest.mark.parametrize("acoustic", ["mel", "both"])
+@pytest.mark.parametrize("muted", [("audio",), ("words",), ("bert",), ("words", "bert")], ids="+".join)
+@torch.no_grad()
+def test_a_muted_modality_is_what_modality_dropout_taught(muted: tuple[str, ...], acoustic: str) -> None:
+    """Zeros behind the branch, not what LSTM, convolution and biases make of an empty sequence."""
+    model, batch = build("vcemo", small(acoustic=acoustic)).eval(), batch_of()
+    found = model(dataclasses.replace(batch, muted=muted)).logits
+    hooks = [
+        model.branches[m].register_forward_hook(lambda _, given, out: (out[0] * 0, out[1])) for m in muted
+    ]
+    torch.testing.assert_close(found, model(batch).logits, rtol=0, atol=0)
+    [hook.remove() for hook in hooks]
+    assert not torch.allclose(found, model(batch).logits)
+
+
+@torch.no_grad()
+def test_an_empty_transcript_is_words_and_bert_muted() -> None:
+    """Utterance by utterance: the second of the three says nothing, and its neighbours keep their words."""
+    model = build("vcemo", small()).eval()
+    spoken, silent = (LENGTHS | {"words": (6, n, 1), "bert": (5, n, 3)} for n in (1, 0))
+    muted = dataclasses.replace(batch_of(spoken), muted=("words", "bert"))
+    found = model(batch_of(silent)).logits
+    torch.testing.assert_close(found[1], model(muted).logits[1])
+    assert not torch.allclose(found[[0, 2]], model(muted).logits[[0, 2]])
+
+
+def test_in_training_too_an_empty_transcript_is_zero_tokens() -> None:
+    model = build("vcemo", small(**NO_CHANCE, modalities=("words", "bert"))).train()
+    model(batch_of({"words": (0, 0, 0), "bert": (0, 0, 0)})).logits.sum().backward()
+    branches = model.branches.parameters()
+    assert all(p.grad is None or not p.grad.any() for p in branches)  # nothing is learned from no words
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_who_guides_matters_from_two_layers_on(layers: int) -> None:
+    final, same = (
+        build("vcemo", small(layers=layers, guided_by=by)).eval() for by in ("final", "same_depth")
+    )
+    assert torch.equal(final(batch_of()).logits, same(batch_of()).logits) == (layers == 1)
 
 
 def test_both_acoustic_features_are_heard_and_their_tokens_added() -> None:

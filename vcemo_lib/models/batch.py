@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.models.attention import Mask, Tokens
 from vcemo_lib.models.settings import Settings
+
+Masked = tuple[Tokens, Mask]
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Batch:
     word_spans_len: Tensor | None = None
     labels: Tensor | None = None  # (B,) class indices
     pooled: bool = False  # mel and whisper are averaged by the model's `audio_pool` already
+    muted: tuple[str, ...] = ()  # modalities that the model must do without, whatever their sequences hold
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,6 +63,10 @@ class Batch:
         steps = torch.arange(values.shape[1], device=values.device)  # (T,)
         padding = steps >= lengths[:, None]  # (B, T)
         return values.masked_fill(padding[..., None], 0.0), steps < lengths.clamp(min=1)[:, None]
+
+    def absent(self, modality: str, kinds: Sequence[str]) -> Tensor:
+        """Which utterances (B,) are without a modality: it is muted, or all its kinds are empty."""
+        return (sum(getattr(self, f"{kind}_len") for kind in kinds) == 0) | (modality in self.muted)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
@@ -95,3 +103,17 @@ class Model(nn.Module):
     def frame_pools(self) -> Mapping[str, tuple[int, int]]:
         """What the model averages before anything else: kind -> (frames, channels)."""
         return {}
+
+    def leave_out(self, tokens: Mapping[str, Masked], batch: Batch) -> dict[str, Masked]:
+        """The tokens, zeroed where an utterance is without a modality.
+
+        In training a share of the utterances loses one drawn at random, so that no modality carries all: what
+        is learned then is what a muted modality and an empty transcript meet.
+        """
+        gone = torch.stack([batch.absent(m, self.settings.kinds[m]) for m in tokens])  # (M, B)
+        if self.training and self.settings.modality_dropout and len(tokens) > 1:
+            which = torch.randint(len(tokens), gone.shape[1:], device=gone.device)  # (B,)
+            drawn = torch.rand(gone.shape[1:], device=gone.device) < self.settings.modality_dropout
+            gone |= drawn & (which == torch.arange(len(tokens), device=gone.device)[:, None])
+        masked = zip(tokens.items(), gone[..., None, None], strict=True)
+        return {m: (x.masked_fill(zero, 0.0), mask) for (m, (x, mask)), zero in masked}

@@ -6,16 +6,13 @@ before every convolution, outside every BatchNorm statistic, and behind every LS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcemo_lib.models.attention import Dropout, Mask, Tokens
+from vcemo_lib.models.batch import Masked
 from vcemo_lib.models.settings import Settings
-
-Masked = tuple[Tokens, Mask]
 
 
 def shorten(x: Tokens, mask: Mask, factor: int) -> Masked:
@@ -43,14 +40,6 @@ def to_length(x: Tokens, mask: Mask, length: int) -> Tokens:
     step = torch.arange(x.shape[1], device=x.device)  # (T,)
     inside = (step >= first[..., None]) & (step < last[..., None])  # (B, length, T)
     return (inside / (last - first)[..., None]).to(x.dtype) @ x
-
-
-def drop_modality(tokens: Mapping[str, Masked], share: float) -> dict[str, Masked]:
-    """Zero one modality, drawn at random, of a share of the utterances, so that no modality carries all."""
-    x, _ = next(iter(tokens.values()))
-    dropped = torch.randint(len(tokens), (len(x),), device=x.device)  # (B,) which one
-    dropped = dropped.masked_fill(torch.rand(len(x), device=x.device) >= share, -1)[:, None, None]  # -1: none
-    return {m: (x.masked_fill(dropped == i, 0.0), mask) for i, (m, (x, mask)) in enumerate(tokens.items())}
 
 
 class ChannelDropout(Dropout):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vcemo_lib.errors import VcemoError
@@ -97,9 +97,7 @@ class Settings:
 
     def but(self, **changes: Any) -> Settings:
         """A copy with some fields changed."""
-        if unknown := changes.keys() - asdict(self).keys():
-            raise VcemoError(f"no setting is called {', '.join(sorted(unknown))}", do="see models.Settings")
-        return replace(self, **changes)
+        return Settings.from_dict(asdict(self) | changes)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as plain values, ready for JSON."""
@@ -110,8 +108,8 @@ class Settings:
         """The inverse of `as_dict`, also after JSON and under the names of earlier versions."""
         known = {RENAMED.get(name, name): frozen(value) for name, value in values.items()}
         if differ := known.keys() ^ {f.name for f in fields(cls)}:
-            raise VcemoError(f"missing or unknown settings: {', '.join(sorted(differ))}", where="Settings",
-                             do="read them with the version of vcemo_lib that wrote them")  # fmt: skip
+            do = "see models.Settings; read a run with the version of vcemo_lib that wrote it"
+            raise VcemoError(f"missing or unknown settings: {', '.join(sorted(differ))}", do=do)
         return cls(**known)
 
 

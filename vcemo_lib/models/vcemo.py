@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from vcemo_lib.models import branches
 from vcemo_lib.models.attention import AttentionPool, CoAttention, SelfAttention, feed_forward
-from vcemo_lib.models.batch import Batch, Model, Output
-from vcemo_lib.models.branches import Masked, drop_modality
+from vcemo_lib.models.batch import Batch, Masked, Model, Output
 from vcemo_lib.models.settings import Settings
 
 
@@ -95,8 +94,7 @@ class VCEMO(Model):
             inputs = [x for kind in s.kinds[modality] for x in batch.sequence(kind)]
             pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
             tokens[modality] = branch(*inputs, **pooled)  # (B, T, d), (B, T)
-        if self.training and s.modality_dropout and len(tokens) > 1:
-            tokens = drop_modality(tokens, s.modality_dropout)
+        tokens = self.leave_out(tokens, batch)
         if self.fusion1:  # words and audio become one sequence on their common time
             guide, guided = s.guides[0], "audio" if s.guides[0] == "words" else "words"
             x, mask, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))

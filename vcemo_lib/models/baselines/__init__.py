@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import attention
 from vcemo_lib.models.attention import Dropout, Mask, Tokens, feed_forward, softmax_pool
-from vcemo_lib.models.batch import Batch, Model, Output
-from vcemo_lib.models.branches import Masked, Recurrent, average_pool, drop_modality
+from vcemo_lib.models.batch import Batch, Masked, Model, Output
+from vcemo_lib.models.branches import Recurrent, average_pool
 from vcemo_lib.models.settings import Settings
 
 Widths = Mapping[str, int]
@@ -45,9 +46,8 @@ class Baseline(Model):
         s, audio, words = self.settings, batch.sequence(self.kinds["audio"]), batch.sequence("words")
         if not batch.pooled:
             audio = average_pool(*audio, s.audio_pool)
-        if self.training and s.modality_dropout:  # as VCEMO: training decides no comparison of models
-            audio, words = drop_modality({"audio": audio, "words": words}, s.modality_dropout).values()
-        return audio, words
+        read = self.leave_out({"audio": audio, "words": words}, batch)
+        return read["audio"], read["words"]
 
 
 def last_state(x: Tokens, mask: Mask, bidirectional: bool = False) -> Tensor:
@@ -130,7 +130,8 @@ class MDRE(Baseline):
 
 
 class UMONS(Baseline):
-    """Delbrouck et al. 2020 (arXiv 2006.15955, code jbdel/MOSEI_UMONS): words guide sound depth by depth.
+    """Delbrouck et al. 2020 (arXiv 2006.15955, code jbdel/MOSEI_UMONS): words guide sound depth by depth,
+    or, by `guided_by="final"`, as in VCEMO.
 
     Both are cut at `length` steps: the glimpses of a block are that many.
     """
@@ -152,8 +153,13 @@ class UMONS(Baseline):
         n, maps = self.settings.length, []
         (audio, y_mask), (words, x_mask) = ((x[:, :n], mask[:, :n]) for x, mask in self.read(batch))
         x, y = self.words_rnn(self.text_dropout(words), x_mask), self.frame(audio)  # (B, W, d), (B, T, d)
-        for block in self.blocks:
-            x, y, weights = block((x, x_mask), (y, y_mask))
+        blocks, final = cast("list[Block]", self.blocks), self.settings.guided_by == "final"
+        for block in blocks if final else ():  # the words first, to their end: as in VCEMO
+            x = block.words(x, x_mask)
+        for block in blocks:
+            guided, weights = block.guided_attn(y, x, y_mask, x_mask)
+            x = x if final else block.words(x, x_mask)
+            y = block.look(1, guided + y, y_mask)
             maps.append(weights)
         pooled = self.pools[0](x, x_mask)[:, 0], self.pools[1](y, y_mask)[:, 0]  # (B, d) each
         features = self.merges[0](pooled[0]) + self.merges[1](pooled[1])  # (B, 2 d)
@@ -161,7 +167,7 @@ class UMONS(Baseline):
 
 
 class Block(nn.Module):
-    """SA on x; GA on y, guided by x as it *came in*. Then, but in the last block, glimpses."""
+    """SA on x; GA on y, guided by x as it came in (or left the last block). Then, but in that, glimpses."""
 
     def __init__(self, s: Settings, last: bool) -> None:
         super().__init__()
@@ -170,15 +176,12 @@ class Block(nn.Module):
         self.glimpses = nn.ModuleList(Glimpses(s, s.length) for _ in sides)
         self.norms = nn.ModuleList(attention.AddNorm(s.width, s.dropout) for _ in sides)
 
-    def forward(self, words: Masked, audio: Masked) -> tuple[Tokens, Tokens, Tensor]:
-        """(B, W, d), (B, T, d) with their masks -> both anew, and the map (B, h, T, W)."""
-        (x, x_mask), (y, y_mask) = words, audio
-        guided, weights = self.guided_attn(y, x, y_mask, x_mask)
-        x, y = self.self_attn(x, x_mask)[0] + x, guided + y  # a second residual, theirs
-        if self.glimpses:
-            x = self.norms[0](x, self.glimpses[0](x, x_mask)[:, : x.shape[1]])
-            y = self.norms[1](y, self.glimpses[1](y, y_mask)[:, : y.shape[1]])
-        return x, y, weights
+    def words(self, x: Tokens, mask: Mask) -> Tokens:
+        return self.look(0, self.self_attn(x, mask)[0] + x, mask)  # a second residual, theirs
+
+    def look(self, side: int, x: Tokens, mask: Mask) -> Tokens:
+        """The glimpses of the words' side (0) or the sound's (1) added to it."""
+        return self.norms[side](x, self.glimpses[side](x, mask)[:, : x.shape[1]]) if self.glimpses else x
 
 
 class Glimpses(nn.Module):
