@@ -28,6 +28,8 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
         do = "clone the repository whole, or rebuild it with data/build/vcemo_sim/build.py"
         raise VcemoError("VCEMO-Sim is not there", where=folder, do=do)
     table = read_table(manifest)
+    english = translations(folder)
+    table["english"] = [english.get(text, "") for text in table["text"]]
     if paper_mix:
         table = table[table["paper_mix"] == "1"]
     try:
@@ -36,6 +38,14 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
         do = "restore about.json with git checkout"
         raise VcemoError("the description of VCEMO-Sim is damaged", where=folder, do=do) from error
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
+
+
+def translations(folder: Path | None = None) -> dict[str, str]:
+    """Every sentence written for VCEMO-Sim -> its English; none where the folder has no translations.csv."""
+    import pandas as pd
+
+    file = (folder or repo_data() / "vcemo_sim") / "translations.csv"
+    return pd.read_csv(file, index_col="text")["english"].to_dict() if file.is_file() else {}
 
 
 # ---- dials: other training parts of the same size, drawn from a given one ------------------------------
