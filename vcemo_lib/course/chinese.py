@@ -14,8 +14,8 @@ from vcemo_lib.paths import repo_data
 
 # 一 keeps its tone as an ordinal, among digits and at the end; 儿 is a syllable of its own in few words.
 _DIGITS = "一二三四五六七八九十零"
-_YI = re.compile(f"(?<![第周期初万统唯{_DIGITS}])一(?=[㐀-鿿])(?![{_DIGITS}号月楼层]|年级|等奖|单元)")
-_ER = re.compile("(?<=[㐀-鿿])(?<![女幼婴孤胎])儿(?![子童媳戏科])")
+_YI = re.compile(f"(?<![第周期初万统唯{_DIGITS}])一(?=[\u3400-\u9fff])(?![{_DIGITS}号月楼层]|年级|等奖|单元)")
+_ER = re.compile("(?<=[\u3400-\u9fff])(?<![女幼婴孤胎])儿(?![子童媳戏科])")
 
 
 @dataclass(frozen=True, repr=False)
