@@ -25,6 +25,7 @@ HAN = re.compile("[\u3400-\u9fff]")
         ("得了三朵，又得去", "dé le sān duǒ yòu děi qù"),
         ("还钱，还在银行，行了", "huán qián hái zài yín háng xíng le"),  # one character, two readings
         ("我刚睡着，他看着我", "wǒ gāng shuì zháo tā kàn zhe wǒ"),
+        ("南京市长江大桥，学会计", "nán jīng shì cháng jiāng dà qiáo xué kuài jì"),
         ("Whisper says OK 3", ""),
     ],
 )
