@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import escape
-from typing import Any
 
 from vcemo_lib.corpora.sim import translations
 from vcemo_lib.paths import repo_data
@@ -33,7 +33,8 @@ class Gloss:
 
     def _repr_html_(self) -> str:
         pairs = zip(map(escape, self.text), self.syllables, strict=True)
-        ruby = "".join(f"{c}<rp>(</rp><rt>{s}</rt><rp>)</rp>" if s else f"{c}<rt></rt>" for c, s in pairs)
+        read = "{}<rp>(</rp><rt>&thinsp;{}&thinsp;</rt><rp>)</rp>".format
+        ruby = "".join(read(c, s) if s else f"{c}<rt></rt>" for c, s in pairs)
         below = f'<br><span lang="en" style="opacity: .8">{escape(self.english)}</span>' * bool(self.english)
         style = "display: inline-block; margin: .2em 1em .2em 0"  # colours are the page's, light or dark
         return f'<span style="{style}"><ruby lang="zh" style="font-size: 1.3em">{ruby}</ruby>{below}</span>'
@@ -46,8 +47,7 @@ def gloss(text: str, english: str | None = None) -> Gloss:
 
 def pinyin(text: str) -> list[str]:
     """A syllable for each character, "" for what is not Chinese; 一, 不 and 儿 as read there (yì diǎn r)."""
-    pypinyin = _corrected()
-    found = pypinyin.lazy_pinyin(text, pypinyin.Style.TONE, errors=lambda run: [""] * len(run))
+    found = _reader()(text, errors=lambda run: [""] * len(run))
     changing, rhotic = ({match.start() for match in what.finditer(text)} for what in (_YI, _ER))
     for at, character in enumerate(text):
         falls = not set("àèìòùǜ").isdisjoint("".join(found[at + 1 : at + 2]))
@@ -61,10 +61,10 @@ def pinyin(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _corrected() -> Any:
-    """The module pypinyin, taught neutral tones and the words of the corpus that it reads wrongly."""
+def _reader() -> Callable[..., list[str]]:
+    """The reader of pypinyin, taught neutral tones and the words of the corpus that it reads wrongly."""
     import pypinyin
 
     with (repo_data() / "vcemo_sim" / "readings.csv").open(encoding="utf-8", newline="") as file:
         pypinyin.load_phrases_dict({text: [[s] for s in read.split()] for text, read in csv.reader(file)})
-    return pypinyin
+    return partial(pypinyin.lazy_pinyin, style=pypinyin.Style.TONE)
