@@ -1,5 +1,6 @@
 """README in Chinese has the parts of the English one; the glossary is in order and can be linked to."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -22,6 +23,16 @@ ROW = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>(.+) \| (.+) \| (.+\.) \|$')
 )
 def test_readme_in_chinese_is_of_one_build_with_readme(part: str) -> None:
     assert re.findall(part, CHINESE, re.MULTILINE) == re.findall(part, ENGLISH, re.MULTILINE)
+
+
+def test_readme_in_chinese_tells_the_same_results() -> None:
+    spec = importlib.util.spec_from_file_location("results", ROOT / "data" / "build" / "results.py")
+    results = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(results)
+    shown = [page.split(results.START)[1].split(results.END)[0] for page in (ENGLISH, CHINESE)]
+    assert results.in_chinese(shown[0]) == shown[1], "run `python data/build/results.py`"
+    numbers = [sorted(re.findall(r"\d+(?:[.,]\d+)*", text)) for text in shown]
+    assert numbers[0] == numbers[1] and len(numbers[0]) > 200
 
 
 @pytest.mark.parametrize("page", ["README.zh.md", "docs/glossary.md"])

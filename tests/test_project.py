@@ -213,8 +213,6 @@ def test_the_readme_tells_the_results_of_the_result_files() -> None:
     spec.loader.exec_module(module)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert module.section() in readme, "run `python data/build/results.py`"
-    chinese = (ROOT / "README.zh.md").read_text(encoding="utf-8")
-    assert module.in_chinese(module.section()) in chinese, "run `python data/build/results.py`"
     assert len(module.stored("ablation")) == 35, "five seeds of seven rows"
     for name in module.experiments.BASELINES:
         assert f"\n| {name} | " in readme, f"README lacks {name}: run `python data/build/results.py`"

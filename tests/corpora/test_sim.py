@@ -146,21 +146,3 @@ def test_the_dials_leave_validation_and_test_as_they_are(corpus: vc.Corpus) -> N
     assert all(
         setting["val"] is parts["val"] and setting["test"] is parts["test"] for setting in turned.values()
     )
-
-
-def test_every_sentence_has_an_english_translation_of_its_own(corpus: vc.Corpus, about: dict) -> None:
-    english = corpus.table.groupby("text")["english"].agg(set)
-    assert len(english) == about["sentences_used"] and all(len(of) == 1 for of in english)
-    written = {line.split("\t")[0] for line in (BUILD / "sentences.tsv").read_text("utf-8").splitlines()[1:]}
-    translated = sim.translations()
-    assert set(translated) == written, "a rebuilt corpus may deal any sentence that was written for it"
-    for text, line in translated.items():
-        assert line == line.strip() and len(line) >= 5 and line.isascii() and '"' not in line, text
-        assert line[-1] in ".?!" and line[0].isupper(), text
-    # No two sentences share a translation: one pasted into another's row would.
-    assert len(set(translated.values())) == len(translated)
-
-
-def test_other_corpora_have_an_empty_english(corpus: vc.Corpus) -> None:
-    table = corpus.table.head(3).reset_index().assign(votes="").drop(columns="english")
-    assert set(vc.corpora.from_table("mine", table, corpus.root).table["english"]) == {""}

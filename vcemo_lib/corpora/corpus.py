@@ -99,14 +99,13 @@ def from_table(
 ) -> Corpus:
     """A Corpus from a table of strings (columns as in `manifest`), checked; with `files`, so are the clips.
 
-    Its column `english`, a sentence's translation, is empty where the table has none.
     Raises VcemoError that names all bad rows.
     """
     import pandas as pd
 
     check(table, root, labels, manifest, files)
     table = table.set_index("utt_id")
-    if "english" not in table:
+    if "english" not in table:  # a translation of `text`
         table["english"] = ""
     if "votes" in table:
         votes = {text: parse_votes(text) for text in table["votes"].unique()}
