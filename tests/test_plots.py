@@ -2,18 +2,24 @@
 
 import base64
 import gc
+import importlib.util
 import io
 import re
+import warnings
 import weakref
 from itertools import combinations
 from types import SimpleNamespace
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -24,7 +30,9 @@ from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.course import pictures
 from vcemo_lib.course import plots as teaching
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import repo_data
 
+FONT = repo_data() / "fonts" / "NotoSansSC-subset.ttf"
 RNG = np.random.default_rng(0)
 TONE = np.sin(np.arange(16_000) * 0.2).astype(np.float32)
 HISTORY = pd.DataFrame(
@@ -380,7 +388,7 @@ def test_alternative_text_reaches_the_html_pages(monkeypatch):
 
 
 def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
-    monkeypatch.setattr(plots, "cjk_font", lambda: None)
+    monkeypatch.setattr(plots, "cjk_fonts", lambda: {})
     figure = teaching.attention(np.eye(2), ["今天", "好"], ["我", "<你>"])
     ticks = [
         tick.get_text()
@@ -396,21 +404,55 @@ def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
     assert "<td lang='zh'>你好，我</td>" in shown(monkeypatch, figure)[2]
 
 
-def test_with_a_chinese_font_words_are_drawn(monkeypatch):
-    monkeypatch.setattr(plots, "cjk_font", lambda: "Some CJK Font")
+def test_chinese_words_are_drawn_and_a_rare_character_is_numbered():
     figure = teaching.attention(np.eye(2), ["今天", "好"], 0.1)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["今天", "好"]
     title = plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好").get_suptitle()
     assert title == "s001: 你好"
+    known = set().union(*plots.cjk_fonts().values())
+    rare = next(chr(code) for code in range(0x9FFF, 0x4E00, -1) if code not in known)
+    assert plots.drawable(figure, f"{rare} 好") == "1 好"
 
 
-def test_a_font_that_is_found_really_has_the_characters():
-    font = plots.cjk_font()
-    if font is not None:
-        from matplotlib import font_manager
+def ink(text):
+    """The pixels (rows, columns) of a text in the plots' style, by Matplotlib's font and the bundled one."""
+    bundled = {"font.family": ["DejaVu Sans", "Noto Sans SC VCEMO"]}
+    with matplotlib.rc_context(plots.STYLE | bundled), warnings.catch_warnings(action="error"):
+        figure = Figure(figsize=(1, 1), dpi=100)
+        figure.text(0.5, 0.5, text, fontsize=40, ha="center", va="center")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # warns "Glyph 40863 missing from font(s) ..." where neither has it
+        return 255 - np.asarray(canvas.buffer_rgba())[..., 0]
 
-        path = font_manager.findfont(font, fallback_to_default=False)
-        assert ord("你") in font_manager.get_font(path).get_charmap()
+
+def test_the_bundled_font_draws_chinese_and_not_the_box_of_a_missing_glyph():
+    fonts = plots.cjk_fonts()
+    assert next(iter(fonts)) == "Noto Sans SC VCEMO", "no installed font is needed"
+    drawn = {character: ink(character) for character in "你好气惊，？"}
+    assert all(pixels.any() for pixels in drawn.values())
+    assert len({pixels.tobytes() for pixels in drawn.values()}) == len(drawn), "each its own, no common box"
+    font = FT2Font(str(FONT))
+    assert all(font.get_char_index(ord(character)) for character in drawn), "index 0 is the box"
+    with pytest.raises(UserWarning, match="missing from font"):
+        ink("\U00020000")
+
+
+def test_the_bundled_font_has_every_character_of_the_course():
+    spec = importlib.util.spec_from_file_location("font", repo_data() / "build" / "font.py")
+    font = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(font)
+    missing = font.shown() - set(map(chr, FT2Font(str(FONT)).get_charmap()))
+    assert not missing, f"run `python data/build/font.py` for {''.join(sorted(missing))}"
+    assert FONT.stat().st_size < 1.5e6 and (FONT.parent / "OFL.txt").is_file()
+
+
+def test_figures_of_a_notebooks_own_have_chinese_too():
+    assert "Noto Sans SC VCEMO" in matplotlib.rcParams["font.family"]
+
+
+def test_plots_need_no_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("VCEMO_DATA", str(tmp_path / "nowhere"))
+    plots.cjk_fonts.__wrapped__()
 
 
 def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:

@@ -10,6 +10,7 @@ import html
 import io
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 
 from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import repo_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,23 +31,26 @@ DPI = 100  # of a displayed figure; 6 by 4 inches are 600 by 400 pixels
 COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#666666", "#0072B2", "#009E73", "#56B4E9", "#F0E442")
 MARKERS = ("^", "v", "o", "s", "D", "*", "P", "X")
 SERIES = COLOURS[4:] + COLOURS[:4]  # of what is no emotion: blue first
-_CJK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+_CJK_FONTS = (  # the bundled subset (data/build/font.py), then whole fonts that may be installed
+    *("Noto Sans SC VCEMO", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
     *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
 )
 _numbered: WeakKeyDictionary[Figure, list[str]] = WeakKeyDictionary()  # word n is drawn as n
 
 
 @lru_cache
-def cjk_font() -> str | None:
-    """The name of an installed font with Chinese characters, or None: Matplotlib brings none of its own."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in _CJK_FONTS if name in installed), None)
+def cjk_fonts() -> dict[str, frozenset[int]]:
+    """Fonts with Chinese characters, the bundled one first: name -> the characters it has (Unicode)."""
+    with suppress(VcemoError, OSError):  # no data folder, or no font in it
+        font_manager.fontManager.addfont(repo_data() / "fonts" / "NotoSansSC-subset.ttf")
+    files = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    names = [name for name in _CJK_FONTS if name in files][:2]  # one more for rare characters
+    return {name: frozenset(font_manager.get_font(files[name]).get_charmap()) for name in names}
 
 
 STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.spines.top": False, "axes.spines.right": False,
          "axes.axisbelow": True, "legend.frameon": False, "figure.dpi": DPI,
-         "font.family": ["DejaVu Sans", *filter(None, [cjk_font()])]}  # fmt: skip
+         "font.family": ["DejaVu Sans", *cjk_fonts()]}  # fmt: skip
 
 
 def new_figure(wide: float, high: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple[Figure, Any]:
@@ -67,13 +72,12 @@ def markers(labels: Iterable[str] = LABELS) -> dict[str, str]:
 
 
 def drawable(figure: Figure, text: str) -> str:
-    """The text as it can be drawn: where no font has Chinese, a number that `show` explains."""
-    if cjk_font():
-        return text
-    known = _numbered.setdefault(figure, [])
+    """The text as it can be drawn: Chinese that no font has is a number, which `show` explains."""
+    known, has = _numbered.setdefault(figure, []), frozenset().union(*cjk_fonts().values())
     for run in re.findall("[\u2e80-\u9fff\uff00-\uffef]+", text):
-        known.append(run)
-        text = text.replace(run, str(len(known)), 1)
+        if not has.issuperset(map(ord, run)):
+            known.append(run)
+            text = text.replace(run, str(len(known)), 1)
     return text
 
 

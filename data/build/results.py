@@ -1,4 +1,4 @@
-"""Write README's results section from the result files: `python data/build/results.py`."""
+"""Write the results of README.md and README.zh.md from the result files: `python data/build/results.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pandas as pd
 from vcemo_lib import comparison, experiments
 from vcemo_lib.paths import repo_data, write_atomically
 
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent.parent
+PHRASES = Path(__file__).with_name("results_zh.json")  # English -> Chinese, in the order of replacement
 START, END = "<!-- results: written by data/build/results.py -->\n", "<!-- end of results -->"
 
 
@@ -140,10 +141,20 @@ def section() -> str:
     return "\n".join(lines)
 
 
+def in_chinese(text: str) -> str:
+    """The section for README.zh.md: numbers stay, every phrase of PHRASES is replaced, in its order."""
+    for english, chinese in json.loads(PHRASES.read_text(encoding="utf-8")).items():
+        if english not in text:
+            raise SystemExit(f"{PHRASES.name}: the section no longer says {english!r}")
+        text = text.replace(english, chinese)
+    return text
+
+
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    write_atomically(README, before + START + section() + END + rest.split(END)[1])
+    english = section()
+    for page, text in {"README.md": english, "README.zh.md": in_chinese(english)}.items():
+        before, rest = (ROOT / page).read_text(encoding="utf-8").split(START)
+        write_atomically(ROOT / page, before + START + text + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":

@@ -98,6 +98,8 @@ def from_table(
 
     check(table, root, labels, manifest)
     table = table.set_index("utt_id")
+    if "english" not in table:  # a translation of `text`
+        table["english"] = ""
     if "votes" in table:
         votes = {text: parse_votes(text) for text in table["votes"].unique()}
         table["votes"] = [dict(votes[text]) for text in table["votes"]]

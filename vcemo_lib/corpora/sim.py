@@ -15,6 +15,8 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     """VCEMO-Sim with splits, votes and Whisper transcripts; `paper_mix`: 2.5 % fear and surprise together."""
     folder = Path(root or repo_data() / "vcemo_sim")
     table = read_table(manifest := folder / "manifest.csv")
+    english = translations(folder)
+    table["english"] = [english.get(text, "") for text in table["text"]]
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -22,3 +24,11 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
         raise VcemoError(what, where=folder, do=do) from error
     table = table[table["paper_mix"] == "1"] if paper_mix else table
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
+
+
+def translations(folder: Path | None = None) -> dict[str, str]:
+    """Every sentence written for VCEMO-Sim -> its English; none where the folder has no translations.csv."""
+    import pandas as pd
+
+    file = (folder or repo_data() / "vcemo_sim") / "translations.csv"
+    return pd.read_csv(file, index_col="text")["english"].to_dict() if file.is_file() else {}

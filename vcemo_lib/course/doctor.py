@@ -167,11 +167,11 @@ def _corpora() -> Iterator[Finding]:
 
 
 def _fonts() -> Iterator[Finding]:
-    from vcemo_lib.plots import cjk_font
+    from vcemo_lib.plots import cjk_fonts
 
-    state = "ok" if cjk_font() else "note"
-    detail = cjk_font() or "none: figures number the words and show them in a table beside"
-    yield Finding("Fonts", "Chinese", state, detail, "install Noto Sans CJK to have them in the figures")
+    state = "ok" if cjk_fonts() else "note"
+    detail = ", ".join(cjk_fonts()) or "none: figures number the words and show them in a table beside"
+    yield Finding("Fonts", "Chinese", state, detail, "restore data/fonts with git checkout")
 
 
 def _disk() -> Iterator[Finding]:

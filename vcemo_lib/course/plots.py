@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vcemo_lib.corpora import Corpus
 
+matplotlib.rcParams["font.family"] = STYLE["font.family"]  # Chinese in a notebook's own figures, too
 _EDITS = {  # operation -> its name below the character, and its colours
     "=": ("", "#ffffff", "#222222"),
     "~": ("≠", "#fde3c8", "#8a3c00"),
