@@ -43,16 +43,12 @@ def ece(sure, right):  # (N,) probabilities of the answers, (N,) right or not ->
 
 
 # ------------------------------------------------------------------------------------ 2: only when it is sure
-def _surest(sure: np.ndarray, share: float) -> np.ndarray:
-    return np.argsort(-sure)[: round(share * len(sure))]
-
-
 @notebook.exercise(
     cases=lambda: [(*case, share) for case, share in zip(_answers(), (0.5, 0.25, 0.8, 0.5), strict=True)],
     mistakes=dict(
-        accuracy=lambda sure, right, share: right[_surest(sure, share)].mean(),
-        least_sure=lambda sure, right, share: 1 - right[_surest(-sure, share)].mean(),
-        of_all=lambda sure, right, share: (~right[_surest(sure, share)]).sum() / len(sure),
+        accuracy=lambda sure, right, share: right[np.argsort(-sure)[: round(share * len(sure))]].mean(),
+        least_sure=lambda sure, right, share: 1 - right[np.argsort(sure)[: round(share * len(sure))]].mean(),
+        of_all=lambda s, right, share: (~right[np.argsort(-s)])[: round(share * len(s))].sum() / len(s),
         threshold=lambda sure, right, share: 1 - right[sure >= share].mean(),
         order=lambda sure, right, share: 1 - right[: round(share * len(sure))].mean(),
     ),
