@@ -39,7 +39,7 @@ _TABLES = (
 )
 
 
-def _sizes(printed, smallest, largest, how=all, within=0.00501, whole=round):
+def _sizes(printed, smallest, largest, *, how=all, within=0.00501, whole=round):
     sizes = range(smallest, largest + 1)
     fit = [[abs(100 * whole(p / 100 * n) / n - p) < within for p in printed] for n in sizes]
     return [n for n, own in zip(sizes, fit, strict=True) if how(own)]
