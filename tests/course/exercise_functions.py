@@ -302,3 +302,61 @@ def least_by_mcnemar(gain: int) -> float:
     """All of the gain against no loss. Without any gain nothing is tested."""
     right, wrong = np.ones(gain, int), np.zeros(gain, int)
     return vc.evaluation.mcnemar(right, right, wrong)["p"] if gain else 1.0
+
+
+def gain_by_mcnemar(differ: int) -> int | None:
+    """By the library's test, on utterances that only one of two models has right."""
+    true = np.zeros(differ, int)
+    for new in range((differ + 1) // 2, differ + 1):
+        a, b = true.copy(), true.copy()
+        a[new:], b[:new] = 1, 1
+        if vc.evaluation.mcnemar(true, a, b)["p"] < 0.05:
+            return 2 * new - differ
+    return None
+
+
+def gain_by_tosses(differ: int) -> int | None:
+    """By adding up Pascal's triangle, from the largest gain down."""
+    tail, least = 0, None
+    for old in range(differ // 2 + 1):
+        tail += math.comb(differ, old)
+        if 2 * tail / 2**differ >= 0.05:
+            break
+        least = differ - 2 * old
+    return least
+
+
+def sizes_by_counting(printed: list[float], smallest: int, largest: int) -> list[int]:
+    found = []
+    for n in range(smallest, largest + 1):
+        possible = [f"{100 * k / n:.2f}" for k in range(n + 1)]
+        if all(f"{p:.2f}" in possible for p in printed):
+            found.append(n)
+    return found
+
+
+def sizes_by_sets(printed: list[float], smallest: int, largest: int) -> list[int]:
+    wanted = {round(100 * p) for p in printed}
+    return [n for n in range(smallest, largest + 1) if wanted <= {round(1e4 * k / n) for k in range(n + 1)}]
+
+
+def ece_pandas(sure: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    table = pd.DataFrame({"sure": sure, "right": right.astype(float)})
+    means = table.groupby(np.floor(sure * bins).clip(max=bins - 1)).agg(["mean", "size"])
+    return float(((means.sure["mean"] - means.right["mean"]).abs() * means.sure["size"]).sum() / len(sure))
+
+
+def ece_histogram(sure: np.ndarray, right: np.ndarray) -> float:
+    edges = np.arange(11) / 10
+    said, held = (np.histogram(sure, edges, weights=w)[0] for w in (sure, right.astype(float)))
+    return float(np.abs(said - held).sum() / len(sure))
+
+
+def risk_pandas(sure: np.ndarray, right: np.ndarray, share: float) -> float:
+    return 1 - pd.Series(right)[pd.Series(sure).nlargest(round(share * len(sure))).index].mean()
+
+
+def risk_loop(sure: np.ndarray, right: np.ndarray, share: float) -> float:
+    ranked = sorted(zip(sure.tolist(), right.tolist(), strict=True), reverse=True)
+    kept = [ok for _, ok in ranked[: round(share * len(ranked))]]
+    return kept.count(False) / len(kept)
