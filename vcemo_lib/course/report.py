@@ -24,14 +24,10 @@ STORED_LIMIT_BYTES = 1_000_000  # a notebook with its outputs, in the repository
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>The course, {lane} lane</title>
-<style>body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: auto }} th {{ text-align: left }}</style>
+<title>The course, {lane} lane</title><style>body {{ font: 16px/1.5 sans-serif; margin: 2rem }}</style>
 <h1>The course, {lane} lane</h1>
 <p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
-{notebooks}
-<h2>Metrics</h2>
-{metrics}
-<p>{facts}</p></html>
+{notebooks}<h2>Metrics</h2>{metrics}<p>{facts}</p></html>
 """
 
 
@@ -74,7 +70,7 @@ def publish(course: Course, about: dict[str, Any], results: list[Result]) -> Pat
     folder = course.build / about["lane"]
     known = read_results(folder) | {result.name: result for result in results}
     results = [known[notebook.name] for notebook in course.notebooks if notebook.name in known]
-    content = {**about, "notebooks": [asdict(result) for result in results]}
+    content = {**about, "notebooks": [{**asdict(result), "ok": result.ok} for result in results]}
     write_atomically(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_atomically(folder / "index.html", _index(about, results))
     return folder / "index.html"
@@ -104,10 +100,11 @@ def read_results(folder: Path) -> dict[str, Result]:
     """The results of the last run of each notebook in a lane's folder, by name."""
     path = folder / "results.json"
     try:
-        entries = read_json(path).get("notebooks", [])
-        checks = [[Check(**check) for check in entry["checks"]] for entry in entries]
-        pairs = zip(entries, checks, strict=True)
-        return {entry["name"]: Result(**{**entry, "checks": made}) for entry, made in pairs}
+        known = {}
+        for entry in read_json(path).get("notebooks", []):
+            made = {name: entry[name] for name in ("name", "title", "seconds", "cells", "error", "stamp")}
+            known[entry["name"]] = Result(**made, checks=[Check(**check) for check in entry["checks"]])
+        return known
     except (KeyError, TypeError, ValueError) as error:
         raise VcemoError(f"not the results of a run: {error!r}", where=path, do="delete it") from error
 

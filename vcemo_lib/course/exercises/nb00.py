@@ -41,10 +41,12 @@ def _shares(part: str) -> pd.Series:
     share=True,
     tolerance=0.005,  # as the notebook prints it: a whole number of per cent
     mistakes=dict(
-        die=1 / 6, train=lambda: _shares("train").max(), val=lambda: _shares("val").max(),
+        die=1 / 6,
+        train=lambda: _shares("train").max(),
+        val=lambda: _shares("val").max(),
         rarest=lambda: _shares("test").min(),
     ),
-)  # fmt: skip
+)
 def nothing():
     test = vc.splits.given(vc.load_corpus("sim"))["test"]
     return test.table["emotion"].value_counts(normalize=True).max()
@@ -66,11 +68,12 @@ def _fullest(table: pd.DataFrame) -> Any:
 @notebook.exercise(
     cases=[(pd.DataFrame(rows, _NAMES, _NAMES),) for rows in _COUNTS],
     mistakes=dict(
-        diagonal=lambda table: table.stack().idxmax(), transposed=lambda table: _fullest(table)[::-1],
+        diagonal=lambda table: table.stack().idxmax(),
+        transposed=lambda table: _fullest(table)[::-1],
         share_of_row=lambda table: _fullest(table.div(table.sum(axis=1), axis=0)),
         rarest=lambda table: _fullest(-table),
     ),
-)  # fmt: skip
+)
 def worst(table):  # counts, true emotions in rows, predicted ones in columns
     cells = table.stack()  # one row a cell: (true, predicted) -> count
     mistakes = cells[[true != predicted for true, predicted in cells.index]]
@@ -86,10 +89,14 @@ def _exactly(right: int) -> float:
     share=True,
     tolerance=0.006,  # a simulation comes out a little different each time
     mistakes=dict(
-        exactly_four=_exactly(4), more_than_four=sum(map(_exactly, range(5, 11))),
-        complement=sum(map(_exactly, range(4))), observed=0.4, one_clip=1 / 6, given_four=(1 / 6) ** 4,
+        exactly_four=_exactly(4),
+        more_than_four=sum(map(_exactly, range(5, 11))),
+        complement=sum(map(_exactly, range(4))),
+        observed=0.4,
+        one_clip=1 / 6,
+        given_four=(1 / 6) ** 4,
     ),
-)  # fmt: skip
+)
 def luck():
     right = np.random.default_rng(0).random((100_000, 10)) < 1 / 6  # games, clips
     return (right.sum(axis=1) >= 4).mean()

@@ -27,9 +27,10 @@ _DRAWN = [tuple("".join(_RNG.choices("啊你好", k=_RNG.randint(0, 7))) for _ i
     cases=[*_PAIRS, *_DRAWN],
     mistakes=dict(
         places=lambda ref, hyp: sum(r != h for r, h in zip_longest(ref, hyp)),
-        sets=lambda ref, hyp: len(set(ref) ^ set(hyp)), lengths=lambda ref, hyp: abs(len(ref) - len(hyp)),
+        sets=lambda ref, hyp: len(set(ref) ^ set(hyp)),
+        lengths=lambda ref, hyp: abs(len(ref) - len(hyp)),
     ),
-)  # fmt: skip
+)
 def distance(ref, hyp):
     above = list(range(len(hyp) + 1))  # edits from nothing to each beginning of hyp
     for i, r in enumerate(ref, start=1):

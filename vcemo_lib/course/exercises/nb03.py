@@ -13,11 +13,13 @@ QUIZ = notebook.quiz
 @notebook.exercise(
     cases=((48_123,), (16_000,), (33_440,), (159,), (160,), (480_000,)),
     mistakes=dict(
-        floor=lambda samples: samples // 160, no_padding=lambda samples: max(0, 1 + (samples - 400) // 160),
-        ceil=lambda samples: -(-samples // 160), fraction=lambda samples: 1 + samples / 160,
+        floor=lambda samples: samples // 160,
+        no_padding=lambda samples: max(0, 1 + (samples - 400) // 160),
+        ceil=lambda samples: -(-samples // 160),
+        fraction=lambda samples: 1 + samples / 160,
         window=lambda samples: 1 + samples // 400,
     ),
-)  # fmt: skip
+)
 def frames(samples):
     hop = 160  # samples: 10 ms at 16 kHz
     return 1 + samples // hop
@@ -77,13 +79,14 @@ def _centred(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
     tolerance=1e-3,
     also=[lambda x, speakers: _each(x, speakers, lambda own: _scaled(own, ddof=1))],  # as pandas does
     mistakes=dict(
-        together=lambda x, speakers: _scaled(x), rows=lambda x, speakers: _scaled(x, axis=1),
+        together=lambda x, speakers: _scaled(x),
+        rows=lambda x, speakers: _scaled(x, axis=1),
         whole=lambda x, speakers: _each(x, speakers, lambda own: _scaled(own, axis=None)),
         means_only=_centred,
         common_deviation=lambda x, speakers: _centred(x, speakers) / x.std(axis=0),
         variance=lambda x, speakers: _each(x, speakers, lambda own: (own - own.mean(0)) / own.var(0)),
     ),
-)  # fmt: skip
+)
 def standardise(x, speakers):  # (N, D), (N,) -> (N, D)
     out = np.empty_like(x)
     for speaker in np.unique(speakers):

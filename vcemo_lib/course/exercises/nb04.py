@@ -37,10 +37,14 @@ def _wrongly(power: float = 0.5, mask: str = "before", dim: int = -1) -> Any:
     cases=_queries,
     tolerance=1e-5,
     mistakes=dict(
-        unscaled=_wrongly(power=0), by_d=_wrongly(power=1), late=_wrongly(mask="after"),
-        unmasked=_wrongly(mask="never"), inverted=_wrongly(mask="inverted"), over_queries=_wrongly(dim=0),
+        unscaled=_wrongly(power=0),
+        by_d=_wrongly(power=1),
+        late=_wrongly(mask="after"),
+        unmasked=_wrongly(mask="never"),
+        inverted=_wrongly(mask="inverted"),
+        over_queries=_wrongly(dim=0),
     ),
-)  # fmt: skip
+)
 def attend(q, k, v, mask):  # (T, d), (S, d), (S, d), (S,) -> (T, d)
     scores = q @ k.T / q.shape[-1] ** 0.5  # (T, S)
     scores = scores.masked_fill(~mask, float("-inf"))
@@ -62,12 +66,13 @@ def _padded() -> list[Case]:
     cases=_padded,
     tolerance=1e-5,
     mistakes=dict(
-        all_steps=lambda x, mask: x.mean(1), zeros=lambda x, mask: x.sum(1) / mask.sum(1, keepdim=True),
+        all_steps=lambda x, mask: x.mean(1),
+        zeros=lambda x, mask: x.sum(1) / mask.sum(1, keepdim=True),
         sum=lambda x, mask: (x * mask[..., None]).sum(1),
         batch_steps=lambda x, mask: (x * mask[..., None]).sum(1) / mask.sum(),
         batch=lambda x, mask: x[mask].mean(0).expand(len(x), -1),
     ),
-)  # fmt: skip
+)
 def mean(x, mask):  # (B, T, d), (B, T) -> (B, d)
     total = (x * mask[..., None]).sum(dim=1)  # (B, d)
     return total / mask.sum(dim=1, keepdim=True)

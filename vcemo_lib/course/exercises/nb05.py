@@ -57,10 +57,12 @@ def factor():
     cases=((0.999, 0.99), (0.99, 0.5), (0.9, 0.9), (0.995, 0.25)),
     tolerance=1.0,  # rounded or not
     mistakes=dict(
-        straight=lambda m, share: share / (1 - m), other_share=lambda m, share: np.log(share) / np.log(m),
-        time_constant=lambda m, share: 1 / (1 - m), sign=lambda m, share: -np.log(1 - share) / np.log(m),
+        straight=lambda m, share: share / (1 - m),
+        other_share=lambda m, share: np.log(share) / np.log(m),
+        time_constant=lambda m, share: 1 / (1 - m),
+        sign=lambda m, share: -np.log(1 - share) / np.log(m),
     ),
-)  # fmt: skip
+)
 def slow(m, share):  # after n updates m ** n of the way is left
     return np.ceil(np.log(1 - share) / np.log(m))
 
@@ -68,9 +70,11 @@ def slow(m, share):  # after n updates m ** n of the way is left
 @notebook.exercise(
     cases=((3,), (1,), (6,), (12,), (0,)),
     mistakes=dict(
-        one_side=lambda gain: 0.5**gain, above_one=lambda gain: 2 * 0.5**gain,
-        complement=lambda gain: 1 - 0.5**gain, halved=lambda gain: 0.5 ** (gain + 1),
+        one_side=lambda gain: 0.5**gain,
+        above_one=lambda gain: 2 * 0.5**gain,
+        complement=lambda gain: 1 - 0.5**gain,
+        halved=lambda gain: 0.5 ** (gain + 1),
     ),
-)  # fmt: skip
+)
 def least(gain):  # best case: `gain` utterances only the new model has right, none only the old one
     return min(1.0, 2 * 0.5**gain)

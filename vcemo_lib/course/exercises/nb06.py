@@ -14,11 +14,16 @@ QUIZ = notebook.quiz
 @notebook.exercise(
     tolerance=0.045,  # rounded to one decimal
     mistakes=dict(
-        claim=1.5, sign=57.40 - 57.26, f1=55.11 - 55.05, replaced=53.29 - 57.40, with_voice=66.99 - 65.21,
-        table2=69.52 - 65.21, voice=61.23 - 53.18,
+        claim=1.5,
+        sign=57.40 - 57.26,
+        f1=55.11 - 55.05,
+        replaced=53.29 - 57.40,
+        with_voice=66.99 - 65.21,
+        table2=69.52 - 65.21,
+        voice=61.23 - 53.18,
         three_pairs=((57.26 - 57.40) + (61.23 - 53.18) + (66.99 - 65.21)) / 3,
     ),
-)  # fmt: skip
+)
 def added():
     embeddings, embeddings_bert = 57.40, 57.26  # accuracy, Table 3
     return embeddings_bert - embeddings
@@ -37,11 +42,12 @@ def _whole(printed: float, n: int, within: float) -> int | None:
     ),
     mistakes=dict(
         never_none=lambda printed, n: round(printed / 100 * n),
-        cut=lambda printed, n: int(printed / 100 * n), fraction=lambda printed, n: printed / 100 * n,
+        cut=lambda printed, n: int(printed / 100 * n),
+        fraction=lambda printed, n: printed / 100 * n,
         generous=lambda printed, n: _whole(printed, n, 0.05),
         exact=lambda printed, n: _whole(printed, n, 1e-9),
     ),
-)  # fmt: skip
+)
 def counts(printed, n):
     right = round(printed / 100 * n)
     return right if f"{100 * right / n:.2f}" == f"{printed:.2f}" else None

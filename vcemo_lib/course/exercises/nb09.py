@@ -62,10 +62,11 @@ def _last_other(rows: np.ndarray) -> int:
     cases=_beginnings,
     mistakes=dict(
         first_lead=lambda times, rows: times[list(rows.argmax(axis=1)).index(rows[-1].argmax())],
-        end=lambda times, rows: times[-1], last_other=lambda times, rows: times[max(0, _last_other(rows))],
+        end=lambda times, rows: times[-1],
+        last_other=lambda times, rows: times[max(0, _last_other(rows))],
         position=lambda times, rows: _last_other(rows) + 1,
     ),
-)  # fmt: skip
+)
 def settles(times, rows):  # times (T,) in s, rows (T, C) probabilities
     winners = rows.argmax(axis=1)  # (T,)
     others = np.flatnonzero(winners != winners[-1])  # where another one leads
@@ -92,12 +93,16 @@ def _level(wave: np.ndarray, samples: int = 160) -> float:
     cases=_recordings,
     tolerance=0.3,
     mistakes=dict(
-        twice=lambda wave: 2 * _level(wave), half=lambda wave: _level(wave) / 2,
-        sign=lambda wave: -_level(wave), power=lambda wave: 10 ** (_level(wave) / 10),
-        mean=lambda wave: _level(wave, len(wave)), peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
-        long=lambda wave: _level(wave, 1_600), short=lambda wave: _level(wave, 16),
+        twice=lambda wave: 2 * _level(wave),
+        half=lambda wave: _level(wave) / 2,
+        sign=lambda wave: -_level(wave),
+        power=lambda wave: 10 ** (_level(wave) / 10),
+        mean=lambda wave: _level(wave, len(wave)),
+        peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
+        long=lambda wave: _level(wave, 1_600),
+        short=lambda wave: _level(wave, 16),
     ),
-)  # fmt: skip
+)
 def level(wave):  # (N,) at 16 kHz -> dB re full scale
     steps = wave[: len(wave) // 160 * 160].reshape(-1, 160)  # (T, 160), 10 ms each
     power = (steps.astype(float) ** 2).mean(axis=1)  # (T,)

@@ -111,7 +111,7 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
 
 
 def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
-    """Make `folder`/site of `folder`/source; VcemoError for what a reader would find broken or private."""
+    """Make `folder`/site of `folder`/source; refuses what a reader would find broken or private."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 

@@ -66,15 +66,13 @@ function render({ model, el }) {
   const ask = (change) => python.set("query", { ...get("query"), ...change });
   const reset = () => ask(everything);
   const selects = {};
-  function choice(name, title, values, texts = {}) {
-    const all = values.map((value) => make("option", { value, text: texts[value] ?? (value || "all") }));
-    const select = make("select", { testid: `vcemo-filter-${name}` }, ...all);
-    const limits = () => select.value.split(" ").map(Number);
-    const change = () => (name === "confidence" ? { low: limits()[0], high: limits()[1] } : { [name]: select.value });
-    select.onchange = () => ask(change());
-    selects[name] = select;
-    return make("label", {}, make("span", { text: title }), select);
+  function choice(name, title, values, read = (value) => ({ [name]: value })) {
+    const all = values.map((value) => make("option", { value, text: BANDS[value] ?? (value || "all") }));
+    const onchange = () => ask(read(selects[name].value));
+    selects[name] = make("select", { testid: `vcemo-filter-${name}`, onchange }, ...all);
+    return make("label", {}, make("span", { text: title }), selects[name]);
   }
+  const limits = (band) => ({ low: +band.split(" ")[0], high: +band.split(" ")[1] });
   const search = make("input", { type: "search", placeholder: "words or id", testid: "vcemo-filter-text" });
   search.oninput = () => ask({ text: search.value });
   const filters = make("div", { class: "vcemo-filters", role: "search", label: "Filters" },
@@ -82,7 +80,7 @@ function render({ model, el }) {
     choice("predicted", "Predicted", ["", ...labels]),
     choice("verdict", "Right or wrong", ["", "right", "wrong"]),
     choice("speaker", "Speaker", ["", ...speakers]),
-    choice("confidence", "Confidence", Object.keys(BANDS), BANDS),
+    choice("confidence", "Confidence", Object.keys(BANDS), limits),
     make("label", {}, make("span", { text: "Search" }), search),
     choice("order", "Order", orders),
     button("Reset", "vcemo-reset", reset));

@@ -133,7 +133,7 @@ class Browser(HasTwin, ipywidgets.Box):
         rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
         about = dict(
             colours=palette(p.classes), orders=ORDERS, everything=EVERYTHING, sound=self.player.sound,
-            speakers=sorted(set(self.table["speaker"])), note="Simulated speech." * corpus.simulated,
+            speakers=sorted(set(self.table["speaker"])), note="Simulated speech." if corpus.simulated else "",
         )  # fmt: skip
         self.view = BrowserView(about=about, rows=list(map(list, rows)))
         self.view.observe(lambda change: self._search(), "query")
@@ -192,9 +192,10 @@ class Browser(HasTwin, ipywidgets.Box):
             shares = f"{row.confidence:.0%}"
             mistakes.append([row.Index, row.text, row.emotion, row.predicted, shares, row.votes, sound])
         figure = plots.embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
+        kind = "simulated " if self.corpus.simulated else ""
         heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         return render(
-            TWIN, clips=f"{len(table)} {'simulated ' * self.corpus.simulated}clips", right=table["right"].sum(), picture=plots.png(figure),
+            TWIN, clips=f"{len(table)} {kind}clips", right=table["right"].sum(), picture=plots.png(figure),
             matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),
             alt=f"Map of {len(table)} clips by PCA of the model's features, coloured by true emotion",
             mistakes=html_table(mistakes, heads, "The surest mistakes"),

@@ -221,7 +221,8 @@ def notes(you: Mapping[str, Any], model: Mapping[str, Any], test: Mapping[str, f
         f"the model {test['only_b']}; were you equally good, a split at least as uneven would come up with "
         f"probability {test['p']:.2f} (McNemar).",
         f"{you['of']} clips are few: {you['right']:g} right fits a true share from {you['low']:.0%} to "
-        f"{you['high']:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} clips.",
+        f"{you['high']:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} "
+        "clips.",
     ]
 
 
