@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import sysconfig
 import tomllib
 from collections.abc import Callable, Iterator
@@ -66,9 +65,8 @@ def report(findings: list[Finding]) -> str:
 
 
 def _python() -> Iterator[Finding]:
-    state = "ok" if sys.version_info >= (3, 11) else "missing"
     where = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    yield Finding("Python", "python", state, where, "use Python 3.11 or newer")
+    yield Finding("Python", "python", "ok", where)
 
 
 def dependencies() -> dict[str, str]:
@@ -87,9 +85,10 @@ def _packages() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding("Packages", name, "missing", "not installed", "make setup")
             continue
-        same = found.partition("+")[0] == pinned or not pinned
-        detail = found if same else f"{found}; the course was run with {pinned}"
-        yield Finding("Packages", name, "ok" if same else "note", detail)
+        if found.partition("+")[0] == pinned or not pinned:
+            yield Finding("Packages", name, "ok", found)
+        else:
+            yield Finding("Packages", name, "note", f"{found}; the course was run with {pinned}")
 
 
 def _audio() -> Iterator[Finding]:
@@ -104,7 +103,7 @@ def _audio() -> Iterator[Finding]:
         do = "make setup" if torch.version.cuda is None else ""
         yield Finding("Audio", "torchaudio hook", "note", detail, do)
     known = {**soundfile.available_formats(), **soundfile.available_subtypes("OGG")}
-    formats = [name for name in ("FLAC", "MP3", "OGG", "OPUS", "WAV") if name in known]
+    formats = [name for name in ("FLAC", "MP3", "OGG", "Opus", "WAV") if name.upper() in known]
     detail = f"{soundfile.__libsndfile_version__} reads {', '.join(formats)}"
     state = "ok" if len(formats) == 5 else "missing"
     yield Finding("Audio", "libsndfile", state, detail, "pip install --upgrade soundfile")
@@ -132,10 +131,8 @@ def _weights() -> Iterator[Finding]:
     from vcemo_lib import predict, text, weights
 
     table = weights.table().set_index("name")
-    for name in (text.BUNDLED_WORDS, text.BUNDLED_BERT, predict.BUNDLED):
-        if name not in table.index:
-            do = "restore data/models/ with git checkout"
-            yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
+    for name in sorted({text.BUNDLED_WORDS, text.BUNDLED_BERT, predict.BUNDLED}.difference(table.index)):
+        yield Finding("Weights", name, "missing", "not in data/models/", "restore it with git checkout")
     for name, row in zip(map(str, table.index), table.to_dict("records"), strict=True):
         detail = f"{row['source']}, {row['megabytes']:g} MB"
         state, do = "ok", ""

@@ -1,7 +1,4 @@
-"""The executed course as one site that opens from a folder, without network or Python: `vcemo course site`.
-
-Sphinx makes the pages. Refused are dead links, what a page would fetch, and private paths of this machine.
-"""
+"""The executed course as a site by Sphinx that opens from a folder, without network: `vcemo course site`."""
 
 from __future__ import annotations
 

@@ -31,6 +31,9 @@ class HasTwin:
 
     twin: Callable[[], str]  # the widget as still HTML
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
         made = super()._repr_mimebundle_(**options)  # type: ignore[misc]
         bundle, metadata = made if isinstance(made, tuple) else (made or {}, {})

@@ -145,37 +145,35 @@ class Player(View):
         ready = prepare(source, recogniser, text)
         wave = np.asarray(ready.wave)
         self._prepared = None  # muting judges nothing while the clips change
-        to_judge = isinstance(ready, PreparedClip)
-        classes = list(ready.recogniser.classes if to_judge else ready.probabilities)
-        modalities = list(ready.recogniser.modalities) if to_judge else []
+        if isinstance(ready, Prediction):
+            classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
+        else:
+            classes, modalities, judged = list(ready.recogniser.classes), ready.recogniser.modalities, {}
         with self.hold_sync():
-            self.muted, self.judgement = list(mute), {} if to_judge else judgement(ready)
+            self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
                 mp3=audio.encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
                 seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
-                modalities=modalities, warnings=list(ready.warnings),
+                modalities=list(modalities), warnings=list(ready.warnings),
             )  # fmt: skip
-        if to_judge:
+        if isinstance(ready, PreparedClip):
             self._prepared = ready
             self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
 
     @traitlets.observe("muted")
     def _on_mute(self, change: Any) -> None:
-        if self._prepared:
+        if clip := self._prepared:
             began = time.perf_counter()
-            prediction = self._prepared.predict(self.muted)
-            again = judgement(prediction, self._prepared.along(STEPS, self.muted))
+            again = judgement(clip.predict(self.muted), clip.along(STEPS, self.muted))
             self.judgement = {**again, "took": round(1000 * (time.perf_counter() - began), 1)}
 
     @property
     def mp3(self) -> bytes:
-        """The sound as the page gets it."""
         return self.clip["mp3"]
 
     @property
     def seconds(self) -> float:
-        """How long the clip lasts."""
         return self.clip["seconds"]
 
     def __repr__(self) -> str:
@@ -223,6 +221,3 @@ def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:
     row = corpus.table.loc[utt_id]
     label = f"{utt_id}, simulated" if corpus.simulated else utt_id
     return {"label": label, "utt_id": utt_id, "truth": row["emotion"], "votes": row.get("votes") or {}}
-
-
-twin = Player.twin

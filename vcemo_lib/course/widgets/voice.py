@@ -67,10 +67,7 @@ def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray,
 
 
 class Voice(View):
-    """Record, or choose a file, and see what the recogniser makes of it in `player`.
-
-    `takes` keeps every clip judged; `examples` (name -> (corpus, utt_id)) can be chosen as well.
-    """
+    """Record, or choose a file or an example (name -> (corpus, utt_id)), and see it judged in `player`."""
 
     _esm = script("voice.js")
 
@@ -151,9 +148,6 @@ class Voice(View):
     def twin(self) -> str:
         return TWIN
 
-    def __repr__(self) -> str:
-        return f"Voice, {len(self.takes)} take(s)"
-
 
 class Playground(HasTwin, ipywidgets.VBox):
     """The whole page of notebook 09 and of the app: choose, record or upload; play, mute, compare."""
@@ -166,9 +160,6 @@ class Playground(HasTwin, ipywidgets.VBox):
 
     def twin(self) -> str:
         return self.voice.twin() + self.player.twin()
-
-    def __repr__(self) -> str:
-        return "Playground"
 
 
 def examples() -> dict[str, tuple[Corpus, str]]:
