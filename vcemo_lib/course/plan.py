@@ -118,6 +118,6 @@ def read_notebook(path: Path) -> NotebookNode:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file, empty where there is no file; VcemoError where it is something else."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        return {**json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
     except (TypeError, ValueError) as error:
         raise VcemoError(f"no JSON object: {error}", where=path, do="restore or delete the file") from error

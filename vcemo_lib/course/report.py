@@ -51,7 +51,8 @@ class Result:
     def summary(self) -> str:
         """What is to be said of it in half a line."""
         drifted = "; ".join(str(check) for check in self.checks if not check.ok)
-        return self.error or drifted or "ok"
+        expected = any(check.expected for check in self.checks)
+        return self.error or drifted or ("ok" if expected else "ran, nothing expected")
 
 
 def table(results: list[Result]) -> str:

@@ -27,8 +27,8 @@ function render({ model, el }) {
   const python = connect(model, "vcemo-browser-trouble");
   const uid = `vcemo-${Math.random().toString(36).slice(2, 8)}`;
   const wrong = () => get("found").filter((i) => !right(rows[i]));
-  const verdict = (row) => `true ${labels[row[TRUE]]}, predicted ${labels[row[PREDICTED]]}`;
-  const describe = (row) => `${row[ID]}, ${verdict(row)}, ${percent(row[CONFIDENCE])} sure`;
+  const describe = (row) => `${row[ID]}, true ${labels[row[TRUE]]}, predicted ${labels[row[PREDICTED]]}, ` +
+    `${percent(row[CONFIDENCE])} sure`;
   function swatch(label) {
     const path = make("path", { d: shape(label), fill: colours[labels[label]] });
     return make("svg", { viewBox: "-8 -8 16 16", class: "vcemo-swatch", "aria-hidden": "true" }, path);

@@ -96,7 +96,7 @@ def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
 
 
 class BrowserView(View):
-    """What is drawn: filters, confusion matrix, map and list. Use `Browser`, which also knows the sound."""
+    """What is drawn: filters, confusion matrix, map and list; `Browser` also knows the sound."""
 
     _esm = script("browser.js")
 
@@ -144,12 +144,6 @@ class Browser(HasTwin, ipywidgets.Box):
             part.layout = ipywidgets.Layout(flex="1 1 440px", min_width="0")
         layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px")
         super().__init__([self.view, self.player], layout=layout)
-
-    def select(self, utt_id: str) -> None:
-        """Choose a clip."""
-        if utt_id not in self.table.index:
-            raise VcemoError(f"no clip {utt_id!r}", where=self.corpus.name, do="see browser.table.index")
-        self.view.selected = self.table.index.tolist().index(utt_id)
 
     def _search(self) -> None:
         query, p = {**EVERYTHING, **self.view.query}, self.predictions
