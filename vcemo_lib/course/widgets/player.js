@@ -121,7 +121,8 @@ function render({ model, el }) {
     const facts = [truth && `true: ${marked(truth)}`, raters].filter(Boolean);
     root.setAttribute("aria-label", `Player: ${label || "clip"}`);
     seek.max = seconds;
-    head.replaceChildren(make("strong", { text: label || "clip" }), ...facts.map((text) => make("span", { text })));
+    const shown = facts.map((text) => make("span", { text }));
+    head.replaceChildren(make("strong", { text: label || "clip" }), ...shown);
     warnings.replaceChildren(...notes.map((text) => make("p", { text: `Note: ${text}` })));
     switches.hidden = !modalities.length;
     switches.replaceChildren(make("legend", { text: "The model goes without" }), ...modalities.map((name) => {
