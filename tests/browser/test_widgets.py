@@ -278,7 +278,7 @@ def test_looked_at(
 ) -> None:
     page, browser = kernel.page, Browser(part, predictions, recogniser)
     game, voice = Game(part, predictions), Voice(recogniser, browser.player, {"one": (part, part.ids[0])})
-    browser.select(part.ids[3])
+    browser.view.selected = 3
     played = Game(part, predictions)
     for label in part.table.loc[played.ids, "emotion"]:
         played.answer(label)

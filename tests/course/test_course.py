@@ -13,7 +13,8 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from vcemo_lib import course as vc_course
-from vcemo_lib.course import LANES, Check, Course, compare, record, run, store, updated
+from vcemo_lib.course import LANES, Course, compare, record, run, store, updated
+from vcemo_lib.course.metrics import Check
 from vcemo_lib.errors import VcemoError
 
 PARAMETERS = 'lane = "cpu"\nscale = 1.0'
@@ -148,7 +149,7 @@ def test_updating_and_storing(tmp_path):
     ]  # nothing injected
     assert stored.cells[1].source == PARAMETERS and stored.cells[2].outputs[0].text == "2\n"
     assert [cell.execution_count for cell in stored.cells[1:]] == [1, 2, 3]
-    assert stored.metadata.vcemo.code == vc_course.code_digest(stored)
+    assert stored.metadata.vcemo.code == vc_course.report.code_digest(stored)
     before = path.read_bytes()
     store(place)
     assert path.read_bytes() == before  # storing again changes no byte
@@ -164,7 +165,7 @@ def test_paths_of_the_machine_and_heavy_outputs_are_not_stored(tmp_path):
     write_notebook(tmp_path, "02_heavy", "print('x' * 1_100_000)")
     write_plan(tmp_path, entry("01_path"), entry("02_heavy"))
     run("cpu", course=Course(tmp_path), say=lambda line: None)
-    with pytest.raises(VcemoError, match="01_path, cell 3"):
+    with pytest.raises(VcemoError, match="01_path, code cell 2"):
         store(Course(tmp_path), only=["01"])
     with pytest.raises(VcemoError, match="1.10 MB with its outputs"):
         store(Course(tmp_path), only=["02_heavy"])
@@ -367,8 +368,8 @@ def test_stored_outputs_belong_to_the_code_beside_them():
         stored = nbformat.read(notebook.path, as_version=4)
         nbformat.validate(stored)
         where = f"{notebook.name}: run `vcemo course run` and `vcemo course store`"
-        assert stored.metadata.get("vcemo", {}).get("code") == vc_course.code_digest(stored), where
-        assert notebook.path.stat().st_size <= vc_course.STORED_LIMIT_BYTES, where
+        assert stored.metadata.get("vcemo", {}).get("code") == vc_course.report.code_digest(stored), where
+        assert notebook.path.stat().st_size <= vc_course.report.STORED_LIMIT_BYTES, where
 
 
 # The code cells of a notebook that are shown and have more than 12 lines. It shall only go down.

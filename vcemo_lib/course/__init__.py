@@ -12,13 +12,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from vcemo_lib.course.metrics import Check, compare, record, updated
-from vcemo_lib.course.plan import LANES, Course, Notebook, read_notebook
-from vcemo_lib.course.report import STORED_LIMIT_BYTES, Result, code_digest, still, store, table
+from vcemo_lib.course.metrics import compare, record, updated
+from vcemo_lib.course.plan import LANES, Course
+from vcemo_lib.course.report import store
 from vcemo_lib.course.runner import run
 
-__all__ = ["LANES", "STORED_LIMIT_BYTES", "Check", "Course", "Notebook", "Result", "code_digest", "compare"]
-__all__ += ["read_notebook", "record", "run", "still", "store", "table", "updated"]
+__all__ = ["LANES", "Course", "compare", "record", "run", "store", "updated"]
 _LAZY = ("chinese", "doctor", "exercises", "players", "plots", "prosody", "site", "sweeps", "widgets")
 
 

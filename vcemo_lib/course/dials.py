@@ -32,8 +32,7 @@ def by_votes(corpus: Corpus, seed: int = 0) -> dict[str, Corpus]:
 def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, Corpus]:
     """The dial of imbalance: {"balanced", "as it is", "paper's mix"}, `size` utterances each.
 
-    "paper's mix" has fear and surprise at 2.5 % together. By default the size is the largest that the rarest
-    emotion allows. Raises VcemoError where an emotion has too few utterances.
+    By default the size is the largest that the rarest emotion allows; VcemoError where one has too few.
     """
     counts = _counts(corpus)
     rare = counts.index.isin(["fear", "surprise"])
@@ -41,17 +40,12 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
     papers += counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE)
     size = size or int(counts.min()) * len(counts)
     mixes = {"balanced": counts * 0 + 1.0, "as it is": counts, "paper's mix": papers}
-    return {
-        name: _draw(corpus, name, apportion((mix / mix.sum() * size).to_numpy()), seed)
-        for name, mix in mixes.items()
-    }
+    wanted = {name: apportion((mix / mix.sum() * size).to_numpy()) for name, mix in mixes.items()}
+    return {name: _draw(corpus, name, numbers, seed) for name, numbers in wanted.items()}
 
 
 def dials(parts: Mapping[str, Corpus], seed: int = 0) -> dict[str, dict[str, Corpus]]:
-    """Every setting of both dials -> parts with that training part, all of about one size.
-
-    Validation and test part stay as they are: whole, with votes and emotions of every kind.
-    """
+    """Every setting of both dials -> parts with that training part, all of about one size."""
     votes, counts = by_votes(parts["train"], seed), _counts(parts["train"])
     drawn = votes | by_mix(parts["train"], min(len(votes["split"]), int(counts.min()) * len(counts)), seed)
     return {name: {**parts, "train": part} for name, part in drawn.items()}
@@ -70,6 +64,6 @@ def _draw(corpus: Corpus, name: str, wanted: Iterable[int], seed: int) -> Corpus
         ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy()
         if number > len(ids):
             what = f"{number} utterances of {label} wanted, there are {len(ids)}"
-            raise VcemoError(what, where=corpus.name, do="choose a smaller size")
+            raise VcemoError(what, corpus.name, "choose a smaller size")
         chosen.update(rng.permutation(ids)[:number])
     return corpus.subset(corpus.table.index.isin(chosen), f"{corpus.name}, {name}")

@@ -6,12 +6,12 @@ import os
 import platform
 import re
 import shutil
-import sys
 import sysconfig
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 
 from vcemo_lib import _torchaudio
@@ -25,11 +25,11 @@ _SIGNS = {"ok": "✓", "note": "·", "missing": "✗"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `missing` keeps something in the course from working, `note` does not."""
+    """One line of the report."""
 
     part: str
     name: str
-    state: str  # "ok", "note" or "missing"
+    state: str  # "ok", "note", or "missing": something in the course does not work
     detail: str
     do: str = ""  # where it is not ok
 
@@ -53,11 +53,11 @@ def report(findings: list[Finding]) -> str:
     """The findings as text, a heading for each part, with a closing line that says what is wrong in all."""
     width = max(len(finding.name) for finding in findings)
     lines: list[str] = []
-    for before, finding in zip([None, *findings], findings, strict=False):
-        if before is None or finding.part != before.part:
-            lines += ["", finding.part]
-        remedy = f"  -> {finding.do}" if finding.do and finding.state != "ok" else ""
-        lines.append(f"  {_SIGNS[finding.state]} {finding.name:<{width}}  {finding.detail}{remedy}")
+    for part, own in groupby(findings, key=lambda finding: finding.part):
+        lines += ["", part]
+        for finding in own:
+            remedy = f"  -> {finding.do}" if finding.do and finding.state != "ok" else ""
+            lines.append(f"  {_SIGNS[finding.state]} {finding.name:<{width}}  {finding.detail}{remedy}")
     missing = [finding.name for finding in findings if finding.state == "missing"]
     notes = sum(finding.state == "note" for finding in findings)
     verdict = f"missing: {', '.join(missing)}" if missing else "everything the course needs is here"
@@ -65,9 +65,8 @@ def report(findings: list[Finding]) -> str:
 
 
 def _python() -> Iterator[Finding]:
-    state = "ok" if sys.version_info >= (3, 11) else "missing"
     where = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    yield Finding("Python", "python", state, where, "use Python 3.11 or newer")
+    yield Finding("Python", "python", "ok", where)
 
 
 def dependencies() -> dict[str, str]:
@@ -86,9 +85,10 @@ def _packages() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding("Packages", name, "missing", "not installed", "make setup")
             continue
-        same = found.partition("+")[0] == pinned or not pinned
-        detail = found if same else f"{found}; the course was run with {pinned}"
-        yield Finding("Packages", name, "ok" if same else "note", detail)
+        if found.partition("+")[0] == pinned or not pinned:
+            yield Finding("Packages", name, "ok", found)
+        else:
+            yield Finding("Packages", name, "note", f"{found}; the course was run with {pinned}")
 
 
 def _audio() -> Iterator[Finding]:
@@ -97,14 +97,13 @@ def _audio() -> Iterator[Finding]:
     import torchaudio
 
     compiled = torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE
-    detail = f"works, {'with' if compiled else 'without'} its compiled extension"
-    yield Finding("Audio", "torchaudio", "ok", detail)
+    yield Finding("Audio", "torchaudio", "ok", f"works with{'' if compiled else 'out'} compiled extension")
     if not compiled and not (Path(sysconfig.get_path("purelib")) / _torchaudio.PTH_NAME).is_file():
         detail = "set by `import vcemo_lib` only: importing torchaudio or transformers before it fails"
         do = "make setup" if torch.version.cuda is None else ""
         yield Finding("Audio", "torchaudio hook", "note", detail, do)
-    formats = [name for name in ("FLAC", "MP3", "OGG", "WAV") if name in soundfile.available_formats()]
-    formats += ["Opus"] if "OPUS" in soundfile.available_subtypes("OGG") else []
+    known = {**soundfile.available_formats(), **soundfile.available_subtypes("OGG")}
+    formats = [name for name in ("FLAC", "MP3", "OGG", "Opus", "WAV") if name.upper() in known]
     detail = f"{soundfile.__libsndfile_version__} reads {', '.join(formats)}"
     state = "ok" if len(formats) == 5 else "missing"
     yield Finding("Audio", "libsndfile", state, detail, "pip install --upgrade soundfile")
@@ -132,24 +131,22 @@ def _weights() -> Iterator[Finding]:
     from vcemo_lib import predict, text, weights
 
     table = weights.table().set_index("name")
-    for name in (text.BUNDLED_WORDS, text.BUNDLED_BERT, predict.BUNDLED):
-        if name not in table.index:
-            do = "restore data/models/ with git checkout"
-            yield Finding("Weights", name, "missing", "its folder is not in data/models/", do)
+    for name in sorted({text.BUNDLED_WORDS, text.BUNDLED_BERT, predict.BUNDLED}.difference(table.index)):
+        yield Finding("Weights", name, "missing", "not in data/models/", "restore it with git checkout")
     for name, row in zip(map(str, table.index), table.to_dict("records"), strict=True):
         detail = f"{row['source']}, {row['megabytes']:g} MB"
+        state, do = "ok", ""
         if row["kind"] == "bundled":
             try:
                 weights.bundled(name)  # compares every file's SHA-256
-                yield Finding("Weights", name, "ok", f"{detail}, checksums right")
+                detail += ", checksums right"
             except VcemoError as error:
-                yield Finding("Weights", name, "missing", str(error))
-        elif row["found"]:
-            yield Finding("Weights", name, "ok", detail)
-        elif weights.offline():
-            yield Finding("Weights", name, "missing", row["source"], "unset VCEMO_OFFLINE once")
-        else:
-            yield Finding("Weights", name, "note", row["source"], "vcemo prepare sim fetches them now")
+                state, detail = "missing", str(error)
+        elif not row["found"]:
+            state, do = "note", "vcemo prepare sim fetches them now"
+            if weights.offline():
+                state, do = "missing", "unset VCEMO_OFFLINE once"
+        yield Finding("Weights", name, state, detail, do)
 
 
 def _corpora() -> Iterator[Finding]:
@@ -158,12 +155,11 @@ def _corpora() -> Iterator[Finding]:
     for name in READERS:
         try:
             corpus = load_corpus(name)
+            detail = f"{len(corpus)} utterances, {corpus.table['speaker'].nunique()} speakers"
+            yield Finding("Corpora", name, "ok", f"simulated, {detail}" if corpus.simulated else detail)
         except VcemoError as error:
             state = "missing" if name == "sim" else "note"
             yield Finding("Corpora", name, state, str(error).splitlines()[0])
-            continue
-        detail = f"{len(corpus)} utterances, {corpus.table['speaker'].nunique()} speakers"
-        yield Finding("Corpora", name, "ok", f"simulated, {detail}" if corpus.simulated else detail)
 
 
 def _fonts() -> Iterator[Finding]:

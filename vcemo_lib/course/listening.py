@@ -23,14 +23,14 @@ def listen(
 
 
 class Piece(NamedTuple):
-    """One word of a transcript: its times (s) where known, characters first to last - 1, BERT's attention."""
+    """One word of a transcript."""
 
     text: str
-    start: float | None
+    start: float | None  # s, where known
     end: float | None
-    first: int
-    last: int
-    weight: float
+    first: int  # character
+    last: int  # one past the last character
+    weight: float  # BERT's attention
 
 
 def pieces(clip: Prediction) -> list[Piece]:
@@ -48,7 +48,7 @@ def pieces(clip: Prediction) -> list[Piece]:
 
 @dataclass
 class PreparedClip:
-    """One clip with its transcript, ready to be judged again and again; features are computed when needed."""
+    """One clip with its transcript, ready to be judged again and again."""
 
     recogniser: EmotionRecognizer
     wave: np.ndarray  # (N,) at 16 kHz
@@ -69,10 +69,9 @@ class PreparedClip:
         return clip.answered(self.recogniser.classes, probabilities[0])
 
     def along(self, steps: int = 16, mute: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-        """The prediction for the clip's beginning, after each of so many equal stretches.
+        """Seconds (steps,) and probabilities (steps, C) of the clip's beginning, stretch by stretch.
 
-        Gives seconds (steps,) and probabilities (steps, C), the last row being the whole clip. A word counts
-        once it is over; where no times are known, characters are taken as spread evenly.
+        A word counts once it is over; where no times are known, characters are taken as spread evenly.
         """
         times, arrays = self.upto(steps)
         return times, self.recogniser.judge(self.recogniser.scaled(arrays, mute), range(steps))[0]
@@ -110,8 +109,7 @@ class PreparedClip:
     def _attention(self, output: Output) -> dict[str, Any]:
         """What each token weighs in the pooling, 1 in all.
 
-        "time": of equal stretches of the clip; "text": (first character, one past the last, weight) of BERT's
-        tokens in the transcript; "rest".
+        "time": of equal stretches; "text": (first character, one past the last, weight) of BERT's; "rest".
         """
         if self.recogniser.run.model.name != "vcemo":  # the baselines pool otherwise
             return {}

@@ -21,10 +21,10 @@ _recorded: dict[str, dict[str, float]] = {}
 
 
 def record(name: str, metrics: Mapping[str, float], **about: object) -> None:
-    """Hand the metrics of notebook `name` ("03") over to the course, as a JSON file.
+    """Hand a notebook's metrics over to the course: `name` is its number ("03"), metrics are finite numbers.
 
-    Metrics are finite numbers, also NumPy's and torch's; a second call adds to the first. `about` is kept
-    beside them. The file lies in build/<lane>/metrics/, outside of a run in build/interactive/.
+    A second call adds to the first; `about` is kept beside them. They are written as JSON in
+    build/<lane>/metrics/, outside of a run in build/interactive/.
     """
     if not re.fullmatch(r"\d\d", name):
         raise VcemoError("a notebook records under its two-digit number", where=name, do='such as "03"')
@@ -32,8 +32,7 @@ def record(name: str, metrics: Mapping[str, float], **about: object) -> None:
     for key, value in plain.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise VcemoError(f"{value!r} is not a finite number", where=f"notebook {name}, metric {key}")
-    recorded = _recorded.setdefault(name, {})
-    recorded.update(plain)
+    _recorded[name] = recorded = _recorded.get(name, {}) | plain
     folder = Path(os.environ.get("VCEMO_METRICS") or Course().build / "interactive")
     lane = os.environ.get("VCEMO_LANE", "interactive")
     content = {"notebook": name, "lane": lane, "metrics": recorded, "about": about, **stamp()}

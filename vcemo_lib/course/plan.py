@@ -21,27 +21,20 @@ _NEEDED, _OPTIONAL = {"name", "title", "minutes"}, {"seconds", "parameters"}
 
 @dataclass(frozen=True)
 class Notebook:
-    """One entry of course.yaml.
-
-    minutes     what a reader takes
-    seconds     what a run takes in each lane, on two cores
-    parameters  what a lane passes to the notebook beside `lane` itself
-    """
+    """One entry of course.yaml."""
 
     path: Path
     title: str
-    minutes: float
-    seconds: dict[str, float]
-    parameters: dict[str, dict[str, object]]
+    minutes: float  # of a reader
+    seconds: dict[str, float]  # of a run in each lane, on two cores
+    parameters: dict[str, dict[str, object]]  # what a lane passes beside `lane` itself
 
     @property
-    def name(self) -> str:
-        """File name without its ending: "03_features"."""
+    def name(self) -> str:  # "03_features"
         return self.path.stem
 
     @property
-    def number(self) -> str:
-        """The two digits it starts with, under which it records."""
+    def number(self) -> str:  # "03", under which it records
         return self.name[:2]
 
 
@@ -65,13 +58,13 @@ class Course:
 
         plan = self.expected / "course.yaml"
         try:
-            entries = yaml.safe_load(plan.read_text(encoding="utf-8"))["notebooks"]
+            entries = list(yaml.safe_load(plan.read_text(encoding="utf-8"))["notebooks"])
         except FileNotFoundError as error:
             raise VcemoError("the course's plan is missing", where=plan, do="git checkout it") from error
         except (yaml.YAMLError, UnicodeError, KeyError, TypeError) as error:
             reason = " ".join(repr(error).split())
             raise VcemoError(f"the course's plan cannot be read: {reason}", where=plan) from error
-        if not isinstance(entries, list) or not entries:
+        if not entries:
             raise VcemoError("the course's plan lists no notebook", where=plan)
         notebooks = [self._notebook(entry, plan) for entry in entries]
         numbers = [notebook.number for notebook in notebooks]
@@ -125,11 +118,6 @@ def read_notebook(path: Path) -> NotebookNode:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file, empty where there is no file; VcemoError where it is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise VcemoError(f"not JSON: {error}", where=path, do="restore or delete the file") from error
-    if not isinstance(content, dict):
-        raise VcemoError("not a JSON object", where=path, do="restore or delete the file")
-    return content
+        return {**json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
+    except (TypeError, ValueError) as error:
+        raise VcemoError(f"no JSON object: {error}", where=path, do="restore or delete the file") from error

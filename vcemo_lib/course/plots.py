@@ -164,8 +164,7 @@ def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str]) -
     figure, axis = new_figure(6.4, 4.2)
     for kind, colour in palette(groups).items():
         axis.scatter(*points[kinds == kind].T, 36, colour, marker=markers(groups)[kind], label=kind)
-    # A text goes where it covers least of the dots and of earlier texts, as boxes (left, low, right, high) in
-    # points of the page, of which the axes have about 380 by 270.
+    # A text goes where it covers least of dots and earlier texts: boxes (left, low, right, high) in points.
     dots = points * np.array([380, 270]) / np.ptp(points, axis=0)
     taken = np.hstack([dots - 4, dots + 4])
     for text, point, dot in zip(texts, points, dots, strict=True):

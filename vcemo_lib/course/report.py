@@ -7,6 +7,7 @@ import html
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,10 @@ STORED_LIMIT_BYTES = 1_000_000  # a notebook with its outputs, in the repository
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>The course, {lane} lane</title>
-<style>body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: auto }} th {{ text-align: left }}</style>
+<title>The course, {lane} lane</title><style>body {{ font: 16px/1.5 sans-serif; margin: 2rem }}</style>
 <h1>The course, {lane} lane</h1>
 <p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
-{notebooks}
-<h2>Metrics</h2>
-{metrics}
-<p>{facts}</p></html>
+{notebooks}<h2>Metrics</h2>{metrics}<p>{facts}</p></html>
 """
 
 
@@ -87,31 +84,28 @@ def _index(about: dict[str, Any], results: list[Result]) -> str:
     notebooks, metrics = [], []
     for result in results:
         link = f'<a href="html/{result.name}.html">{html.escape(f"{result.name[:2]} {result.title}")}</a>'
-        state = "ok" if result.ok else f"<b>✗ {html.escape(result.error or 'drifted')}</b>"
-        notebooks.append((link, f"{result.seconds:.1f}", result.cells, state))
+        notebooks.append((link, f"{result.seconds:.1f}", result.cells, html.escape(result.summary)))
         for check in result.checks:
-            row = (result.name, check.metric, number(check.value), check.expected or "—")
+            row = (result.name, check.metric, number(check.value), check.expected)
             metrics.append((*row, "in" if check.ok else "✗ OUT"))
     used = [weight for result in results for weight in result.stamp.get("weights", [])]
-    weights = sorted({(weight.get("name"), f"from {weight.get('source')}") for weight in used})
-    facts = [*about["versions"].items(), *about["hardware"].items(), *weights]
+    weights = {f"{weight['name']} from {weight['source']}": "" for weight in used}
+    facts = [f"{name} {value}" for name, value in (about["versions"] | about["hardware"] | weights).items()]
     above = pd.DataFrame(notebooks, columns=["notebook", "seconds", "cells", "state"])
     below = pd.DataFrame(metrics, columns=["notebook", "metric", "measured", "expected", ""])
-    return _PAGE.format(
-        **about, notebooks=above.to_html(index=False, escape=False), metrics=below.to_html(index=False),
-        facts=html.escape(", ".join(f"{name} {value}" for name, value in facts)),
-    )  # fmt: skip
+    tables = {"notebooks": above.to_html(index=False, escape=False), "metrics": below.to_html(index=False)}
+    return _PAGE.format(**about, **tables, facts=html.escape(", ".join(facts)))
 
 
 def read_results(folder: Path) -> dict[str, Result]:
     """The results of the last run of each notebook in a lane's folder, by name."""
     path = folder / "results.json"
     try:
-        entries = [dict(entry) for entry in read_json(path).get("notebooks", [])]
-        for entry in entries:
-            entry.pop("ok")
-            entry["checks"] = [Check(**check) for check in entry["checks"]]
-        return {entry["name"]: Result(**entry) for entry in entries}
+        known = {}
+        for entry in read_json(path).get("notebooks", []):
+            made = {name: entry[name] for name in ("name", "title", "seconds", "cells", "error", "stamp")}
+            known[entry["name"]] = Result(**made, checks=[Check(**check) for check in entry["checks"]])
+        return known
     except (KeyError, TypeError, ValueError) as error:
         raise VcemoError(f"not the results of a run: {error!r}", where=path, do="delete it") from error
 
@@ -126,11 +120,11 @@ def to_html(notebook: NotebookNode, title: str) -> str:
 
 def code_digest(notebook: NotebookNode) -> str:
     """A digest of a notebook's code cells, to which its stored outputs belong. 12 hex digits."""
-    code = [cell.source for cell in _code_cells(notebook)]
+    code = [cell.source for cell in code_cells(notebook)]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
 
 
-def _code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The code cells without the one that papermill adds."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
@@ -154,6 +148,7 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
 
     course = course or Course()
     results = read_results(course.build / "cpu")
+    folders = (course.root, course.data, Path.home(), cache_dir(), Path(sys.prefix))
     written: dict[Path, str] = {}
     for notebook in course.select(only):
         rerun = f"run it: vcemo course run --lane cpu --only {notebook.number}"
@@ -163,19 +158,21 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
         target = read_notebook(notebook.path)
         if code_digest(executed) != code_digest(target):
             raise VcemoError("the notebook was changed since it was run", where=notebook.name, do=rerun)
-        pairs = zip(_code_cells(target), _code_cells(executed), strict=True)
+        pairs = zip(code_cells(target), code_cells(executed), strict=True)
         for count, (cell, ran) in enumerate(pairs, 1):
             cell.execution_count = count
             cell.outputs = [kept for output in ran.outputs if (kept := still(output))]
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
+            if path := named_path(json.dumps(cell.outputs, ensure_ascii=False), folders):
+                where = f"{notebook.name}, code cell {count}"
+                raise VcemoError(f"an output names the path {path}", where=where, do="print file names only")
         target.metadata = {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             "vcemo": {"lane": "cpu", "code": code_digest(target)},
         }
-        _refuse_paths(target, notebook.name, course)
         text = nbformat.writes(target) + "\n"
         if (size := len(text.encode())) > STORED_LIMIT_BYTES:
             over = f"{size / 1e6:.2f} MB with its outputs, over 1 MB"
@@ -186,12 +183,8 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
     return list(written)
 
 
-def _refuse_paths(notebook: NotebookNode, name: str, course: Course) -> None:
-    folders = (course.root, course.data, Path.home(), cache_dir(), Path(sys.prefix))
-    private = {str(path) for path in folders if len(path.parts) > 1}
-    for nth, cell in enumerate(notebook.cells, 1):
-        text = json.dumps(cell.get("outputs", []), ensure_ascii=False)
-        for path in private:
-            if re.search(re.escape(path) + r"(?![\w-])", text):
-                where, do = f"{name}, cell {nth}", "print file names only"
-                raise VcemoError(f"an output names the path {path}", where=where, do=do)
+def named_path(text: str, folders: Iterable[Path]) -> str | None:
+    """The first of the folders that a text names; readers elsewhere have no use for it."""
+    private = "|".join(re.escape(str(path)) for path in folders if path != path.parent)
+    found = re.search(rf"(?:{private})(?![\w-])", text)
+    return found and found[0]

@@ -12,17 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vcemo_lib.course.metrics import compare, updated
 from vcemo_lib.course.plan import LANES, Course, Notebook, read_json, read_notebook
-from vcemo_lib.course.report import Result, publish, table, to_html
+from vcemo_lib.course.report import Result, code_cells, publish, table, to_html
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data, write_atomically
 from vcemo_lib.provenance import stamp
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
 
 CELL_LIMIT_S = {"smoke": 600, "cpu": 1_800, "gpu": 7_200}  # a cell that takes longer hangs
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -56,22 +53,26 @@ def run(
     folder = course.build / lane
     for part in ("metrics", "html"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    kernels = _Kernels(_environment(folder, lane, threads))
+    began = time.perf_counter()
+    started: list[Any] = []
+    stopped = threading.Event()
+    kernels = _kernels(_environment(folder, lane, threads), started, stopped)
     bars = say is None and sys.stderr.isatty()
     say = say or (tqdm.write if bars else partial(print, flush=True))
     execute = partial(_execute, folder=folder, kernels=kernels, bars=bars, say=say)
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            tasks = {}
-            for notebook in sorted(notebooks, key=lambda notebook: -notebook.seconds.get(lane, 0)):
-                tasks[notebook.name] = pool.submit(execute, notebook, parameters[notebook.name])
+            longest = sorted(notebooks, key=lambda notebook: -notebook.seconds.get(lane, 0))
+            tasks = {book.name: pool.submit(execute, book, parameters[book.name]) for book in longest}
             results = [tasks[notebook.name].result() for notebook in notebooks]
         except BaseException:  # Ctrl-C too: kernels are sessions of their own and would go on
             pool.shutdown(wait=False, cancel_futures=True)
-            kernels.stop()
+            stopped.set()
+            for kernel in list(started):  # killed, as an interrupt is lost between two cells
+                if (process := getattr(kernel.provisioner, "process", None)) is not None:
+                    process.kill()
             raise
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - began
 
     about = {"lane": lane, "jobs": jobs, "threads": threads, "seconds": round(seconds, 1), **stamp()}
     with FileLock(folder / ".lock"):  # another run of other notebooks may end now
@@ -112,45 +113,28 @@ def _environment(folder: Path, lane: str, threads: int) -> dict[str, str]:
     return env
 
 
-class _Kernels:
-    """The kernels of a run: they start *this* Python, whatever is installed, and can be stopped together."""
+def _kernels(env: dict[str, str], started: list[Any], stopped: threading.Event) -> type:
+    """A class of kernel managers: they start *this* Python, and nothing more once `stopped` is set."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
 
-    def __init__(self, env: dict[str, str]) -> None:
-        from jupyter_client.kernelspec import KernelSpec
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
 
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
-        self.spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=env)
-        self.started: list[Any] = []
-        self.stopped = threading.Event()
+    class ThisPython(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=env)
 
-    def manager(self) -> type:
-        """The class of kernel managers that papermill is to use."""
-        from jupyter_client.manager import AsyncKernelManager
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**options)
+            started.append(self)
+            if stopped.is_set():  # while it was starting
+                await self.shutdown_kernel(now=True)
+                raise RuntimeError("the run was stopped")
 
-        kernels = self
-
-        class ThisPython(AsyncKernelManager):
-            kernel_spec = kernels.spec
-
-            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-                await super().start_kernel(**options)
-                kernels.started.append(self)
-                if kernels.stopped.is_set():  # while it was starting
-                    await self.shutdown_kernel(now=True)
-                    raise RuntimeError("the run was stopped")
-
-        return ThisPython
-
-    def stop(self) -> None:
-        """Kill every kernel, those that are about to start, too. (An interrupt is lost between two cells.)"""
-        self.stopped.set()
-        for kernel in list(self.started):
-            if (process := getattr(kernel.provisioner, "process", None)) is not None:
-                process.kill()
+    return ThisPython
 
 
 def _execute(
-    notebook: Notebook, parameters: dict[str, object], folder: Path, kernels: _Kernels, bars: bool,
+    notebook: Notebook, parameters: dict[str, object], folder: Path, kernels: type, bars: bool,
     say: Callable[[str], None],
 ) -> Result:  # fmt: skip
     """Execute one notebook into a lane's folder; never raises for what happens inside it."""
@@ -158,18 +142,16 @@ def _execute(
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
-    (folder / "metrics" / f"{notebook.number}.json").unlink(missing_ok=True)
-    output = folder / notebook.path.name
-    output.unlink(missing_ok=True)
-    error = None
-    started = time.perf_counter()
+    output, error, began = folder / notebook.path.name, None, time.perf_counter()
+    for former in (output, folder / "metrics" / f"{notebook.number}.json"):
+        former.unlink(missing_ok=True)
     if not bars:
         say(f"{notebook.name}: started")
     try:
         papermill.execute_notebook(
             notebook.path, output, parameters, kernel_name="python3", language="python",
             progress_bar={"desc": notebook.name, "leave": False} if bars else False,
-            kernel_manager_class=kernels.manager(), execution_timeout=CELL_LIMIT_S[folder.name],
+            kernel_manager_class=kernels, execution_timeout=CELL_LIMIT_S[folder.name],
             resources={"metadata": {"path": str(notebook.path.parent)}},  # the folder it runs in
         )  # fmt: skip
     except PapermillExecutionError as failure:
@@ -177,24 +159,16 @@ def _execute(
         error = f"cell {failure.cell_index + 1}: {failure.ename}: {message[0]}"
     except (CellTimeoutError, RuntimeError) as failure:  # a hung cell; a kernel that died or never came up
         error = f"{type(failure).__name__}: {str(failure).strip().splitlines()[0]}"
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - began
     executed = read_notebook(output if output.exists() else notebook.path)
-    cells, left = _count_cells(executed)
-    if error is None and (left or not cells):
-        error = f"{left} code cells were not executed" if cells else "no code cell was executed"
+    work = [cell for cell in code_cells(executed) if cell.source.strip()]
+    work = [cell for cell in work if "parameters" not in cell.metadata.get("tags", [])]
+    cells = sum(bool(cell.execution_count) for cell in work)
+    if error is None and (cells < len(work) or not cells):
+        error = f"{len(work) - cells} code cells were not executed" if cells else "no code cell was executed"
     write_atomically(folder / "html" / f"{notebook.name}.html", to_html(executed, notebook.title))
-    state = f"FAILED, {error}" if error else "ran"
-    say(f"{notebook.name}: {state}, {cells} cells, {seconds:.1f} s")
+    say(f"{notebook.name}: {f'FAILED, {error}' if error else 'ran'}, {cells} cells, {seconds:.1f} s")
     return Result(notebook.name, notebook.title, round(seconds, 2), cells, error)
-
-
-def _count_cells(notebook: NotebookNode) -> tuple[int, int]:
-    """How many code cells that do something were executed, and how many were not (parameters aside)."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    parameters = {"parameters", "injected-parameters"}
-    cells = [cell for cell in cells if not parameters & set(cell.metadata.get("tags", []))]
-    ran = [cell.execution_count and not cell.source.startswith("%%script false") for cell in cells]
-    return sum(map(bool, ran)), sum(not done for done in ran)
 
 
 def _judge(course: Course, lane: str, notebooks: list[Notebook], results: list[Result], update: bool) -> None:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def coverage(texts: Iterable[str], nlp: Language) -> dict[str, Any]:
-    """How much of the texts the vectors know: whole, by_characters and unknown, shares of running words that
-    add to 1; and lacking, the ten commonest (word, count) without a vector of their own.
-    """
+    """Shares of running words that the vectors know `whole`, `by_characters`, or not; and what is lacking."""
     counts = Counter(word for text in texts for word in words(text, nlp))
     whole = {word for word in counts if nlp.vocab.has_vector(word) or nlp.vocab.has_vector(word.lower())}
     known = {word for word in counts if word_vectors([word], nlp).any()}

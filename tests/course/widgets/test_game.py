@@ -76,13 +76,13 @@ def test_kappa_and_intervals_are_those_of_the_books() -> None:
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     assert (
-        (one.right, one.of) == (6, 10)
-        and one.low == pytest.approx(middle - half, abs=1e-6)
-        and one.high == pytest.approx(middle + half, abs=1e-6)
+        (one["right"], one["of"]) == (6, 10)
+        and one["low"] == pytest.approx(middle - half, abs=1e-6)
+        and one["high"] == pytest.approx(middle + half, abs=1e-6)
     )
     raters = score_of_raters(["sad", "happy"], [{"sad": 2, "neutral": 1}, {"happy": 3}])
-    assert raters.right == pytest.approx(2 / 3 + 1) and raters.low is None
-    assert raters.kappa == pytest.approx(
+    assert raters["right"] == pytest.approx(2 / 3 + 1) and raters["low"] is None
+    assert raters["kappa"] == pytest.approx(
         cohen_kappa(["sad"] * 3 + ["happy"] * 3, ["sad", "sad", "neutral"] + ["happy"] * 3)
     )
 

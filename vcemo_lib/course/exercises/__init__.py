@@ -1,10 +1,7 @@
 """Exercises and quizzes of the notebooks: checked on the spot, with hints and solutions, all offline.
 
-A module (`nb01.py`) is the list of one notebook's exercises. Each is the function that solves it, under a
-decorator that says on which cases an answer is tried and which mistakes are known. What is said to them is in
-`nb01.md` beside it (see `words`), with the questions of the quiz.
-
-    notebook = Notebook("01")
+A module (`nb01.py`) is the list of one notebook's exercises. Each is the function that solves it; what is
+said to mistakes is in `nb01.md` beside it (see `words`), with the questions of the quiz.
 
     @notebook.exercise(cases=((3,), (-1.5,)), mistakes=dict(square=lambda x: x * x))
     def double(x):
@@ -14,8 +11,7 @@ decorator that says on which cases an answer is tried and which mistakes are kno
     double.hint()
     double.solution()      # prints the function
 
-Right and mistaken results are computed, never typed in. A solution without parameters asks for a value. An
-exercise that is not answered never stops a run.
+A solution without parameters asks for a value. An exercise that is not answered never stops a run.
 """
 
 from __future__ import annotations
@@ -45,29 +41,17 @@ Case = tuple[Any, ...]  # the arguments of one call
 
 @dataclass(eq=False)
 class Exercise:
-    """One exercise: `check(answer)` says what is wrong and why, `hint()` helps, `solution()` shows.
-
-    words       what it says
-    solve_with  the solution. With parameters it is what the student writes, else it computes the wanted value
-    cases       arguments to try an answer on, or a function that makes them
-    mistakes    name -> wrong solution or value; the first that gives the same on the cases explains an answer
-    also        solutions that are as good as the first
-    tolerance   by which a number may be off
-    share       the wanted value is a share or a probability
-    judge       a check of its own, without cases: answer -> None where it is right, or the name of a mistake
-    """
+    """One exercise: `check(answer)` says what is wrong and why, `hint()` helps, `solution()` shows."""
 
     words: Words
-    solve_with: Callable[..., Any]
-    cases: Sequence[Case] | Callable[[], Iterable[Case]] = ((),)
-    mistakes: Mapping[str, Any] = field(default_factory=dict)
-    also: Sequence[Callable[..., Any]] = ()
-    tolerance: float = 1e-6
-    share: bool = False
-    judge: Callable[[Any], str | None] | None = None
-    _hints_shown: int = field(default=0, repr=False)
-
-    # ---------------------------------------------------------------------------------------- for the student
+    solve_with: Callable[..., Any]  # what the student writes or, without parameters, gives the wanted value
+    cases: Sequence[Case] | Callable[[], Iterable[Case]] = ((),)  # arguments to try an answer on
+    mistakes: Mapping[str, Any] = field(default_factory=dict)  # name -> wrong solution or value
+    also: Sequence[Callable[..., Any]] = ()  # solutions that are as good as the first
+    tolerance: float = 1e-6  # by which a number may be off
+    share: bool = False  # the wanted value is a share or a probability
+    judge: Callable[[Any], str | None] | None = None  # a check of its own: None or the name of a mistake
+    _hints_shown: int = 0
 
     def check(self, answer: Any = None) -> bool:
         """Print what is right or wrong with an answer; True where it is right. No answer is no error."""
@@ -84,9 +68,9 @@ class Exercise:
 
     def hint(self) -> None:
         """Print the next hint; after the last one they start again."""
-        hints = self.words.hints
-        print(f"Hint {self._hints_shown + 1} of {len(hints)}: {hints[self._hints_shown]}")
-        self._hints_shown = (self._hints_shown + 1) % len(hints)
+        hints, now = self.words.hints, self._hints_shown
+        print(f"Hint {now + 1} of {len(hints)}: {hints[now]}")
+        self._hints_shown = (now + 1) % len(hints)
 
     def solution(self) -> None:
         """Print a solution as code."""
@@ -96,8 +80,6 @@ class Exercise:
     def solve(self) -> Any:
         """A right answer: the function, or the value."""
         return self.solve_with if self.parameters else self.solve_with()
-
-    # ---------------------------------------------------------------------------------------------- the check
 
     @property
     def parameters(self) -> list[str]:
@@ -120,8 +102,7 @@ class Exercise:
 
     def _first_failure(self, answer: Any) -> str | None:
         """Try an answer on each case, up to the first that fails."""
-        cases = self._all_cases()
-        rights = [self.solve_with, *self.also]
+        cases, rights = self._all_cases(), [self.solve_with, *self.also]
         tried: list[tuple[Case, Any]] = []
         for case in cases:
             given = copy.deepcopy(case)
@@ -141,7 +122,6 @@ class Exercise:
     def _explain(self, answer: Any, tried: list[tuple[Case, Any]], cases: list[Case]) -> str:
         """Why the last of the tried cases failed: by a known mistake, or else by what it should have been."""
         case, found = tried[-1]
-        wanted = self.solve_with(*case)
         with contextlib.suppress(Exception):  # it may not even run on the other cases
             if len(cases) > 1 and all(same(answer(*copy.deepcopy(other)), found) for other in cases):
                 why = "Does it end with `return`?" if found is None else "Its arguments have no say."
@@ -151,6 +131,7 @@ class Exercise:
                 return self.words.mistakes[name]
         if not self.parameters:
             return self.words.otherwise
+        wanted = self.solve_with(*case)
         got, right, shape = _show(found), _show(wanted), tuple(getattr(wanted, "shape", ()))
         if shape and np.shape(found) != shape:
             fault = f"the result should have shape {shape}, not {tuple(np.shape(found))}"

@@ -8,21 +8,18 @@ import numpy as np
 import pandas as pd
 
 import vcemo_lib as vc
-from vcemo_lib.course.exercises import Case, Notebook
+from vcemo_lib.course.exercises import Notebook
 
 notebook = Notebook("00")
 QUIZ = notebook.quiz
 
-# --------------------------------------------------------------------------------------- 1: a prediction read
-_PREDICTIONS = (
-    {"angry": 0.08, "fear": 0.05, "happy": 0.31, "neutral": 0.09, "sad": 0.04, "surprise": 0.43},
-    {"sad": 0.7, "angry": 0.2, "neutral": 0.1},
-    {"neutral": 0.25, "fear": 0.15, "angry": 0.6},
-)
-
 
 @notebook.exercise(
-    cases=[(prediction,) for prediction in _PREDICTIONS],
+    cases=(
+        ({"angry": 0.08, "fear": 0.05, "happy": 0.31, "neutral": 0.09, "sad": 0.04, "surprise": 0.43},),
+        ({"sad": 0.7, "angry": 0.2, "neutral": 0.1},),
+        ({"neutral": 0.25, "fear": 0.15, "angry": 0.6},),
+    ),
     mistakes=dict(
         probability=lambda p: (max(p, key=p.get), max(p.values())),
         last=lambda p: (max(p, key=p.get), max(p.values()) - min(p.values())),
@@ -35,10 +32,8 @@ def lead(probabilities):  # {"sad": 0.7, "angry": 0.2, ...} -> ("sad", 0.5)
     return ranked[0], probabilities[ranked[0]] - probabilities[ranked[1]]
 
 
-# -------------------------------------------------------------------------------- 2: what doing nothing gives
 @cache
 def _shares(part: str) -> pd.Series:
-    """Share of each emotion in a part of the corpus."""
     return vc.splits.given(vc.load_corpus("sim"))[part].table["emotion"].value_counts(normalize=True)
 
 
@@ -46,7 +41,9 @@ def _shares(part: str) -> pd.Series:
     share=True,
     tolerance=0.005,  # as the notebook prints it: a whole number of per cent
     mistakes=dict(
-        die=1 / 6, train=lambda: _shares("train").max(), val=lambda: _shares("val").max(),
+        die=1 / 6,
+        train=lambda: _shares("train").max(),
+        val=lambda: _shares("val").max(),
         rarest=lambda: _shares("test").min(),
     ),
 )
@@ -55,16 +52,12 @@ def nothing():
     return test.table["emotion"].value_counts(normalize=True).max()
 
 
-# ------------------------------------------------------------------------------------- 3: the worst confusion
-def _matrices() -> list[Case]:
-    """Counts, true emotions in rows, predicted ones in columns."""
-    names = ["angry", "fear", "happy", "sad"]
-    counts = (
-        [[9, 0, 7, 0], [1, 6, 1, 2], [2, 0, 30, 1], [0, 5, 0, 9]],
-        [[5, 4, 0, 0], [9, 8, 0, 0], [0, 0, 40, 6], [0, 1, 7, 90]],
-        [[50, 11, 0, 0], [4, 1, 2, 0], [0, 1, 20, 9], [0, 8, 0, 40]],
-    )
-    return [(pd.DataFrame(rows, names, names),) for rows in counts]
+_NAMES = ["angry", "fear", "happy", "sad"]
+_COUNTS = (
+    [[9, 0, 7, 0], [1, 6, 1, 2], [2, 0, 30, 1], [0, 5, 0, 9]],
+    [[5, 4, 0, 0], [9, 8, 0, 0], [0, 0, 40, 6], [0, 1, 7, 90]],
+    [[50, 11, 0, 0], [4, 1, 2, 0], [0, 1, 20, 9], [0, 8, 0, 40]],
+)
 
 
 def _fullest(table: pd.DataFrame) -> Any:
@@ -73,9 +66,10 @@ def _fullest(table: pd.DataFrame) -> Any:
 
 
 @notebook.exercise(
-    cases=_matrices,
+    cases=[(pd.DataFrame(rows, _NAMES, _NAMES),) for rows in _COUNTS],
     mistakes=dict(
-        diagonal=lambda table: table.stack().idxmax(), transposed=lambda table: _fullest(table)[::-1],
+        diagonal=lambda table: table.stack().idxmax(),
+        transposed=lambda table: _fullest(table)[::-1],
         share_of_row=lambda table: _fullest(table.div(table.sum(axis=1), axis=0)),
         rarest=lambda table: _fullest(-table),
     ),
@@ -86,7 +80,6 @@ def worst(table):  # counts, true emotions in rows, predicted ones in columns
     return mistakes.idxmax()
 
 
-# --------------------------------------------------------------------------------- 4: what ten clips can tell
 def _exactly(right: int) -> float:
     """How likely it is to guess so many of ten."""
     return comb(10, right) * 5 ** (10 - right) / 6**10
@@ -96,9 +89,11 @@ def _exactly(right: int) -> float:
     share=True,
     tolerance=0.006,  # a simulation comes out a little different each time
     mistakes=dict(
-        exactly_four=lambda: _exactly(4),
-        more_than_four=lambda: sum(map(_exactly, range(5, 11))),
-        complement=lambda: sum(map(_exactly, range(4))), observed=0.4, one_clip=1 / 6,
+        exactly_four=_exactly(4),
+        more_than_four=sum(map(_exactly, range(5, 11))),
+        complement=sum(map(_exactly, range(4))),
+        observed=0.4,
+        one_clip=1 / 6,
         given_four=(1 / 6) ** 4,
     ),
 )

@@ -9,16 +9,13 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("01")
 QUESTIONS = notebook.quiz
 
-# ---------------------------------------------------------------------------- 1: two ways to count one's hits
-_COUNTS = (
-    {"neutral": 60, "happy": 30, "surprise": 10},
-    {"angry": 5, "sad": 15},
-    {"fear": 2, "happy": 3, "sad": 9, "neutral": 2, "angry": 4},
-)
-
 
 @notebook.exercise(
-    cases=[(counts,) for counts in _COUNTS],
+    cases=(
+        ({"neutral": 60, "happy": 30, "surprise": 10},),
+        ({"angry": 5, "sad": 15},),
+        ({"fear": 2, "happy": 3, "sad": 9, "neutral": 2, "angry": 4},),
+    ),
     mistakes=dict(
         swapped=lambda counts: (1 / len(counts), max(counts.values()) / sum(counts.values())),
         twice=lambda counts: (max(counts.values()) / sum(counts.values()),) * 2,
@@ -31,16 +28,12 @@ def majority(counts):  # {"neutral": 60, ...} -> (WA, UA) of always naming the c
     return max(counts.values()) / sum(counts.values()), 1 / len(counts)
 
 
-# ------------------------------------------------------------------------------ 2: how often two raters agree
-_VOTES = (
-    [[3, 0, 0], [2, 1, 0], [1, 1, 1], [0, 3, 0], [0, 1, 2]],
-    [[4, 0], [2, 2], [3, 1]],
-    [[2, 2, 1, 0], [5, 0, 0, 0]],
-)
-
-
 @notebook.exercise(
-    cases=[(np.array(votes),) for votes in _VOTES],
+    cases=(
+        (np.array([[3, 0, 0], [2, 1, 0], [1, 1, 1], [0, 3, 0], [0, 1, 2]]),),
+        (np.array([[4, 0], [2, 2], [3, 1]]),),
+        (np.array([[2, 2, 1, 0], [5, 0, 0, 0]]),),
+    ),
     mistakes=dict(
         with_majority=lambda v: (v.max(axis=1) / v.sum(axis=1)).mean(),
         herself=lambda v: ((v / v.sum(axis=1, keepdims=True)) ** 2).sum(axis=1).mean(),
@@ -54,7 +47,6 @@ def agreement(votes):  # (N, C) counts -> how often two raters of a clip agree, 
     return (agreeing / (raters * (raters - 1))).mean()
 
 
-# ---------------------------------------------------------------------------------------------- 3: what leaks
 def _parts() -> list[Case]:
     """(training part, test part)."""
     train = pd.DataFrame({"speaker": list("aabc"), "text": ["你好！", "走吧", "下雨了", "几点了？"]})
@@ -65,10 +57,9 @@ def _parts() -> list[Case]:
 
 def _known(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """What of each test clip is in training: its voice, its sentence, its sentence to the last mark."""
-    bare, exact = (t["text"].map(vc.splits.bare) for t in (train, test)), test["text"].isin(train["text"])
-    in_train, in_test = bare
-    voice = test["speaker"].isin(train["speaker"])
-    return pd.DataFrame({"voice": voice, "sentence": in_test.isin(in_train), "exact": exact})
+    known = test[["speaker", "text"]].isin({name: train[name].tolist() for name in ("speaker", "text")})
+    sentence = test["text"].map(vc.splits.bare).isin(train["text"].map(vc.splits.bare))
+    return known.set_axis(["voice", "exact"], axis=1).assign(sentence=sentence)
 
 
 @notebook.exercise(
@@ -88,21 +79,17 @@ def leak(train, test):  # two tables with the columns speaker and text -> share 
     return (known_voice | known_words).mean()
 
 
-# -------------------------------------------------------------------------- 4: a shift from one's own neutral
 def _voices() -> list[Case]:
     """(a measure of each clip, its speaker, its emotion); each speaker has neutral clips."""
     pitch = np.array([100.0, 110.0, 130.0, 200.0, 230.0, 260.0, 215.0])
     emotions = np.array(["neutral", "neutral", "angry", "neutral", "angry", "angry", "sad"])
-    cases: list[Case] = [(pitch, np.array(list("aaabbbb")), emotions)]
-    rng = np.random.default_rng(1)
-    for size in (12, 20):
-        emotions = np.concatenate([["neutral"] * 6, rng.choice(["neutral", "sad", "fear"], size - 6)])
-        cases.append((rng.normal(200, 40, size), np.resize(["x", "y", "z"], size), emotions))
-    return cases
+    drawn = np.random.default_rng(1).normal(200, 40, 14)
+    others = np.array(["neutral"] * 6 + ["sad", "fear", "neutral", "sad", "fear", "fear", "sad", "neutral"])
+    return [(pitch, np.array(list("aaabbbb")), emotions), (drawn, np.resize(["x", "y", "z"], 14), others)]
 
 
 def _own(values: np.ndarray, speakers: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """(N,) for each clip the mean of its speaker's clips among those marked."""
+    """(N,) for each clip the mean of its speaker's marked clips."""
     return np.array([values[(speakers == speaker) & among].mean() for speaker in speakers])
 
 

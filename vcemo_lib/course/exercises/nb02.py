@@ -1,5 +1,6 @@
 """Notebook 02: the edit distance, the error rate of a corpus, and how fast somebody speaks."""
 
+from itertools import zip_longest
 from random import Random
 from types import SimpleNamespace
 
@@ -11,7 +12,6 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("02")
 QUESTIONS = notebook.quiz
 
-# --------------------------------------------------------------------------------------- 1: the edit distance
 _PAIRS = (
     *(("好好好", "好"), ("你吃饭了吗", "你吃饭了吗"), ("今天下雨", "明天下雨"), ("你吃饭了吗", "你吃饭吗")),
     *(("我不去", "我真的不去"), ("你打我", "我打你"), ("再等一会儿", "等一下"), ("", "谢谢观看")),
@@ -19,21 +19,15 @@ _PAIRS = (
 )
 
 
-def _texts() -> list[Case]:
-    """Telling pairs first, then sixty drawn from three characters, on which no other rule stays right."""
-    rng = Random(0)
-    drawn = ["".join(rng.choices("啊你好", k=rng.randint(0, 7))) for _ in range(120)]
-    return [*_PAIRS, *zip(drawn[::2], drawn[1::2], strict=True)]
-
-
-def _place_by_place(ref: str, hyp: str) -> int:
-    return sum(r != h for r, h in zip(ref, hyp, strict=False)) + abs(len(ref) - len(hyp))
+_RNG = Random(0)  # sixty pairs drawn from three characters, on which no other rule stays right
+_DRAWN = [tuple("".join(_RNG.choices("啊你好", k=_RNG.randint(0, 7))) for _ in range(2)) for _ in range(60)]
 
 
 @notebook.exercise(
-    cases=_texts,
+    cases=[*_PAIRS, *_DRAWN],
     mistakes=dict(
-        places=_place_by_place, sets=lambda ref, hyp: len(set(ref) ^ set(hyp)),
+        places=lambda ref, hyp: sum(r != h for r, h in zip_longest(ref, hyp)),
+        sets=lambda ref, hyp: len(set(ref) ^ set(hyp)),
         lengths=lambda ref, hyp: abs(len(ref) - len(hyp)),
     ),
 )
@@ -48,20 +42,16 @@ def distance(ref, hyp):
     return above[-1]
 
 
-# ------------------------------------------------------------------------------ 2: the error rate of a corpus
-_CORPORA = (
-    (["好", "今天下午我们一起去公园吧", "你说什么"], ["早", "今天下午我们一起去公园吧", "你说什么呢啊"]),
-    (["我不知道", "走"], ["我知道", "走走走走"]),
-    (["再见"], ["再见"]),
-)
-
-
 def _edits(refs: list[str], hyps: list[str]) -> np.ndarray:
     return np.array([distance.solve_with(ref, hyp) for ref, hyp in zip(refs, hyps, strict=True)])
 
 
 @notebook.exercise(
-    cases=_CORPORA,
+    cases=(
+        (["好", "今天下午我们一起去公园吧", "你说什么"], ["早", "今天下午我们一起去公园吧", "你说什么呢啊"]),
+        (["我不知道", "走"], ["我知道", "走走走走"]),
+        (["再见"], ["再见"]),
+    ),
     mistakes=dict(
         mean_of_rates=lambda refs, hyps: (_edits(refs, hyps) / [len(ref) for ref in refs]).mean(),
         over_heard=lambda refs, hyps: _edits(refs, hyps).sum() / len("".join(hyps)),
@@ -75,17 +65,9 @@ def corpus_cer(refs, hyps):
     return sum(wrong for wrong, _ in counts) / sum(characters for _, characters in counts)
 
 
-# -------------------------------------------------------------------------------- 3: how fast somebody speaks
 def _timed(clip_seconds: float, *words: tuple[str, float, float]) -> Case:
     """Words with start and end (s) in a clip of so many seconds."""
     return [SimpleNamespace(text=text, start=start, end=end) for text, start, end in words], clip_seconds
-
-
-_SPOKEN = (
-    _timed(2.5, ("你", 0.5, 0.7), ("怎么", 0.7, 1.1), ("才", 1.1, 1.3), ("来？", 1.3, 1.5)),
-    _timed(3.0, ("好，", 0.2, 0.6), ("我们", 1.0, 1.6), ("走吧。", 1.6, 2.2)),  # with a pause inside
-    _timed(1.2, ("谢谢！", 0.4, 0.8)),
-)
 
 
 def _spoken(words: list) -> int:
@@ -98,7 +80,11 @@ def _seconds(words: list) -> float:
 
 
 @notebook.exercise(
-    cases=_SPOKEN,
+    cases=(
+        _timed(2.5, ("你", 0.5, 0.7), ("怎么", 0.7, 1.1), ("才", 1.1, 1.3), ("来？", 1.3, 1.5)),
+        _timed(3.0, ("好，", 0.2, 0.6), ("我们", 1.0, 1.6), ("走吧。", 1.6, 2.2)),  # with a pause inside
+        _timed(1.2, ("谢谢！", 0.4, 0.8)),
+    ),
     mistakes=dict(
         clip_length=lambda words, clip_seconds: _spoken(words) / clip_seconds,
         marks=lambda words, clip_seconds: sum(len(word.text) for word in words) / _seconds(words),

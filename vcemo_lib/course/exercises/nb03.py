@@ -9,13 +9,14 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("03")
 QUIZ = notebook.quiz
 
-# ----------------------------------------------------------------------------------------- 1: how many frames
+
 @notebook.exercise(
     cases=((48_123,), (16_000,), (33_440,), (159,), (160,), (480_000,)),
     mistakes=dict(
         floor=lambda samples: samples // 160,
         no_padding=lambda samples: max(0, 1 + (samples - 400) // 160),
-        ceil=lambda samples: -(-samples // 160), fraction=lambda samples: 1 + samples / 160,
+        ceil=lambda samples: -(-samples // 160),
+        fraction=lambda samples: 1 + samples / 160,
         window=lambda samples: 1 + samples // 400,
     ),
 )
@@ -24,7 +25,6 @@ def frames(samples):
     return 1 + samples // hop
 
 
-# ---------------------------------------------------------------------------------- 2: noise at a given ratio
 def _waves() -> list[Case]:
     rng = np.random.default_rng(3)
     ratios = ((0.1, 30.0), (0.02, 10.0), (0.3, 0.0), (0.2, -6.0))  # deviation, dB
@@ -51,44 +51,40 @@ def noise(wave, snr_db):  # (N,), dB -> standard deviation of the noise
     return rms * 10 ** (-snr_db / 20)
 
 
-# --------------------------------------------------------------------------------------------- 3: per speaker
 def _clips() -> list[Case]:
-    rng = np.random.default_rng(5)
-    cases: list[Case] = []
-    for names in ("babacbacca", "zyzzyy"):
-        voice = np.array([3.0 * ord(name) for name in names])[:, None]
-        cases.append((rng.standard_normal((len(names), 4)) * 3 + voice, np.array(list(names))))
-    return cases
+    noise = np.random.default_rng(5).standard_normal((16, 4)) * 3
+    speakers = np.array(list("babacbaccazyzzyy"))
+    x = noise + [[3.0 * ord(name)] for name in speakers]
+    return [(x[:10], speakers[:10]), (x[10:], speakers[10:])]
 
 
 def _scaled(x: np.ndarray, axis: int | None = 0, ddof: int = 0) -> np.ndarray:
     return (x - x.mean(axis, keepdims=True)) / x.std(axis, keepdims=True, ddof=ddof)
 
 
-def _each(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(x, speakers) -> x with the clips of each speaker changed."""
-
-    def standardise(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-        out = np.empty(x.shape)
-        for speaker in np.unique(speakers):
-            out[speakers == speaker] = change(x[speakers == speaker])
-        return out
-
-    return standardise
+def _each(x: np.ndarray, speakers: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """x with the clips of each speaker changed."""
+    out = np.empty(x.shape)
+    for speaker in np.unique(speakers):
+        out[speakers == speaker] = change(x[speakers == speaker])
+    return out
 
 
-_centred = _each(lambda own: own - own.mean(axis=0))
+def _centred(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    return _each(x, speakers, lambda own: own - own.mean(axis=0))
 
 
 @notebook.exercise(
     cases=_clips,
     tolerance=1e-3,
-    also=[_each(lambda own: _scaled(own, ddof=1))],  # as pandas computes a deviation
+    also=[lambda x, speakers: _each(x, speakers, lambda own: _scaled(own, ddof=1))],  # as pandas does
     mistakes=dict(
-        together=lambda x, speakers: _scaled(x), rows=lambda x, speakers: _scaled(x, axis=1),
-        whole=_each(lambda own: _scaled(own, axis=None)), means_only=_centred,
+        together=lambda x, speakers: _scaled(x),
+        rows=lambda x, speakers: _scaled(x, axis=1),
+        whole=lambda x, speakers: _each(x, speakers, lambda own: _scaled(own, axis=None)),
+        means_only=_centred,
         common_deviation=lambda x, speakers: _centred(x, speakers) / x.std(axis=0),
-        variance=_each(lambda own: (own - own.mean(axis=0)) / own.var(axis=0)),
+        variance=lambda x, speakers: _each(x, speakers, lambda own: (own - own.mean(0)) / own.var(0)),
     ),
 )
 def standardise(x, speakers):  # (N, D), (N,) -> (N, D)

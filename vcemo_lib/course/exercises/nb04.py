@@ -7,7 +7,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("04")
 QUIZ = notebook.quiz
 
-# ----------------------------------------------------------------------------------- 1: attention with a mask
+
 def _queries() -> list[Case]:
     """(q, k, v, mask) of several widths; what is masked need not stand at the end."""
     import torch
@@ -37,8 +37,11 @@ def _wrongly(power: float = 0.5, mask: str = "before", dim: int = -1) -> Any:
     cases=_queries,
     tolerance=1e-5,
     mistakes=dict(
-        unscaled=_wrongly(power=0), by_d=_wrongly(power=1), late=_wrongly(mask="after"),
-        unmasked=_wrongly(mask="never"), inverted=_wrongly(mask="inverted"),
+        unscaled=_wrongly(power=0),
+        by_d=_wrongly(power=1),
+        late=_wrongly(mask="after"),
+        unmasked=_wrongly(mask="never"),
+        inverted=_wrongly(mask="inverted"),
         over_queries=_wrongly(dim=0),
     ),
 )
@@ -48,7 +51,6 @@ def attend(q, k, v, mask):  # (T, d), (S, d), (S, d), (S,) -> (T, d)
     return scores.softmax(dim=-1) @ v
 
 
-# ------------------------------------------------------------------------------- 2: a mean that knows padding
 def _padded() -> list[Case]:
     """(x, mask): two clips with zeros in the padding, the same with junk in it, and three others."""
     import torch
@@ -76,7 +78,6 @@ def mean(x, mask):  # (B, T, d), (B, T) -> (B, d)
     return total / mask.sum(dim=1, keepdim=True)
 
 
-# ----------------------------------------------------------------------------------------- 3: a rival reading
 def _judge_rival(answer: Any) -> str | None:
     from dataclasses import asdict
 

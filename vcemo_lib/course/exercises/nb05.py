@@ -7,7 +7,7 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("05")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------------------ 1: SupCon of one anchor
+
 def _anchors() -> list[Case]:
     """(points of length one, labels, an anchor that has positives, a temperature)."""
     rng = np.random.default_rng(3)
@@ -44,7 +44,6 @@ def anchor(z, labels, i, tau):  # (N, D) of length one, (N,), an index, a number
     return -np.log(e[positives] / e[others].sum()).mean()
 
 
-# ----------------------------------------------------------------------------------------- 2: a hidden factor
 @notebook.exercise(
     tolerance=0.05,  # rounded to one decimal
     mistakes=dict(multiplied=0.1 * 0.07, factor=1 / 0.07, unchanged=0.1),
@@ -54,7 +53,6 @@ def factor():
     return alpha * temperature / base_temperature
 
 
-# --------------------------------------------------------------------------------------------- 3: a slow copy
 @notebook.exercise(
     cases=((0.999, 0.99), (0.99, 0.5), (0.9, 0.9), (0.995, 0.25)),
     tolerance=1.0,  # rounded or not
@@ -69,12 +67,13 @@ def slow(m, share):  # after n updates m ** n of the way is left
     return np.ceil(np.log(1 - share) / np.log(m))
 
 
-# ------------------------------------------------------------------------------------------ 4: the smallest p
 @notebook.exercise(
     cases=((3,), (1,), (6,), (12,), (0,)),
     mistakes=dict(
-        one_side=lambda gain: 0.5**gain, above_one=lambda gain: 2 * 0.5**gain,
-        complement=lambda gain: 1 - 0.5**gain, halved=lambda gain: 0.5 ** (gain + 1),
+        one_side=lambda gain: 0.5**gain,
+        above_one=lambda gain: 2 * 0.5**gain,
+        complement=lambda gain: 1 - 0.5**gain,
+        halved=lambda gain: 0.5 ** (gain + 1),
     ),
 )
 def least(gain):  # best case: `gain` utterances only the new model has right, none only the old one

@@ -10,25 +10,23 @@ from vcemo_lib.course.exercises import Notebook
 notebook = Notebook("06")
 QUIZ = notebook.quiz
 
-# ----------------------------------------------------------------------------- 1: what BERT adds to the words
+
 @notebook.exercise(
     tolerance=0.045,  # rounded to one decimal
     mistakes=dict(
-        claim=1.5, sign=57.40 - 57.26, f1=55.11 - 55.05, replaced=53.29 - 57.40,
-        with_voice=66.99 - 65.21, table2=69.52 - 65.21, voice=61.23 - 53.18,
+        claim=1.5,
+        sign=57.40 - 57.26,
+        f1=55.11 - 55.05,
+        replaced=53.29 - 57.40,
+        with_voice=66.99 - 65.21,
+        table2=69.52 - 65.21,
+        voice=61.23 - 53.18,
         three_pairs=((57.26 - 57.40) + (61.23 - 53.18) + (66.99 - 65.21)) / 3,
     ),
 )
 def added():
     embeddings, embeddings_bert = 57.40, 57.26  # accuracy, Table 3
     return embeddings_bert - embeddings
-
-
-# ------------------------------------------------------------------------------------- 2: printed percentages
-_PRINTED_OF = (
-    *((percent, 730) for percent in (57.40, 61.23, 69.52, 53.18, 53.29)),
-    *((65.51, 748), (100.0, 3), (33.33, 3), (33.0, 3), (0.0, 10)),
-)
 
 
 def _whole(printed: float, n: int, within: float) -> int | None:
@@ -38,10 +36,14 @@ def _whole(printed: float, n: int, within: float) -> int | None:
 
 
 @notebook.exercise(
-    cases=_PRINTED_OF,
+    cases=(
+        *((percent, 730) for percent in (57.40, 61.23, 69.52, 53.18, 53.29)),
+        *((65.51, 748), (100.0, 3), (33.33, 3), (33.0, 3), (0.0, 10)),
+    ),
     mistakes=dict(
         never_none=lambda printed, n: round(printed / 100 * n),
-        cut=lambda printed, n: int(printed / 100 * n), fraction=lambda printed, n: printed / 100 * n,
+        cut=lambda printed, n: int(printed / 100 * n),
+        fraction=lambda printed, n: printed / 100 * n,
         generous=lambda printed, n: _whole(printed, n, 0.05),
         exact=lambda printed, n: _whole(printed, n, 1e-9),
     ),
@@ -51,7 +53,6 @@ def counts(printed, n):
     return right if f"{100 * right / n:.2f}" == f"{printed:.2f}" else None
 
 
-# --------------------------------------------------------------------------------------- 3: one fair resample
 _SPEAKERS = np.repeat(list("abcde"), (2, 3, 4, 6, 9))  # whose clip it is: some speakers have more clips
 _NOBODY = np.zeros(len(_SPEAKERS), bool)
 _DRAWS = 40

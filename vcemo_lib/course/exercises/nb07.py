@@ -7,13 +7,16 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("07")
 QUIZ = notebook.quiz
 
-# ---------------------------------------------------------------------------------------- 1: whose gain is it
+
 @notebook.exercise(
     share=True,
     tolerance=0.006,  # rounded to whole per cent
     mistakes=dict(
-        architecture=(65.21 - 63.27) / (66.99 - 63.27), supcon=(67.40 - 65.21) / (67.40 - 63.27),
-        points=(66.99 - 65.21) / 100, of_accuracy=(66.99 - 65.21) / 66.99, all=1.0,
+        architecture=(65.21 - 63.27) / (66.99 - 63.27),
+        supcon=(67.40 - 65.21) / (67.40 - 63.27),
+        points=(66.99 - 65.21) / 100,
+        of_accuracy=(66.99 - 65.21) / 66.99,
+        all=1.0,
     ),
 )
 def share():
@@ -21,16 +24,12 @@ def share():
     return (ours - without_bert) / (ours - umons)
 
 
-# --------------------------------------------------------------------------- 2: precision printed as accuracy
-_TABLES = (
-    [[30, 5, 5], [10, 40, 10], [8, 1, 1]],
-    [[9, 1], [4, 2]],
-    [[3, 0, 1, 0], [2, 8, 0, 0], [0, 5, 20, 5], [1, 0, 0, 9]],
-)
-
-
 @notebook.exercise(
-    cases=[(np.array(table),) for table in _TABLES],
+    cases=(
+        (np.array([[30, 5, 5], [10, 40, 10], [8, 1, 1]]),),
+        (np.array([[9, 1], [4, 2]]),),
+        (np.array([[3, 0, 1, 0], [2, 8, 0, 0], [0, 5, 20, 5], [1, 0, 0, 9]]),),
+    ),
     mistakes=dict(
         precision=lambda table: (table.diagonal() / table.sum(axis=0)).mean(),
         accuracy=lambda table: table.diagonal().sum() / table.sum(),
@@ -43,7 +42,6 @@ def recall(table):  # (K, K) counts, true classes in rows
     return (table.diagonal() / table.sum(axis=1)).mean()
 
 
-# ------------------------------------------------------------------------------------------------- 3: one hop
 def _sources() -> list[Case]:
     """(query, source, mask): what lies in the padding is junk, and padding need not stand at the end."""
     rng = np.random.default_rng(0)
@@ -74,7 +72,6 @@ def hop(query, source, mask):  # (d,), (T, d), (T,) True where real -> (d,)
     return weights / weights.sum() @ source
 
 
-# ---------------------------------------------------------------------------------------------- 4: many tests
 _P_VALUES = ([0.04, 0.001, 0.012, 0.3, 0.011], [0.6, 0.04, 0.9], [0.02], [0.5, 0.5, 0.004, 0.03])
 
 
@@ -89,7 +86,6 @@ def _back(p: np.ndarray, ascending: np.ndarray) -> np.ndarray:
 
 
 def _from_above(x: np.ndarray) -> np.ndarray:
-    """Running minimum from the last to the first."""
     return np.minimum.accumulate(x[::-1])[::-1]
 
 

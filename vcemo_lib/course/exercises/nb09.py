@@ -7,7 +7,6 @@ from vcemo_lib.course.exercises import Case, Notebook
 notebook = Notebook("09")
 QUIZ = notebook.quiz
 
-# ------------------------------------------------------------------------------- 1: what a judgement leans on
 _JUDGEMENTS = (  # probabilities of angry, sad and happy: whole, without audio, without words, without BERT
     ((0.1, 0.6, 0.3), (0.1, 0.5, 0.4), (0.5, 0.2, 0.3), (0.1, 0.55, 0.35)),
     ((0.1, 0.6, 0.3), (0.7, 0.25, 0.05), (0.05, 0.15, 0.8), (0.1, 0.7, 0.2)),
@@ -18,11 +17,8 @@ _JUDGEMENTS = (  # probabilities of angry, sad and happy: whole, without audio, 
 
 def _muted() -> list[Case]:
     """(probabilities by emotion, the same without each modality)."""
-    cases: list[Case] = []
-    for shares in _JUDGEMENTS:
-        whole, *without = (dict(zip(("angry", "sad", "happy"), row, strict=True)) for row in shares)
-        cases.append((whole, dict(zip(("audio", "words", "bert"), without, strict=True))))
-    return cases
+    named = [[dict(zip(("angry", "sad", "happy"), row, strict=True)) for row in of] for of in _JUDGEMENTS]
+    return [(whole, dict(zip(("audio", "words", "bert"), muted, strict=True))) for whole, *muted in named]
 
 
 def _winner(whole: dict[str, float]) -> str:
@@ -43,7 +39,6 @@ def leans_on(whole, muted):  # emotion -> probability; modality -> the same, wit
     return max(muted, key=lambda modality: whole[winner] - muted[modality][winner])
 
 
-# ----------------------------------------------------------------------------------------- 2: when it settles
 _WINNERS = ((0.5, (0, 1, 1, 1)), (0.4, (1, 0, 1, 1)), (0.5, (2, 2, 2)), (0.3, (0, 0, 0, 2)), (0.2, (1,)))
 
 
@@ -51,11 +46,9 @@ def _beginnings() -> list[Case]:
     """(times (T,), probabilities (T, 3)); the winner is the surer the more has been heard."""
     cases: list[Case] = []
     for step, winners in _WINNERS:
-        times = step * np.arange(1, len(winners) + 1)
-        sure = np.linspace(0.5, 0.9, len(winners))
-        rows = np.tile((1 - sure)[:, None] / 2, (1, 3))
-        rows[np.arange(len(winners)), winners] = sure
-        cases.append((times, rows))
+        sure = np.linspace(0.5, 0.9, len(winners))[:, None]
+        rows = np.where(np.eye(3)[list(winners)] > 0, sure, (1 - sure) / 2)
+        cases.append((step * np.arange(1, len(winners) + 1), rows))
     return cases
 
 
@@ -80,7 +73,6 @@ def settles(times, rows):  # times (T,) in s, rows (T, C) probabilities
     return times[others[-1] + 1] if len(others) else times[0]
 
 
-# ------------------------------------------------------------------------------------------------ 3: how loud
 def _recordings() -> list[Case]:
     """Tones of 200 Hz at 16 kHz: whole, soft, for 250 ms of four seconds, for 10 ms of one, with a click."""
     tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
@@ -101,10 +93,14 @@ def _level(wave: np.ndarray, samples: int = 160) -> float:
     cases=_recordings,
     tolerance=0.3,
     mistakes=dict(
-        twice=lambda wave: 2 * _level(wave), half=lambda wave: _level(wave) / 2,
-        sign=lambda wave: -_level(wave), power=lambda wave: 10 ** (_level(wave) / 10),
-        mean=lambda wave: _level(wave, len(wave)), peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
-        long=lambda wave: _level(wave, 1_600), short=lambda wave: _level(wave, 16),
+        twice=lambda wave: 2 * _level(wave),
+        half=lambda wave: _level(wave) / 2,
+        sign=lambda wave: -_level(wave),
+        power=lambda wave: 10 ** (_level(wave) / 10),
+        mean=lambda wave: _level(wave, len(wave)),
+        peak=lambda wave: 20 * np.log10(np.abs(wave).max()),
+        long=lambda wave: _level(wave, 1_600),
+        short=lambda wave: _level(wave, 16),
     ),
 )
 def level(wave):  # (N,) at 16 kHz -> dB re full scale

@@ -49,11 +49,10 @@ def read(file: Path) -> tuple[dict[str, Words], tuple[Question, ...]]:
 
 def _words(title: str, entries: list[str], where: str) -> Words:
     words = Words(title)
-    for entry in entries:
-        name, colon, text = _line(entry).partition(": ")
+    for entry in map(_line, entries):
+        name, colon, text = entry.partition(": ")
         if not colon or " " in name:
-            do = "begin it with 'hint: ', say"
-            raise VcemoError(f"the entry {_line(entry)!r} has no name", where=where, do=do)
+            raise VcemoError(f"the entry {entry!r} has no name", where, "begin it with 'hint: ', say")
         if name == "hint":
             words.hints.append(text)
         elif name in ("otherwise", "praise"):
@@ -73,7 +72,6 @@ def _choice(entry: str, where: str) -> tuple[str, bool, str]:
 
 
 def _line(text: str) -> str:
-    """Text that was broken into lines, as one."""
     return " ".join(text.split())
 
 

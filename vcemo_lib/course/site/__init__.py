@@ -1,7 +1,4 @@
-"""The executed course as one site that opens from a folder, without network or Python: `vcemo course site`.
-
-Sphinx makes the pages. Refused are dead links, what a page would fetch, and private paths of this machine.
-"""
+"""The executed course as a site by Sphinx that opens from a folder, without network: `vcemo course site`."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vcemo_lib.course import Course, Notebook, code_digest, still
+from vcemo_lib.course.plan import Course, Notebook, read_notebook
+from vcemo_lib.course.report import code_digest, named_path, still
 from vcemo_lib.errors import VcemoError
 
 NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
@@ -65,13 +63,11 @@ def build(course: Course | None = None, out: Path | None = None, lane: str = "cp
 
 def executed(course: Course, notebook: Notebook, lane: str = "cpu") -> Any:
     """The notebook fit for a page, with the stored outputs or those of a good run of its code in `lane`."""
-    import nbformat
-
-    content = nbformat.read(notebook.path, as_version=4)
+    content = read_notebook(notebook.path)
     digest, copy = code_digest(content), course.build / lane / notebook.path.name
     stale = content.metadata.get("vcemo", {}).get("code", digest) != digest
     if copy.is_file() and (lane != "cpu" or copy.stat().st_mtime > notebook.path.stat().st_mtime):
-        run = nbformat.read(copy, as_version=4)
+        run = read_notebook(copy)
         if code_digest(run) == digest and not run.metadata.get("papermill", {}).get("exception"):
             content, stale = run, False
     if stale:
@@ -112,7 +108,7 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
 
 
 def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
-    """Make `folder`/site of `folder`/source; VcemoError for what a reader would find broken or private."""
+    """Make `folder`/site of `folder`/source; refuses what a reader would find broken or private."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
@@ -123,10 +119,9 @@ def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
         raise VcemoError(fault.splitlines()[0], do="mend the notebook")
     site = Path(shutil.copytree(made, folder / "site", ignore=shutil.ignore_patterns(*UNUSED)))
     (site / MARK).write_text("\n".join(own.relative_to(site).as_posix() for own in site.rglob("*")), "utf-8")
-    roots = "|".join(re.escape(str(path)) for path in private if path != path.parent)
     for path in site.glob("*.html"):
         page = path.read_text(encoding="utf-8")
         if fetched := FETCHED.search(" ".join(TAG_OR_CODE.findall(page))):  # links aside: readers follow them
             raise VcemoError(f"the page would fetch {fetched[1]}", where=path.name, do="mend the notebook")
-        if named := re.search(rf"(?:{roots})(?![\w-])", page):
-            raise VcemoError(f"the page names the path {named[0]}", where=path.name, do="mend the notebook")
+        if named := named_path(page, private):
+            raise VcemoError(f"the page names the path {named}", where=path.name, do="mend the notebook")

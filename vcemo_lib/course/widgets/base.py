@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from vcemo_lib.errors import VcemoError
 HERE = Path(__file__).parent
 TABLE = """\
 <table>{% if caption %}<caption>{{ caption }}</caption>{% endif %}
-{% if heads %}<thead><tr>
-{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>{% endif %}
-<tbody>{% for title, cells in rows %}<tr><th scope='row'>{{ title }}</th>
-{%- for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
+{% if heads %}<thead><tr>{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>
+{% endif %}<tbody>{% for row in rows %}<tr><th scope='row'>{{ row[0] }}</th>
+{%- for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
 
 
 def script(name: str) -> str:
@@ -30,9 +29,10 @@ def script(name: str) -> str:
 class HasTwin:
     """Mixin of widgets: renderers that run no widgets (GitHub, nbviewer) show `twin()` instead."""
 
-    def twin(self) -> str:
-        """The widget as still HTML."""
-        raise NotImplementedError
+    twin: Callable[[], str]  # the widget as still HTML
+
+    def __repr__(self) -> str:
+        return type(self).__name__
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
         made = super()._repr_mimebundle_(**options)  # type: ignore[misc]
@@ -59,7 +59,7 @@ class View(HasTwin, anywidget.AnyWidget):
             self.send({"kind": "answered"})
 
     def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
-        """Do what the page asks for; a VcemoError becomes `problem`."""
+        """Do what the page asks for; a VcemoError is shown there."""
 
     def _on_message(self, _: Any, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
         self.problem = ""
@@ -83,7 +83,6 @@ def render(template: str, **values: Any) -> str:
 
 def html_table(rows: Iterable[Sequence[Any]], heads: Sequence[str] = (), caption: str = "") -> Markup:
     """A table of rows, each a title and its cells; escaped, unless they are Markup."""
-    rows = [(title, list(cells)) for title, *cells in rows]
     return Markup(render(TABLE, rows=rows, heads=heads, caption=caption))
 
 

@@ -2,8 +2,8 @@
 // is that of the player beside it.
 
 const MOST = 400; // rows that the list shows
-const BANDS = [["0 1", "all"], ["0 0.5", "up to 50 %"], ["0.5 0.7", "50 to 70 %"], ["0.7 0.9", "70 to 90 %"],
-  ["0.9 1", "above 90 %"]]; // of confidence
+const BANDS = { "0 1": "all", "0 0.5": "up to 50 %", "0.5 0.7": "50 to 70 %", "0.7 0.9": "70 to 90 %",
+  "0.9 1": "above 90 %" }; // of confidence
 const [ID, TEXT, VOTES, CONFIDENCE, TRUE, PREDICTED, X, Y] = [0, 1, 2, 3, 4, 5, 6, 7]; // of a row
 const [WIDTH, HEIGHT, EDGE, NEAR] = [600, 400, 14, 16]; // of the map, in its own units
 const SHAPES = [ // the markers of vcemo_lib.plots, in the same order: ^ v o s D *
@@ -21,15 +21,16 @@ const place = (row) => [WIDTH / 2 + row[X] * (WIDTH / 2 - EDGE), HEIGHT / 2 - ro
 function render({ model, el }) {
   const get = (name) => model.get(name);
   const rows = get("rows");
-  const { labels, colours, everything, speakers, orders, note, sound } = get("about");
+  const { colours, everything, speakers, orders, note, sound } = get("about");
+  const labels = Object.keys(colours);
   const transport = Transport.of(sound);
   const python = connect(model, "vcemo-browser-trouble");
   const uid = `vcemo-${Math.random().toString(36).slice(2, 8)}`;
   const wrong = () => get("found").filter((i) => !right(rows[i]));
-  const verdict = (row) => `true ${labels[row[TRUE]]}, predicted ${labels[row[PREDICTED]]}`;
-  const describe = (row) => `${row[ID]}, ${verdict(row)}, ${percent(row[CONFIDENCE])} sure`;
+  const describe = (row) => `${row[ID]}, true ${labels[row[TRUE]]}, predicted ${labels[row[PREDICTED]]}, ` +
+    `${percent(row[CONFIDENCE])} sure`;
   function swatch(label) {
-    const path = make("path", { d: shape(label), fill: colours[label] });
+    const path = make("path", { d: shape(label), fill: colours[labels[label]] });
     return make("svg", { viewBox: "-8 -8 16 16", class: "vcemo-swatch", "aria-hidden": "true" }, path);
   }
 
@@ -65,24 +66,23 @@ function render({ model, el }) {
   const ask = (change) => python.set("query", { ...get("query"), ...change });
   const reset = () => ask(everything);
   const selects = {};
-  function choice(name, title, options, read = (value) => ({ [name]: value })) {
-    const all = options.map(([value, text]) => make("option", { value, text }));
+  function choice(name, title, values, read = (value) => ({ [name]: value })) {
+    const all = values.map((value) => make("option", { value, text: BANDS[value] ?? (value || "all") }));
     const onchange = () => ask(read(selects[name].value));
     selects[name] = make("select", { testid: `vcemo-filter-${name}`, onchange }, ...all);
     return make("label", {}, make("span", { text: title }), selects[name]);
   }
-  const any = (names) => [["", "all"], ...names.map((name) => [name, name])];
   const limits = (band) => ({ low: +band.split(" ")[0], high: +band.split(" ")[1] });
   const search = make("input", { type: "search", placeholder: "words or id", testid: "vcemo-filter-text" });
   search.oninput = () => ask({ text: search.value });
   const filters = make("div", { class: "vcemo-filters", role: "search", label: "Filters" },
-    choice("emotion", "True", any(labels)),
-    choice("predicted", "Predicted", any(labels)),
-    choice("verdict", "Right or wrong", any(["right", "wrong"])),
-    choice("speaker", "Speaker", any(speakers)),
-    choice("confidence", "Confidence", BANDS, limits),
+    choice("emotion", "True", ["", ...labels]),
+    choice("predicted", "Predicted", ["", ...labels]),
+    choice("verdict", "Right or wrong", ["", "right", "wrong"]),
+    choice("speaker", "Speaker", ["", ...speakers]),
+    choice("confidence", "Confidence", Object.keys(BANDS), limits),
     make("label", {}, make("span", { text: "Search" }), search),
-    choice("order", "Order", orders.map((name) => [name, name])),
+    choice("order", "Order", orders),
     button("Reset", "vcemo-reset", reset));
   function drawFilters() {
     const query = { ...get("query"), confidence: `${get("query").low} ${get("query").high}` };
@@ -122,7 +122,7 @@ function render({ model, el }) {
   // ---- map
 
   const points = rows.map((row) => {
-    const colour = colours[row[TRUE]];
+    const colour = colours[labels[row[TRUE]]];
     const [fill, width] = right(row) ? [colour, 0.5] : ["var(--paper)", 2];
     const where = { d: shape(row[TRUE]), transform: `translate(${place(row).join(" ")})` };
     const title = make("title", { text: `${describe(row)}: ${row[TEXT]}` });

@@ -21,20 +21,17 @@ from vcemo_lib.course.players import player_html
 from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.predict import Prediction
+from vcemo_lib.predict import EmotionRecognizer, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vcemo_lib.corpora import Corpus
-    from vcemo_lib.predict import EmotionRecognizer
     from vcemo_lib.training.runs import Predictions, Run
 
 ORDERS = ["corpus", "surest first", "least sure first"]
-EVERYTHING: dict[str, Any] = {  # the query that finds every clip
-    "emotion": "", "predicted": "", "speaker": "", "verdict": "", "low": 0.0, "high": 1.0, "text": "",
-    "order": ORDERS[0],
-}  # fmt: skip
+EVERYTHING: dict[str, Any] = dict.fromkeys(("emotion", "predicted", "speaker", "verdict", "text"), "")
+EVERYTHING |= {"low": 0.0, "high": 1.0, "order": ORDERS[0]}  # the query that finds every clip
 TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the still twin: a stored notebook stays under 1 MB
 TWIN = """\
 <div class='vcemo-twin'><p>{{ clips }}, {{ right }} judged rightly. This is a still picture of the browser;
@@ -48,7 +45,6 @@ def judged(corpus: Corpus, run: Run | None = None, store: Any = None) -> Predict
     Without `store`, features are computed of the words that Whisper heard, where the corpus has them.
     """
     from vcemo_lib import features
-    from vcemo_lib.predict import EmotionRecognizer
     from vcemo_lib.training.runs import kinds_of
 
     run = run or EmotionRecognizer.load().run
@@ -91,9 +87,8 @@ def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
             fits &= clips[column] == query[column]
     if query["verdict"]:
         fits &= clips["right"] == (query["verdict"] == "right")
-    if words := query["text"].strip().lower():
-        searched = clips["text"].str.lower() + "\n" + clips.index.str.lower()
-        fits &= searched.str.contains(words, regex=False)
+    searched = clips["text"].str.lower() + "\n" + clips.index.str.lower()
+    fits &= searched.str.contains(query["text"].strip().lower(), regex=False)
     found = np.flatnonzero(fits)
     if query["order"] != ORDERS[0]:
         sure = clips["confidence"].to_numpy()[found]
@@ -102,7 +97,7 @@ def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
 
 
 class BrowserView(View):
-    """What is drawn: filters, confusion matrix, map and list. Use `Browser`, which also knows the sound."""
+    """What is drawn: filters, confusion matrix, map and list; `Browser` also knows the sound."""
 
     _esm = script("browser.js")
 
@@ -138,9 +133,8 @@ class Browser(HasTwin, ipywidgets.Box):
         points = self.points.round(3).T.tolist()
         rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
         about = dict(
-            labels=list(p.classes), colours=list(palette(p.classes).values()), orders=ORDERS,
-            everything=EVERYTHING, speakers=sorted(set(self.table["speaker"])), sound=self.player.sound,
-            note="Simulated speech." if corpus.simulated else "",
+            colours=palette(p.classes), orders=ORDERS, everything=EVERYTHING, sound=self.player.sound,
+            speakers=sorted(set(self.table["speaker"])), note="Simulated speech." if corpus.simulated else "",
         )  # fmt: skip
         self.view = BrowserView(about=about, rows=list(map(list, rows)))
         self.view.observe(lambda change: self._search(), "query")
@@ -151,12 +145,6 @@ class Browser(HasTwin, ipywidgets.Box):
             part.layout = ipywidgets.Layout(flex="1 1 440px", min_width="0")
         layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px")
         super().__init__([self.view, self.player], layout=layout)
-
-    def select(self, utt_id: str) -> None:
-        """Choose a clip."""
-        if utt_id not in self.table.index:
-            raise VcemoError(f"no clip {utt_id!r}", where=self.corpus.name, do="see browser.table.index")
-        self.view.selected = self.table.index.tolist().index(utt_id)
 
     def _search(self) -> None:
         query, p = {**EVERYTHING, **self.view.query}, self.predictions
@@ -193,15 +181,15 @@ class Browser(HasTwin, ipywidgets.Box):
         counts = evaluation.counts(p.y_true, p.y_pred, len(p.classes)).tolist()
         matrix = [[label, *row] for label, row in zip(p.classes, counts, strict=True)]
         mistakes: list[list[Any]] = []
-        for utt_id, row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").iterrows():
-            sound, label = "", f"{utt_id}: true {row.emotion}, predicted {row.predicted}"
+        for row in table[~table["right"]].nlargest(TWIN_MISTAKES, "confidence").itertuples():
+            sound, label = "", f"{row.Index}: true {row.emotion}, predicted {row.predicted}"
             if len(mistakes) < TWIN_PLAYERS:
-                sound = Markup(player_html(audio.utterance(self.corpus, str(utt_id)), label))
-            named = [row.text, row.emotion, row.predicted, f"{row.confidence:.0%}", row.votes]
-            mistakes.append([utt_id, *named, sound])
-        figure = embedding(self.points, table["emotion"].tolist(), labels=p.classes)
-        heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
+                sound = Markup(player_html(audio.utterance(self.corpus, str(row.Index)), label))
+            shares = f"{row.confidence:.0%}"
+            mistakes.append([row.Index, row.text, row.emotion, row.predicted, shares, row.votes, sound])
+        figure = embedding(self.points, table["emotion"].tolist(), labels=list(p.classes))
         kind = "simulated " if self.corpus.simulated else ""
+        heads = ("clip", "words", "true", "predicted", "confidence", "raters", "sound")
         return render(
             TWIN, clips=f"{len(table)} {kind}clips", right=table["right"].sum(), picture=plots.png(figure),
             matrix=html_table(matrix, ("", *p.classes), "Confusion: true in rows, predicted in columns"),

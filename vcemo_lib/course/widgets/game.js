@@ -2,7 +2,8 @@
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
-  const { labels, colours, clips: count, note } = get("about");
+  const { colours, clips: count, note } = get("about");
+  const labels = Object.keys(colours);
   const transport = Transport.of(`game-${Math.random()}`);
   const python = connect(model, "vcemo-game-trouble", transport);
   const ask = (action, more = {}) => python.send({ do: action, ...more });
@@ -41,7 +42,7 @@ function render({ model, el }) {
   const bar = make("progress", { max: count, value: 0, label: "Clips answered" });
   const listenButton = button("", "vcemo-game-play", () => play(present()), { class: "vcemo-main" });
   const choices = labels.map((label, i) => {
-    const more = { class: "vcemo-choice", style: `--colour: ${colours[i]}`, "aria-keyshortcuts": i + 1 };
+    const more = { class: "vcemo-choice", style: `--colour: ${colours[label]}`, "aria-keyshortcuts": i + 1 };
     const choice = button("", `vcemo-game-${label}`, () => answer(label), more);
     choice.append(make("kbd", { "aria-hidden": "true", text: i + 1 }), ` ${label}`);
     return choice;

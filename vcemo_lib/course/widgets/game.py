@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +35,13 @@ RATERS_NOTE = "Each rater's vote is part of the majority that it is measured aga
 TWIN = """\
 <div class='vcemo-twin'><p><b>Beat the model</b>: {{ clips | length }} {{ "simulated " if simulated }}clips.
 Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The notebook counts for you.</p>
-<ol>{% for clip in clips %}<li style='margin:.5em 0'>{{ sounds[loop.index0] | safe }}
+<ol>{% for clip in clips %}<li style='margin:.5em 0'>{{ clip.sound | safe }}
 <details><summary>What is it? Decide first</summary><p>label: <b>{{ clip.label }}</b>;
 {% if clip.votes %}raters: {{ votes_text(clip.votes) }};{% endif %}
 model: {{ clip.model }} ({{ clip.confidence | percent }} sure); {{ clip.text }}</p></details></li>
 {% endfor %}</ol>
 <details><summary>The model's score</summary><p>{{ score.right }} of {{ score.of }} right;
 that fits a true share from {{ score.low | percent }} to {{ score.high | percent }}.</p></details></div>"""
-
-
-# ---- the clips and the score ---------------------------------------------------------------------------
 
 
 def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
@@ -74,33 +70,24 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     return rng.permutation([*chosen.values()]).tolist()
 
 
-@dataclass(frozen=True)
-class Score:
-    """How somebody who labelled the clips agrees with the majority of the raters."""
-
-    who: str
-    right: float  # of `of`; the raters' is a mean over their votes
-    of: int
-    low: float | None  # 95 % interval of the share (Wilson); None for the raters, who made the label
-    high: float | None
-    kappa: float | None  # Cohen's; None where everybody always gave the same answer
-
-
-def score(who: str, true: Sequence[str], answers: Sequence[str]) -> Score:
-    """The score of answers (N,) against labels (N,)."""
+def score(who: str, true: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
+    """How answers (N,) agree with labels (N,): `right` of `of`, `low` and `high` of the share (95 %, Wilson),
+    `kappa` (Cohen's, None where everybody always gave the same answer).
+    """
     from scipy.stats import binomtest
 
     right = sum(a == b for a, b in zip(true, answers, strict=True))
     low, high = map(float, binomtest(right, len(true)).proportion_ci(method="wilson"))
-    return Score(who, right, len(true), low, high, cohen_kappa(true, answers))
+    kappa = cohen_kappa(true, answers)
+    return {"who": who, "right": right, "of": len(true), "low": low, "high": high, "kappa": kappa}
 
 
-def score_of_raters(true: Sequence[str], votes: Sequence[Mapping[str, int]]) -> Score:
-    """The mean score of the raters, each measured against the majority that he is a part of."""
+def score_of_raters(true: Sequence[str], votes: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    """The raters' mean score, without interval: each is measured against a majority that he is a part of."""
     cast = [[vote for vote, count in of.items() for _ in range(count)] for of in votes]
     right = sum(each.count(label) / len(each) for label, each in zip(true, cast, strict=True))
-    labels = [label for label, each in zip(true, cast, strict=True) for _ in each]
-    return Score("raters", right, len(true), None, None, cohen_kappa(labels, sum(cast, [])))
+    kappa = cohen_kappa([label for label, each in zip(true, cast, strict=True) for _ in each], sum(cast, []))
+    return {"who": "raters", "right": right, "of": len(true), "low": None, "high": None, "kappa": kappa}
 
 
 def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
@@ -110,15 +97,12 @@ def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
     return float(cohen_kappa_score(true, answers)) if len({*true, *answers}) > 1 else None
 
 
-# ---- the widget ----------------------------------------------------------------------------------------
-
-
 class Game(View):
     """The game, also by code: `answer("sad")`, `back()`, `reveal()`, `again()`, `result()`, `save(path)`."""
 
     _esm = script("game.js")
 
-    about = traitlets.Dict().tag(sync=True)  # labels, colours, number of clips, note
+    about = traitlets.Dict().tag(sync=True)  # colours by label, number of clips, note
     seed = traitlets.Int().tag(sync=True)
     answers = traitlets.List(traitlets.Unicode()).tag(sync=True)  # so far, in the order of the clips
     stage = traitlets.Enum(("playing", "revealed"), "playing").tag(sync=True)
@@ -133,13 +117,12 @@ class Game(View):
             raise VcemoError(what, where=corpus.name, do="give the part that was judged")
         self.corpus, self.predictions = corpus, predictions
         self.ids = draw(corpus, CLIPS, seed)
-        colours = palette(predictions.classes)
         note = "Simulated voices, simulated raters." if corpus.simulated else ""
-        about = {"labels": list(colours), "colours": list(colours.values()), "clips": CLIPS, "note": note}
+        about = {"colours": palette(predictions.classes), "clips": CLIPS, "note": note}
         super().__init__(about=about, seed=seed)
 
     def answer(self, label: str) -> None:
-        """Say what the present clip is; the next one follows."""
+        """Say what the present clip is."""
         if label not in self.predictions.classes:
             raise VcemoError(f"{label!r} is no emotion here", do=f"say {', '.join(self.predictions.classes)}")
         if self.stage == "playing" and len(self.answers) < CLIPS:
@@ -198,11 +181,10 @@ class Game(View):
         label, you, model, votes = ([clip[name] for clip in clips] for name in names)
         yours, its = score("you", label, you), score("model", label, model)
         raters = [score_of_raters(label, votes)] if all(votes) else []
-        index = self.predictions.classes.index
-        test = mcnemar(*(np.array([index(name) for name in of]) for of in (label, you, model)))
+        test = mcnemar(*map(np.array, (label, you, model)))
         return dict(
             corpus=self.corpus.name, simulated=self.corpus.simulated, fingerprint=self.corpus.fingerprint(),
-            seed=self.seed, scores=[asdict(each) for each in (yours, *raters, its)], p=test["p"], clips=clips,
+            seed=self.seed, scores=[yours, *raters, its], p=test["p"], clips=clips,
             notes=[*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
         )  # fmt: skip
 
@@ -220,27 +202,28 @@ class Game(View):
     def twin(self) -> str:
         """The game as still HTML: a sound a clip, and below each what raters and model said, to unfold."""
         clips = self._clips()
-        waves = [audio.utterance(self.corpus, utt_id) for utt_id in self.ids]
-        values = {"clips": clips, "simulated": self.corpus.simulated, "labels": self.predictions.classes}
-        sounds = [player_html(wave, f"clip {number}") for number, wave in enumerate(waves, start=1)]
+        for number, clip in enumerate(clips, start=1):
+            clip["sound"] = player_html(audio.utterance(self.corpus, clip["utt_id"]), f"clip {number}")
         model = score("model", [clip["label"] for clip in clips], [clip["model"] for clip in clips])
-        return render(TWIN, **values, sounds=sounds, score=model, votes_text=votes_text)
+        values = {"simulated": self.corpus.simulated, "labels": self.predictions.classes, "score": model}
+        return render(TWIN, clips=clips, votes_text=votes_text, **values)
 
     def __repr__(self) -> str:
         return f"Game: {CLIPS} clips of {self.corpus.name}, seed {self.seed}, {self.stage}"
 
 
-def notes(you: Score, model: Score, test: Mapping[str, float]) -> list[str]:
+def notes(you: Mapping[str, Any], model: Mapping[str, Any], test: Mapping[str, float]) -> list[str]:
     """What the scores of a game say, and what they do not."""
-    lead, share = you.right - model.right, you.right / you.of
+    lead, share = you["right"] - model["right"], you["right"] / you["of"]
     outcome = f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
     needed = round(1.96**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
     return [
         f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only "
         f"the model {test['only_b']}; were you equally good, a split at least as uneven would come up with "
         f"probability {test['p']:.2f} (McNemar).",
-        f"{you.of} clips are few: {you.right:g} right fits a true share from {you.low:.0%} to "
-        f"{you.high:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} clips.",
+        f"{you['of']} clips are few: {you['right']:g} right fits a true share from {you['low']:.0%} to "
+        f"{you['high']:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} "
+        "clips.",
     ]
 
 

@@ -6,7 +6,6 @@ const HINTS = {
   time: "what each stretch of time weighs when the model pools its tokens",
   words: "what BERT's tokens of each word weigh when the model pools its tokens",
 };
-const called = (modality) => MODALITIES[modality] ?? modality;
 
 /** A closed shape over the whole width: points (x, y) from 0 to 1, y upwards. */
 function shape(points, name) {
@@ -17,10 +16,10 @@ function shape(points, name) {
 }
 
 /** The cells of a row of the player's grid: name, content, value. */
-function row(title, content, detail = "", hint = "", value = null) {
+function row(title, content, detail = "", hint = "", value = []) {
   const name = div("vcemo-name", make("span", { text: title }), make("small", { text: detail }));
   name.title = hint;
-  return [name, div("vcemo-lane", content), ...(value ? [value] : [])];
+  return [name, div("vcemo-lane", content), value].flat();
 }
 
 function bar(emotion, share, colour) {
@@ -65,8 +64,8 @@ function render({ model, el }) {
   const warnings = make("div", { role: "alert", testid: "player-warnings" });
   const cursor = make("div", { class: "vcemo-cursor" });
   const overlay = make("div", { class: "vcemo-overlay", "aria-hidden": "true" }, cursor);
-  const options = [make("label", {}, "Speed ", speed), make("label", {}, loop, " Loop")];
-  const controls = div("vcemo-line", play, stop, ...options);
+  const controls = div("vcemo-line", play, stop, make("label", {}, "Speed ", speed),
+    make("label", {}, loop, " Loop"));
   const texts = [words, soFar, switches, status, warnings, python.line];
   const parts = [head, transport.audio, controls, lanes, ...texts];
   const root = makeRoot(el, "player", "player", "Player", parts, { tabindex: -1, onkeydown: keys });
@@ -122,18 +121,18 @@ function render({ model, el }) {
     const facts = [truth && `true: ${marked(truth)}`, raters].filter(Boolean);
     root.setAttribute("aria-label", `Player: ${label || "clip"}`);
     seek.max = seconds;
-    head.replaceChildren(make("strong", { text: label || "clip" }), ...facts.map(inline));
+    const shown = facts.map((text) => make("span", { text }));
+    head.replaceChildren(make("strong", { text: label || "clip" }), ...shown);
     warnings.replaceChildren(...notes.map((text) => make("p", { text: `Note: ${text}` })));
     switches.hidden = !modalities.length;
     switches.replaceChildren(make("legend", { text: "The model goes without" }), ...modalities.map((name) => {
       const box = make("input", { type: "checkbox", name, testid: `mute-${name}`, onchange: mute });
-      return make("label", {}, box, ` ${called(name)}`);
+      return make("label", {}, box, ` ${MODALITIES[name]}`);
     }));
     drawSwitches();
     drawJudgement();
   }
 
-  const inline = (text) => make("span", { text });
   const boxes = () => [...switches.querySelectorAll("input")];
   const drawSwitches = () => boxes().forEach((box) => (box.checked = get("muted").includes(box.name)));
   function mute() {
@@ -148,7 +147,7 @@ function render({ model, el }) {
     const busy = modalities.length > 0 && (python.waiting() || !emotion);
     root.toggleAttribute("aria-busy", busy);
     const parts = emotion ? [`The model says: ${marked(emotion)}, ${percent(probabilities[emotion])}`] : [];
-    if (muted.length) parts.push(`, without ${muted.map(called).join(" and ")}`);
+    if (muted.length) parts.push(`, without ${muted.map((name) => MODALITIES[name]).join(" and ")}`);
     if (took) parts.push(` (judged again in ${Math.round(took)} ms)`);
     const nothing = muted.length > 0 && muted.length === modalities.length;
     if (nothing) parts.push("; with nothing to go by, it answers all the same");

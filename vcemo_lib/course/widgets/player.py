@@ -39,16 +39,15 @@ TWIN = """\
 <p><img style='max-width:100%' alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'></p>
 {{ tables | join }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
 
+Judged = Prediction | PreparedClip  # judged already, or to be
+Source = Clip | Judged  # what a player takes; a Clip is a path or samples
 
-Source = Clip | Prediction | PreparedClip  # what a player takes: a path or samples, judged already, or to be
 
-
-def prepare(
-    source: Source, recogniser: EmotionRecognizer | None, text: str | None
-) -> PreparedClip | Prediction:
+def prepare(source: Source, recogniser: EmotionRecognizer | None, text: str | None) -> Judged:
     """A clip to be judged (PreparedClip) or, without a recogniser, one that was judged before or never."""
-    if isinstance(source, Prediction) and source.wave is not None and recogniser:
-        return PreparedClip(recogniser, source.wave, source.transcript, source.words, source.warnings)
+    if isinstance(source, Prediction) and recogniser:
+        wave = np.asarray(source.wave)
+        return PreparedClip(recogniser, wave, source.transcript, source.words, source.warnings)
     if isinstance(source, Prediction | PreparedClip):
         return source
     if recogniser:
@@ -132,11 +131,9 @@ class Player(View):
             self.show(source, recogniser, **facts)
 
     @classmethod
-    def of(
-        cls, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None, text: str | None = None
-    ) -> Player:
-        """A corpus' utterance with its true label and votes. Whisper listens unless `text` is given."""
-        return cls(audio.utterance(corpus, utt_id), recogniser, text=text, **corpus_facts(corpus, utt_id))
+    def of(cls, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None) -> Player:
+        """A corpus' utterance with its true label and votes; Whisper listens."""
+        return cls(audio.utterance(corpus, utt_id), recogniser, **corpus_facts(corpus, utt_id))
 
     def show(
         self, source: Source, recogniser: EmotionRecognizer | None = None, *, text: str | None = None,
@@ -152,15 +149,14 @@ class Player(View):
         if isinstance(ready, Prediction):
             classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
         else:
-            classes, judged = list(ready.recogniser.classes), {}
-            modalities = list(ready.recogniser.modalities)
+            classes, modalities, judged = list(ready.recogniser.classes), ready.recogniser.modalities, {}
         with self.hold_sync():
             self.muted, self.judgement = list(mute), judged
             self.clip = dict(
                 label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
                 mp3=encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
                 seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
-                modalities=modalities, warnings=list(ready.warnings),
+                modalities=list(modalities), warnings=list(ready.warnings),
             )  # fmt: skip
         if isinstance(ready, PreparedClip):
             self._prepared = ready
@@ -168,20 +164,17 @@ class Player(View):
 
     @traitlets.observe("muted")
     def _on_mute(self, change: Any) -> None:
-        if self._prepared:
+        if clip := self._prepared:
             began = time.perf_counter()
-            prediction = self._prepared.predict(self.muted)
-            again = judgement(prediction, self._prepared.along(STEPS, self.muted))
+            again = judgement(clip.predict(self.muted), clip.along(STEPS, self.muted))
             self.judgement = {**again, "took": round(1000 * (time.perf_counter() - began), 1)}
 
     @property
     def mp3(self) -> bytes:
-        """The sound as the page gets it."""
         return self.clip["mp3"]
 
     @property
     def seconds(self) -> float:
-        """How long the clip lasts."""
         return self.clip["seconds"]
 
     def __repr__(self) -> str:
@@ -221,8 +214,8 @@ class Player(View):
         curves = (*judged["along"].values(), classes, spoken)
         picture = plots.png(timeline(clip["peaks"], mel, clip["seconds"], *curves))
         tables = [html_table(rows) for rows in (answers, words) if rows]
-        page = {"label": label, "facts": facts, "alt": alt, "picture": picture, "tables": tables}
-        return render(TWIN, **page, mp3=clip["mp3"], warnings=clip["warnings"])
+        page = {**clip, "label": label, "facts": facts, "alt": alt, "picture": picture, "tables": tables}
+        return render(TWIN, **page)
 
 
 def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:
@@ -230,6 +223,3 @@ def corpus_facts(corpus: Corpus, utt_id: str) -> dict[str, Any]:
     row = corpus.table.loc[utt_id]
     label = f"{utt_id}, simulated" if corpus.simulated else utt_id
     return {"label": label, "utt_id": utt_id, "truth": row["emotion"], "votes": row.get("votes") or {}}
-
-
-twin = Player.twin

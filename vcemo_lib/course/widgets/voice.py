@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".wav", ".mp3", ".ogg", ".opus", ".flac")  # of the files that libsndfile reads
 LONGEST_S = 30.0  # what Whisper hears at a time
-MARGIN_S = 0.2  # kept before the first and after the last sound
+MARGIN = 3_200  # samples (0.2 s) kept before the first and after the last sound
 NO_WORDS = "Whisper heard no words, so the voice alone decides; was it Mandarin?"
 QUIET_DB = -40.0  # dB re full scale of the loudest 10 ms: heard, but barely
 TWIN = """<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file.
@@ -48,32 +48,26 @@ def decode(data: bytes, name: str = "recording.wav") -> np.ndarray:
         raise VcemoError("there is no sound in it, or it is damaged", where=name, do=do) from error
 
 
-def trimmed(wave: np.ndarray, margin: float = MARGIN_S) -> np.ndarray:
-    """The wave from `margin` s before its first sound to `margin` s after its last."""
-    sounding = np.flatnonzero(audio.sounding(wave))
-    spare = round(margin * audio.SAMPLE_RATE)
-    return wave[max(0, sounding[0] * audio.HOP - spare) : (sounding[-1] + 1) * audio.HOP + spare]
-
-
 def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray, tuple[str, ...]]:
-    """A recording trimmed, and warnings; VcemoError where it is silent, too short or too long."""
+    """A recording without the silence around it, but for 0.2 s, and warnings.
+
+    Raises VcemoError where it is silent, too short or too long.
+    """
     checked(wave, name)  # silent as a whole?
-    checked(trimmed(wave, margin=0), name)  # too short without its silence?
-    core, warnings = checked(trimmed(wave), name)
+    sounding = np.flatnonzero(audio.sounding(wave))
+    first, last = sounding[0] * audio.HOP, (sounding[-1] + 1) * audio.HOP
+    checked(wave[first:last], name)  # too short without its silence?
+    core, warnings = checked(wave[max(0, first - MARGIN) : last + MARGIN], name)
     if (seconds := len(core) / audio.SAMPLE_RATE) > LONGEST_S:
         do = f"give one sentence or two, at most {LONGEST_S:.0f} s"
         raise VcemoError(f"it lasts {seconds:.0f} s", where=name, do=do)
     if (loudest := audio.levels(core).max()) < QUIET_DB:
-        quiet = f"it is very quiet ({loudest:.0f} dB at its loudest); go nearer to the microphone"
-        warnings = (*warnings, quiet)
+        warnings += (f"it is very quiet ({loudest:.0f} dB at its loudest); go nearer to the microphone",)
     return core, warnings
 
 
 class Voice(View):
-    """Record, or choose a file, and see what the recogniser makes of it in `player`.
-
-    `takes` keeps every clip judged; `examples` (name -> (corpus, utt_id)) can be chosen as well.
-    """
+    """Record, or choose a file or an example (name -> (corpus, utt_id)), and see it judged in `player`."""
 
     _esm = script("voice.js")
 
@@ -114,22 +108,18 @@ class Voice(View):
             clip.warnings = warnings if clip.transcript else (*warnings, NO_WORDS)
             self.status = "The model judges …"
             prediction = clip.predict()
-            self.takes.append((clip, {"label": f"{len(self.takes) + 1}. {label}", **facts}))
-            self._show(len(self.takes) - 1)
+            facts = {"label": f"{len(self.takes) + 1}. {label}", **facts}
+            self.takes.append((clip, facts))
+            self.player.show(clip, **facts)
         except VcemoError as error:
             self.status, self.problem = "", str(error)
             return None
         finally:
             self.busy = False
-        emotion, share = prediction.emotion, prediction.probabilities[prediction.emotion]
-        row = {"label": label, "transcript": prediction.transcript, "emotion": emotion, "share": share}
-        self.rows = [*self.rows, {**row, "seconds": prediction.seconds}]
-        self.status = f"Done: {emotion}, {share:.0%}. See the player."
+        share = prediction.probabilities[prediction.emotion]
+        self.rows = [*self.rows, {**prediction.as_dict(), "label": label, "share": share}]
+        self.status = f"Done: {prediction.emotion}, {share:.0%}. See the player."
         return prediction
-
-    def _show(self, number: int) -> None:
-        clip, facts = self.takes[number]
-        self.player.show(clip, **facts)
 
     def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
         """From the page: a recording, a file, an example, or a take to be shown again."""
@@ -141,23 +131,22 @@ class Voice(View):
             case {"kind": "example", "name": str(name)} if name in self.examples:
                 self.choose(name)
             case {"kind": "take", "number": int(number)} if 0 <= number < len(self.takes):
-                self._show(number)
+                clip, facts = self.takes[number]
+                self.player.show(clip, **facts)
 
     def table(self) -> pd.DataFrame:
         """One row a take: what it was, the words heard, the emotion, and the probability of each."""
         import pandas as pd
 
+        names = pd.Index([facts["label"] for _, facts in self.takes], name="take")
+        columns = {"transcript": "words heard", "seconds": "seconds", "emotion": "emotion"}
         rows = [
-            {"words heard": p.transcript, "seconds": p.seconds, "emotion": p.emotion, **p.probabilities}
-            for p in (clip.predict() for clip, _ in self.takes)
+            {**{to: row[name] for name, to in columns.items()}, **row["probabilities"]} for row in self.rows
         ]
-        return pd.DataFrame(rows, pd.Index([facts["label"] for _, facts in self.takes], name="take"))
+        return pd.DataFrame(rows, names)
 
     def twin(self) -> str:
         return TWIN
-
-    def __repr__(self) -> str:
-        return f"Voice, {len(self.takes)} take(s)"
 
 
 class Playground(HasTwin, ipywidgets.VBox):
@@ -171,9 +160,6 @@ class Playground(HasTwin, ipywidgets.VBox):
 
     def twin(self) -> str:
         return self.voice.twin() + self.player.twin()
-
-    def __repr__(self) -> str:
-        return "Playground"
 
 
 def examples() -> dict[str, tuple[Corpus, str]]:
