@@ -29,7 +29,7 @@ from vcemo_lib.paths import cache_dir
 
 Arrays = list[np.ndarray]  # each (rows, width)
 BATCH = 32  # clips or texts computed at a time; what a kill can cost
-FORMAT = 2  # of the functions below: raise it when what they compute changes
+FORMAT = 3  # of the functions below: raise it when what they compute changes
 
 
 def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:

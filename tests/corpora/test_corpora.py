@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from vcemo_lib import VcemoError, load_corpus
-from vcemo_lib.corpora import LABELS, four
+from vcemo_lib.corpora import LABELS, four, splits
 from vcemo_lib.corpora.manifest import parse_votes
 
 HEADER = "utt_id,audio,text,emotion,speaker,votes,start,end\n"
@@ -49,6 +49,11 @@ def test_a_good_manifest_is_read(folder: Path) -> None:
         ("u1,gone.wav,你好,happy,s1,,,", "no audio file 'gone.wav'"),
         ("u1,empty.wav,你好,happy,s1,,,", "is empty, or no file"),
         ("u1,../a.wav,你好,happy,s1,,,", "leads out of the corpus"),
+        ("u1,a/../../a.wav,你好,happy,s1,,,", "leads out of the corpus"),
+        ("u1,a\\..\\a.wav,你好,happy,s1,,,", "leads out of the corpus"),
+        ("u1,/a.wav,你好,happy,s1,,,", "leads out of the corpus"),
+        ("u1,C:a.wav,你好,happy,s1,,,", "leads out of the corpus"),
+        ("u1,..a.wav,你好,happy,s1,,,", "no audio file"),
         ("u1,a.wav,你好,happy,,,,", "empty speaker"),
         (",a.wav,你好,happy,s1,,,", "empty utt_id"),
         ("u1,a.wav,你好,happy,s1,happy 2,,", "votes 'happy 2'"),
@@ -106,15 +111,17 @@ def test_lines_are_those_of_the_file(folder: Path) -> None:
     assert load_corpus(write(folder, *rows[:3])).ids == ["u0", "u1"]
 
 
-def test_100_000_rows_are_checked_fast(folder: Path) -> None:
+def test_100_000_rows_are_checked_and_split_fast(folder: Path) -> None:
     rows = [
-        f"u{i},{'abc'[i % 3]}.wav,你好,happy,s{i % 99},happy:2 sad:1,{i % 9},{i % 9 + 1}"
+        f"u{i},{'abc'[i % 3]}.wav,第{i}句,{LABELS[i * 7919 % 6]},s{i % 999},happy:2 sad:1,{i % 9},{i % 9 + 1}"
         for i in range(100_000)
     ]
     load_corpus(write(folder, *rows[:100]))  # pandas is imported
     manifest = write(folder, *rows)
     start = time.process_time()
-    assert len(load_corpus(manifest)) == 100_000
+    corpus = load_corpus(manifest)
+    for split in (splits.by_speaker, splits.by_text, splits.random):
+        assert sum(map(len, split(corpus).values())) == 100_000
     assert time.process_time() - start < 5
 
 

@@ -52,3 +52,13 @@ def test_the_dials_leave_validation_and_test_as_they_are(parts: dict[str, vc.Cor
     assert all(
         setting["val"] is parts["val"] and setting["test"] is parts["test"] for setting in turned.values()
     )
+
+
+def test_an_emotion_without_utterances(parts: dict[str, vc.Corpus]) -> None:
+    without = parts["train"].subset((parts["train"].table["emotion"] != "fear").to_numpy())
+    drawn = dials.by_votes(without)
+    assert len(drawn["split"]) == len(drawn["unanimous"]) > 400
+    with pytest.raises(vc.VcemoError, match="no utterances of fear"):
+        dials.dials({**parts, "train": without})
+    with pytest.raises(vc.VcemoError, match="no utterances of fear, surprise"):
+        dials.by_mix(vc.corpora.four(parts["train"]))

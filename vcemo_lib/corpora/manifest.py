@@ -7,7 +7,7 @@ import re
 import stat
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vcemo_lib.errors import VcemoError
@@ -19,6 +19,7 @@ REQUIRED = ("utt_id", "audio", "text", "emotion", "speaker")
 SPLITS = ("train", "val", "test")
 MOST_ROWS_TOLD = 20  # a manifest with ten thousand bad rows should still fit on a screen
 SECONDS = re.compile(r"(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)?")
+OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)  # absolute, or climbs by ".."
 COUNT = re.compile(r"[0-9]{1,6}(\.0)?")  # of votes
 
 
@@ -63,10 +64,10 @@ def checks(labels: Sequence[str], root: Path) -> dict[str, Callable[[str], str |
         return f"votes for unknown label(s) {', '.join(strange)}" if strange else None
 
     def audio(text: str) -> str | None:  # the file is not decoded
-        if text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in PurePosixPath(text).parts:
+        if OUTSIDE.match(text):
             return f"audio path {text!r} leads out of the corpus; give it relative to {root}"
         try:
-            found = os.stat(os.path.join(root, text))  # for a million clips faster than pathlib
+            found = os.stat(f"{root}/{text}")  # for a million clips faster than pathlib
         except (OSError, ValueError):  # ValueError: a NUL in the name
             return f"no audio file {text!r}"
         if not stat.S_ISREG(found.st_mode) or not found.st_size:
@@ -95,24 +96,26 @@ def check(table: pd.DataFrame, root: Path, labels: Sequence[str], manifest: Path
 
     if not len(table):
         raise VcemoError("the manifest has no rows", where=manifest, do="add one row an utterance")
-    # Line 1 is the header; a quoted cell may hold line breaks, which count for the rows behind it.
-    breaks = sum(table[column].str.count("\n").to_numpy(int) for column in table)
-    lines = table.index.to_numpy() + 2 + breaks.cumsum() - breaks
     rows, faults = table.reset_index(drop=True), []
     for column, wrong in checks(labels, root).items():
         if column in rows:
-            reasons = {text: wrong(text) for text in rows[column].unique()}  # each text once
-            faults.append(rows[column].map(reasons).dropna())
-    ids = rows["utt_id"].str.strip()
-    first = dict(zip(ids[::-1], lines[::-1], strict=True))
-    again = ids[ids.duplicated() & (ids != "")]
-    faults.append(again.map(lambda utt_id: f"duplicate utt_id {utt_id!r}, first on line {first[utt_id]}"))
+            reasons = {text: reason for text in rows[column].unique() if (reason := wrong(text))}
+            faults.append(rows.loc[rows[column].isin(reasons), column].map(reasons))
     times = rows.reindex(columns=["start", "end"]).apply(pd.to_numeric, errors="coerce").fillna({"start": 0})
     turned = times[times["start"] >= times["end"]]  # a blank end is NaN, which nothing passes
     told = [f"start {start} s is not before end {end} s" for start, end in turned.itertuples(index=False)]
     faults.append(pd.Series(told, turned.index, dtype=object))
-    if len(found := pd.concat(faults).sort_index(kind="stable")):
-        told = [f"line {lines[row]}: {reason}" for row, reason in found[:MOST_ROWS_TOLD].items()]
-        more = [f"and {len(found) - MOST_ROWS_TOLD} more"] if len(found) > MOST_ROWS_TOLD else []
-        listed = "\n  ".join([f"{len(found)} bad row(s) in {manifest}:", *told, *more])
-        raise VcemoError(f"{listed}\nmend or remove them")
+    ids = rows["utt_id"].str.strip()
+    again = ids[ids.duplicated() & (ids != "")]
+    if not len(again) and not any(map(len, faults)):
+        return
+    # Line 1 is the header; a quoted cell may hold line breaks, which count for the rows behind it.
+    breaks = sum(table[column].str.count("\n").to_numpy(int) for column in table)
+    lines = table.index.to_numpy() + 2 + breaks.cumsum() - breaks
+    first = dict(zip(ids[::-1], lines[::-1], strict=True))
+    faults.append(again.map(lambda utt_id: f"duplicate utt_id {utt_id!r}, first on line {first[utt_id]}"))
+    found = pd.concat(faults).sort_index(kind="stable")
+    told = [f"line {lines[row]}: {reason}" for row, reason in found[:MOST_ROWS_TOLD].items()]
+    more = [f"and {len(found) - MOST_ROWS_TOLD} more"] if len(found) > MOST_ROWS_TOLD else []
+    listed = "\n  ".join([f"{len(found)} bad row(s) in {manifest}:", *told, *more])
+    raise VcemoError(f"{listed}\nmend or remove them")

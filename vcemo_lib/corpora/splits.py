@@ -23,9 +23,20 @@ Fractions = tuple[float, float, float]
 FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
 
 
+class _Letters(dict):
+    """For `str.translate`: keeps letters, marks and numbers, each looked up once."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
+        return self[code]
+
+
+LETTERS = _Letters()
+
+
 def bare(text: str) -> str:
     """A sentence's letters, digits and accents, in Unicode's form NFKC: 你好… and “你好” are one sentence."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] in "LMN")
+    return unicodedata.normalize("NFKC", text).translate(LETTERS)
 
 
 def random(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
@@ -124,12 +135,15 @@ def _by_group(corpus: Corpus, groups: np.ndarray, fractions: Fractions, seed: in
     wanted = np.outer(fractions, counts.sum(0))  # (3, classes)
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]
-    have, home = np.zeros_like(wanted), np.zeros(len(names), int)
+    have, home = np.zeros_like(wanted).tolist(), np.zeros(len(names), int)
+    full, brought = np.maximum(wanted, 1e-9).tolist(), counts.tolist()  # lists: a million groups in seconds
     for group in order:
         # How full each part would be, class by class, weighted by what the group brings.
-        fullness = ((have + counts[group]) / np.maximum(wanted, 1e-9)) @ counts[group]
-        home[group] = int(np.argmin(fullness))
-        have[home[group]] += counts[group]
+        some = [(label, number) for label, number in enumerate(brought[group]) if number]
+        fullness = [sum((have[p][c] + n) / full[p][c] * n for c, n in some) for p in range(3)]
+        home[group] = fullness.index(min(fullness))
+        for c, n in some:
+            have[home[group]][c] += n
     for empty in set(range(3)) - set(home.tolist()):  # tiny corpora: no part stays empty
         home[np.flatnonzero(home == np.bincount(home, minlength=3).argmax())[-1]] = empty
     return _parts(corpus, np.asarray(SPLITS)[home[member]])

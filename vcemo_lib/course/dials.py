@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vcemo_lib.corpora import Corpus
+from vcemo_lib.corpora import LABELS, Corpus
 from vcemo_lib.corpora.splits import apportion
 from vcemo_lib.errors import VcemoError
 
@@ -35,6 +35,9 @@ def by_mix(corpus: Corpus, size: int | None = None, seed: int = 0) -> dict[str, 
     By default the size is the largest that the rarest emotion allows; VcemoError where one has too few.
     """
     counts = _counts(corpus)
+    if missing := [label for label in LABELS if not counts.get(label)]:
+        what = f"no utterances of {', '.join(missing)}"
+        raise VcemoError(what, where=corpus.name, do="give a training part of all six emotions")
     rare = counts.index.isin(["fear", "surprise"])
     papers = counts * rare / counts[rare].sum() * PAPER_RARE
     papers += counts * ~rare / counts[~rare].sum() * (1 - PAPER_RARE)
@@ -61,7 +64,7 @@ def _draw(corpus: Corpus, name: str, wanted: Iterable[int], seed: int) -> Corpus
 
     rng, chosen = np.random.default_rng(seed), set[str]()
     for label, number in zip(corpus.labels, wanted, strict=True):
-        ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy()
+        ids = corpus.table.index[corpus.table["emotion"] == label].to_numpy(copy=True)  # permuted, so its own
         if number > len(ids):
             what = f"{number} utterances of {label} wanted, there are {len(ids)}"
             raise VcemoError(what, corpus.name, "choose a smaller size")
