@@ -72,6 +72,7 @@ def test_version_help_and_no_command(capsys):
         "ablate",
         "compare",
         "predict",
+        "results",
         "course",
     )
     assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)

@@ -247,6 +247,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
     "predict": (predict, "clips --run --whisper --json"),
+    "results": (commands.results, ""),
 }
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default
 

@@ -19,7 +19,7 @@ from vcemo_lib.course.runner import run
 
 __all__ = ["LANES", "STORED_LIMIT_BYTES", "Check", "Course", "Notebook", "Result", "code_digest", "compare"]
 __all__ += ["read_notebook", "record", "run", "still", "store", "table", "updated"]
-_LAZY = ("doctor", "exercises", "plots", "site", "widgets")
+_LAZY = ("doctor", "exercises", "plots", "results", "site", "widgets")
 
 
 def __getattr__(name: str) -> Any:
