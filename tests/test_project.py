@@ -1,7 +1,6 @@
 """The project's own files agree with each other: pyproject, lock, environment, Makefile, the lazy face."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
