@@ -167,7 +167,9 @@ def hub(name: str, file: str | None = None) -> Path:
     wanted: Any = {"allow_patterns": [file] if file else HUB_FILES, "ignore_patterns": ["*/*"]}
     wanted["revision"] = revision or HUB_REVISIONS.get(repository)
     try:
-        return Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+        path = Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+        path.stat()  # what the client kept may lack this file
+        return path
     except (OSError, ValueError) as error:
         do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
         what = f"could not get {name} from the hub, {OFFLINE if offline() else type(error).__name__}"
