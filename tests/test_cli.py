@@ -72,6 +72,7 @@ def test_version_help_and_no_command(capsys):
         "ablate",
         "compare",
         "predict",
+        "results",
         "course",
     )
     assert f"vcemo {__version__}" in out and all(f"\n    {command}" in out for command in commands)
@@ -102,7 +103,7 @@ LONG = "x" * 300
         (["train", "--out", "{tmp}", "--set", "lr=Infinity"], "lr is inf (Settings): give a number"),
         (["train", "--out", "{tmp}", "--set", "epochs=0"], "epochs is 0 (Settings): give a whole number"),
         (["train", "--out", "{tmp}", "--set", "epochs"], "epochs is '' (Settings): give a whole number"),
-        (["train", "--out", "{tmp}", "--set", "no=1"], "no setting is called no"),
+        (["train", "--out", "{tmp}", "--set", "no=1"], "no setting is called 'no'"),
         (["train", "--out", "{tmp}", "--set", "modalities=smell"], "modalities is ('smell',)"),
         (["ablate", "--seeds", "0", "-1"], "is not a whole number"),
         (["nonsense"], "invalid choice: 'nonsense'"),
@@ -175,6 +176,14 @@ def test_corpora_describes(capsys, tones):
     assert load_corpus(tones).fingerprint() in out
     assert main(["corpora", str(tones), "--split", "random"]) == 0
     assert "are in two parts; the first ten:" in told(capsys)[0]
+
+
+def test_control_characters_of_a_manifest_do_not_reach_the_terminal(capsys, tones, tmp_path):
+    text = tones.read_text(encoding="utf-8").replace(",s0,", ",\x1b[31ms0,").replace(",s5,", ",\x1b[31ms0,")
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    assert main(["corpora", str(tmp_path / "m.csv"), "--root", str(tones.parent)]) == 0
+    out, _ = told(capsys)
+    assert "speaker train and test" in out and r"\x1b[31ms0" in out and "\x1b" not in out
 
 
 def test_features_are_computed_and_kept(capsys, tones):

@@ -1,7 +1,6 @@
 """The project's own files agree with each other: pyproject, lock, environment, Makefile, the lazy face."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -207,16 +206,16 @@ def test_unknown_name_is_an_attribute_error():
         _ = vcemo_lib.nothing
 
 
-def test_the_readme_tells_the_results_of_the_result_files() -> None:
-    spec = importlib.util.spec_from_file_location("results", ROOT / "data" / "build" / "results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_the_command_prints_what_the_readme_says_of_results(capsys) -> None:
+    from vcemo_lib.cli import main
+    from vcemo_lib.course import results
+
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert module.section() in readme, "run `python data/build/results.py`"
-    assert len(module.stored("ablation")) == 35, "five seeds of seven rows"
-    for name in module.experiments.BASELINES:
-        assert f"\n| {name} | " in readme, f"README lacks {name}: run `python data/build/results.py`"
-    benchmarks = module.benchmarks()
-    assert {"asr", "audio", "encoders"} <= benchmarks.keys()
-    for found in (figures for figures in benchmarks.values() if "ratio" in figures):
-        assert f"| {found['what']} | {found['against']} | {found['ratio']:.1f} |" in readme
+    shown = readme.split("results.py -->\n")[1].split("<!-- end of results -->")[0]
+    assert main(["results"]) == 0
+    assert capsys.readouterr().out == shown, "run `python data/build/results.py`"
+    assert len(results.stored("ablation")) == 35, "five seeds of seven rows"
+    for name in results.experiments.BASELINES:
+        assert f"\n| {name} | " in shown
+    for found in (figures for figures in results.benchmarks().values() if "ratio" in figures):
+        assert f"| {found['what']} | {found['against']} | {found['ratio']:.1f} |" in shown

@@ -49,17 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
+def _say(text: str, **options: Any) -> None:
+    """Print, but no control characters of a file's or a speaker's name."""
+    print(printable(text), **options)
+
+
 def corpora(chosen: Chosen) -> None:
     """Describe a corpus: sizes, classes, and what its parts share."""
     import pandas as pd
 
     corpus, parts = _data(chosen)
-    print(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
+    _say(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
     counts = {name: part.table["emotion"].value_counts() for name, part in parts.items()}
-    print(pd.DataFrame(counts).fillna(0).astype(int).sort_index().to_string())
+    _say(pd.DataFrame(counts).fillna(0).astype(int).sort_index().to_string())
     leaks = vc.splits.audit(parts)
-    print(f"\n{len(leaks)} speakers, sentences or clips are in two parts", end="")
-    print(f"; the first ten:\n{leaks.head(10).to_string(index=False)}" if len(leaks) else ".")
+    _say(f"\n{len(leaks)} speakers, sentences or clips are in two parts", end="")
+    _say(f"; the first ten:\n{leaks.head(10).to_string(index=False)}" if len(leaks) else ".")
 
 
 def prepare(chosen: Chosen) -> None:
@@ -72,11 +77,11 @@ def prepare(chosen: Chosen) -> None:
     vc.weights.whisper(chosen.whisper)
     for utt_id in tqdm(corpus.ids, desc="decoding", unit="clip"):
         vc.audio.load(corpus.path(utt_id))
-    print(f"{corpus!r}: every clip can be decoded")
+    _say(f"{corpus!r}: every clip can be decoded")
     if chosen.out:
         heard = corpus.with_column("asr", vc.asr.transcribe(corpus, chosen.whisper)["text"])
         vc.paths.write_atomically(chosen.out, heard.to_csv())
-        print(f"transcripts written: use {chosen.out} with --root {corpus.root} and --text asr")
+        _say(f"transcripts written: use {chosen.out} with --root {corpus.root} and --text asr")
 
 
 def features(chosen: Chosen) -> None:
@@ -84,20 +89,20 @@ def features(chosen: Chosen) -> None:
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     store = vc.features.compute(corpus, kinds=tuple(chosen.kinds), text=chosen.text)
     for kind in store.kinds:
-        print(f"{kind:<12} {len(corpus)} utterances, {store.width(kind)} wide")
+        _say(f"{kind:<12} {len(corpus)} utterances, {store.width(kind)} wide")
 
 
 def train(chosen: Chosen) -> None:
     """Train one model, keep it in a folder, and score it on the test part."""
     corpus, parts = _data(chosen, chosen.seed)
     if leaks := len(vc.splits.audit(parts)):
-        print(f"warning: the parts share {leaks} speakers, sentences or clips", file=sys.stderr)
+        _say(f"warning: the parts share {leaks} speakers, sentences or clips", file=sys.stderr)
     settings = vc.models.settings_for(chosen.model, chosen.size, len(corpus.labels), **dict(chosen.set))
     store = _store(corpus, settings, chosen.text, chosen.model)
     widths = {kind: store.width(kind) for kind in store.kinds}
     model = vc.models.build(chosen.model, settings, seed=chosen.seed, widths=widths)
     run = vc.training.fit(model, store, parts, seed=chosen.seed, out=chosen.out)
-    print(f"{vc.models.parameters(model):,} parameters, best epoch {run.best_epoch}, {run.seconds:.0f} s")
+    _say(f"{vc.models.parameters(model):,} parameters, best epoch {run.best_epoch}, {run.seconds:.0f} s")
     _report(run, run.predict(parts["test"]), corpus, store, chosen, "test")
 
 
@@ -139,9 +144,9 @@ def predict(chosen: Chosen) -> None:
         ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
         shares = ", ".join(f"{emotion} {share:.0%}" for emotion, share in ranked)
         words = f" “{found.transcript}”" if found.transcript else ""
-        print(f"{printable(Path(clip).name)}: {found.emotion} ({shares}){words}")
+        _say(f"{Path(clip).name}: {found.emotion} ({shares}){words}")
         for warning in found.warnings:
-            print(f"  {warning}", file=sys.stderr)
+            _say(f"  {warning}", file=sys.stderr)
 
 
 def _writable(folder: Path) -> None:
@@ -170,17 +175,17 @@ def _sweep(configs: Any, corpus: Corpus, store: Any, parts: dict[str, Corpus], c
     """Train all configs on all seeds and print the summary."""
     options = {"workers": chosen.workers, "dask": chosen.dask}
     table = vc.experiments.run(configs, store, parts, chosen.out, chosen.seeds, **options)
-    print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
-    print(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
-    print(f"kept in {chosen.out}")
+    _say(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
+    _say(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
+    _say(f"kept in {chosen.out}")
 
 
 def _report(run: Run, found: Predictions, corpus: Corpus, store: Any, chosen: Chosen, part: str) -> None:
     """Print scores with intervals and the confusion matrix; with --out write results.json there."""
     table = found.intervals()
-    print(f"{len(found.ids)} utterances of {corpus!r}; 95 % intervals over speakers, for one seed")
-    print(table.to_string(float_format="{:.3f}".format))
-    print(vc.evaluation.confusion(found.y_true, found.y_pred, found.classes).to_string())
+    _say(f"{len(found.ids)} utterances of {corpus!r}; 95 % intervals over speakers, for one seed")
+    _say(table.to_string(float_format="{:.3f}".format))
+    _say(vc.evaluation.confusion(found.y_true, found.y_pred, found.classes).to_string())
     if chosen.out:
         metrics = table.astype(object).where(table.notna(), None).to_dict("index")  # JSON knows no NaN
         results = {
@@ -190,7 +195,7 @@ def _report(run: Run, found: Predictions, corpus: Corpus, store: Any, chosen: Ch
         }  # fmt: skip
         text = json.dumps(results, indent=1, ensure_ascii=False, default=str)
         vc.paths.write_atomically(chosen.out / "results.json", text + "\n")
-        print(f"kept in {chosen.out}")
+        _say(f"kept in {chosen.out}")
 
 
 def _whole(text: str) -> int:
@@ -203,6 +208,8 @@ def _whole(text: str) -> int:
 def _setting(text: str) -> tuple[str, Any]:
     """A converter for argparse: name=value, a value as in JSON or a word; modalities with commas between."""
     name, _, value = text.partition("=")
+    if name not in vc.models.tutorial().as_dict() or name == "classes":  # the corpus gives these
+        raise argparse.ArgumentTypeError(f"no setting is called {name!r}")
     try:
         return name, tuple(value.split(",")) if name == "modalities" else json.loads(value)
     except ValueError:
@@ -247,6 +254,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
     "predict": (predict, "clips --run --whisper --json"),
+    "results": (commands.results, ""),
 }
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default
 

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 
 from vcemo_lib.course import doctor
 from vcemo_lib.course.doctor import Finding, examine, report
+from vcemo_lib.errors import VcemoError
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +135,17 @@ def test_examining_leaves_the_cache_as_it_was(monkeypatch, tmp_path):
     monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
     list(doctor._disk())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_cache_is_a_note_and_one_that_cannot_be_is_told_once(monkeypatch, tmp_path):
+    def refused(path, data):
+        raise VcemoError("could not write: Read-only file system", where=path)
+
+    monkeypatch.setattr(doctor, "write_atomically", refused)
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
+    writing, cache = list(doctor._disk())[:2]
+    assert (writing.state, cache.state) == ("note", "ok") and "Read-only" in writing.detail
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path / "file" / "cache"))
+    (finding,) = doctor._safely(doctor._disk)
+    assert finding.state == "missing" and "VCEMO_CACHE" in finding.detail and not finding.do

@@ -38,8 +38,13 @@ def test_an_altered_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert weights.bundled("vectors-zh")
     with pytest.raises(VcemoError, match="missing or altered.*bert-mini-zh"):
         weights.bundled("bert-mini-zh")
-    (models / "SHA256SUMS").unlink()
-    with pytest.raises(VcemoError, match="list of checksums is missing"):
+    sums = models / "SHA256SUMS"
+    for damage in (b"", b"no list", b"\xff", b"\n".join(sums.read_bytes().splitlines()[:1])):
+        sums.write_bytes(damage)
+        with pytest.raises(VcemoError, match="no checksum of vectors-zh is listed"):
+            weights.bundled("vectors-zh")
+    sums.unlink()
+    with pytest.raises(VcemoError, match="no checksum of vectors-zh is listed"):
         weights.bundled("vectors-zh")
 
 

@@ -37,12 +37,16 @@ def test_a_download_that_fails_is_one_line_and_the_next_recovers(
     assert os.listdir(target.parent) == ["file.pt"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_named(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda *_, **__: open("/dev/full", "wb"))
-    monkeypatch.setattr("os.unlink", lambda *_: None)
-    with pytest.raises(VcemoError, match="the disk is full.*free some space"):
-        sources.download(server.url, tmp_path / "file.pt", sum_of(server))
+def test_a_full_disk_is_named(server, tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # bytes of any file that is written
+    try:
+        with pytest.raises(VcemoError, match="the disk is full.*free some space"):
+            sources.download(server.url, tmp_path / "file.pt", sum_of(server))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.fixture
@@ -71,6 +75,24 @@ def test_offline_the_hub_is_not_asked(asked: list[tuple], server, monkeypatch: p
         with pytest.raises(VcemoError, match=f"could not get {name} from the hub, VCEMO_OFFLINE is set"):
             weights.hub(name, file)
     assert asked and all(cached for _, cached in asked)
+
+
+def test_offline_what_the_client_kept_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import socket
+
+    from huggingface_hub import constants
+
+    kept, commit = tmp_path / "models--a--b", "0" * 40
+    for path, text in ((f"snapshots/{commit}/config.json", "{}"), ("refs/main", commit)):
+        (kept / path).parent.mkdir(parents=True, exist_ok=True)
+        (kept / path).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("VCEMO_OFFLINE", "1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the network was tried"))
+    assert weights.hub("a/b") == weights.hub("a/b@main") == kept / "snapshots" / commit
+    assert weights.hub("a/b", "config.json").read_text(encoding="utf-8") == "{}"
+    with pytest.raises(VcemoError, match="could not get a/b from the hub, VCEMO_OFFLINE is set"):
+        weights.hub("a/b", "run.safetensors")
 
 
 def test_hub_repositories_are_taken_at_a_commit(asked: list[tuple], server, monkeypatch: pytest.MonkeyPatch):

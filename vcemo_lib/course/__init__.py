@@ -18,7 +18,9 @@ from vcemo_lib.course.report import store
 from vcemo_lib.course.runner import run
 
 __all__ = ["LANES", "Course", "compare", "record", "run", "store", "updated"]
-_LAZY = ("chinese", "doctor", "exercises", "players", "plots", "prosody", "site", "sweeps", "widgets")
+_LAZY = (
+    "chinese", "doctor", "exercises", "players", "plots", "prosody", "results", "site", "sweeps", "widgets",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -39,6 +39,11 @@ def site(chosen: Namespace) -> None:
     print(f"open {course.site.build(out=chosen.out, lane=chosen.lane)}")
 
 
+def results(_chosen: Namespace) -> None:
+    """Print README's results, number by number, from the runs stored in data/expected/results."""
+    print(course.results.section(), end="")
+
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "--jobs": {"type": int, "help": "notebooks at once"},
     "--lane": {"default": "cpu", "help": "smoke, cpu or gpu"},

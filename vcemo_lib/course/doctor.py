@@ -44,6 +44,8 @@ def _safely(examination: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """A doctor must finish: what breaks in one examination becomes its finding."""
     try:
         yield from examination()
+    except VcemoError as error:  # it says itself what to do
+        yield Finding(examination.__name__.strip("_"), "examination", "missing", str(error).splitlines()[0])
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         yield Finding(examination.__name__.strip("_"), "examination", "missing", reason, "make setup")
@@ -172,8 +174,11 @@ def _fonts() -> Iterator[Finding]:
 
 def _disk() -> Iterator[Finding]:
     cache = cache_dir()
-    write_atomically(cache / ".doctor", "")  # VcemoError where it cannot be written
-    (cache / ".doctor").unlink()
+    try:
+        write_atomically(cache / ".doctor", "")
+        (cache / ".doctor").unlink()
+    except VcemoError as error:  # what is kept there is used all the same
+        yield Finding("Disk", "writing", "note", str(error))
     free = shutil.disk_usage(cache).free
     used = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
     detail = f"{cache}, {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free"

@@ -100,10 +100,12 @@ def _bundled_sums(name: str) -> dict[Path, str]:
     """The listed checksum of each file of a bundled folder; the list is in `sha256sum`'s own format."""
     models = repo_data() / "models"
     sums = models / "SHA256SUMS"
-    if not sums.is_file():
-        raise VcemoError("the list of checksums is missing", where=sums, do="restore it with git checkout")
-    lines = sorted(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
-    return {models / path: digest for path, digest in lines if path.startswith(f"{name}/")}
+    text = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
+    pairs = [line.split(maxsplit=1) for line in text.splitlines() if f" {name}/" in line]
+    found = {models / path: digest for digest, path in sorted(pairs, key=lambda pair: pair[1])}
+    if not found:
+        raise VcemoError(f"no checksum of {name} is listed", where=sums, do="restore it with git checkout")
+    return found
 
 
 def table() -> pd.DataFrame:
@@ -165,7 +167,9 @@ def hub(name: str, file: str | None = None) -> Path:
     wanted: Any = {"allow_patterns": [file] if file else HUB_FILES, "ignore_patterns": ["*/*"]}
     wanted["revision"] = revision or HUB_REVISIONS.get(repository)
     try:
-        return Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+        path = Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
+        path.stat()  # what the client kept may lack this file
+        return path
     except (OSError, ValueError) as error:
         do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
         what = f"could not get {name} from the hub, {OFFLINE if offline() else type(error).__name__}"

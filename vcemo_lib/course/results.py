@@ -1,0 +1,145 @@
+"""README's results, number by number, from the bundled result files: `vcemo results` prints them.
+
+`data/build/results.py` writes the same text into README, so that the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from vcemo_lib import comparison, experiments
+from vcemo_lib.errors import VcemoError
+from vcemo_lib.paths import repo_data
+
+SECTION = """\
+On VCEMO-Sim (*simulated*; six classes; test part: {test} utterances by 20 speakers whom the model never \
+heard, saying sentences it never read), tutorial-size model, {seeds} seeds, without SupCon; 95 % intervals \
+over speakers and seeds (docs/statistics.md):
+
+| modalities | WA | UA | weighted F1 |
+|---|---|---|---|
+{modalities}
+
+All three modalities against each single one, paired:
+
+| against | difference in WA | in UA |
+|---|---|---|
+{singles}
+
+Supervised contrastive learning (weight alpha) against none, same seeds:
+
+| alpha | difference in WA | in UA |
+|---|---|---|
+{supcon}
+
+The baselines of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says \
+what is equal):
+
+| model | WA | UA | parameters |
+|---|---|---|---|
+{baselines}
+
+| step | difference in WA | in UA |
+|---|---|---|
+{steps}
+
+Whisper base on it: CER {cer:.1%} (after sifting; {cer_before:.1%} before). Prosody of the finished sound: \
+{inside} of {of} shifts within one human between-speaker spread.
+
+Bundled text encoders on real Weibo posts (SMP2020, six emotions, 200 labelled posts, ten draws, frozen, \
+macro-F1):
+
+| encoder | macro-F1 |
+|---|---|
+{encoders}
+
+Measured again by `make bench` on {machine}: at most {moved:.3f} away.
+
+{speeds}
+"""
+
+
+def section() -> str:
+    """The results as Markdown. Raises VcemoError where a bundled file is missing or damaged."""
+    try:
+        return SECTION.format(**_cells())
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        what = f"a result file is missing or damaged ({type(error).__name__}: {' '.join(str(error).split())})"
+        raise VcemoError(what, where=repo_data(), do="restore it with git checkout") from error
+
+
+def stored(name: str) -> pd.DataFrame:
+    """The bundled runs of an experiment, one row each, in the order of the paper's Table 3."""
+    table = comparison.read(repo_data() / "expected" / "results" / name)
+    orders = {"ablation": list(experiments.TABLE3), "compare": list(experiments.BASELINES)}
+    order = orders.get(name, sorted(set(table.config)))
+    return table.sort_values("config", key=lambda config: config.map(order.index), kind="stable")
+
+
+def benchmarks() -> dict[str, dict[str, Any]]:
+    """What `make bench` wrote: name -> figures."""
+    files = sorted((repo_data() / "expected" / "bench").glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def _cells() -> dict[str, Any]:
+    """What stands in the gaps of SECTION."""
+    ablation, supcon, compared = (stored(name) for name in ("ablation", "supcon", "compare"))
+    summary, bench = comparison.summary(ablation), benchmarks()
+    about = json.loads((repo_data() / "vcemo_sim" / "about.json").read_text(encoding="utf-8"))
+    encoders = json.loads((repo_data() / "models" / "encoders.json").read_text(encoding="utf-8"))["encoders"]
+    *singles, whole = [*experiments.TABLE3][:3] + [*experiments.TABLE3][-1:]
+    supcon = pd.concat([ablation[ablation.config == whole], supcon])
+    *others, same, bert, con = experiments.BASELINES
+    steps = {f"architecture: over {name}": (same, name) for name in others}
+    steps |= {"inputs: BERT as well": (bert, same), "loss: SupCon as well": (con, bert)}
+    return {
+        "test": about["split_counts"]["test"], "seeds": int(summary["runs", "seeds"].min()),
+        "modalities": _rows((c, *_scores(row, "wa", "ua", "f1_weighted")) for c, row in summary.iterrows()),
+        "singles": _rows((single, *_difference(ablation, whole, single)) for single in singles),
+        "supcon": _rows((c.removeprefix("alpha "), *_difference(supcon, c, whole))
+                        for c in sorted({*supcon.config} - {whole})),
+        "baselines": _rows((c, *_scores(row, "wa", "ua"), f"{row['runs', 'parameters']:,.0f}")
+                           for c, row in comparison.summary(compared).iterrows()),
+        "steps": _rows((step, *_difference(compared, *pair)) for step, pair in steps.items()),
+        "cer": about["cer_whisper_base"]["all"], "cer_before": about["sifted"]["cer_before"],
+        **about["prosody_within_human_spread"],
+        "encoders": _rows((n, f"{f['macro_f1']:.3f} ± {f['spread']:.3f}") for n, f in encoders.items()),
+        "machine": _machine(bench["encoders"]), "moved": bench["encoders"]["moved"],
+        "speeds": _speeds([one for one in bench.values() if "ratio" in one]),
+    }  # fmt: skip
+
+
+def _rows(rows: Any) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _scores(row: pd.Series, *metrics: str) -> list[str]:
+    """A config's mean scores with their intervals, from a row of `comparison.summary`."""
+    return ["{mean:.1%} ({low:.1%} to {high:.1%})".format(**row[metric]) for metric in metrics]
+
+
+def _difference(runs: pd.DataFrame, a: str, b: str) -> list[str]:
+    """By how much config a is better than config b, paired, in WA and UA."""
+    paired = 100 * comparison.compare(runs, a, b).loc[["wa", "ua"], ["difference", "low", "high"]]
+    cell = "{difference:+.1f} points ({low:+.1f} to {high:+.1f})".format
+    return [cell(**row) for row in paired.to_dict("records")]
+
+
+def _machine(benchmark: dict[str, Any]) -> str:
+    machine = benchmark["machine"]
+    cores = f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}"
+    return ", ".join(filter(None, [machine["gpu"], machine["processor"], cores]))
+
+
+def _speeds(found: list[dict[str, Any]]) -> str:
+    """A table for each machine."""
+    head, tables = "| what | against | times as fast | |\n|---|---|---|---|\n", []
+    for machine in dict.fromkeys(map(_machine, found)):
+        own = [one for one in found if _machine(one) == machine]
+        rows = _rows((one["what"], one["against"], f"{one['ratio']:.1f}", one["note"]) for one in own)
+        tables.append(f"Speed by `make bench`, as a ratio in one run, on {machine}:\n\n{head}{rows}")
+    return "\n\n".join(tables)
