@@ -22,7 +22,16 @@ import torch
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
 from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel, silence
+from vcemo_lib.asr.encoder import (
+    FRAME,
+    FULL_WINDOW,
+    SILENCE_FLOOR,
+    Clip,
+    encode,
+    load_model,
+    log_mel,
+    silence,
+)
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
@@ -200,6 +209,8 @@ class Listener:
         caps = [most if retry else min(most, count) for count in spoken]
         with torch.inference_mode():
             mel = log_mel(self.model, waves, int(window * audio.SAMPLE_RATE))
+            if window < FULL_WINDOW:  # the clip's own silence as soft as the one behind it
+                mel += SILENCE_FLOOR - mel.amin(dim=(1, 2), keepdim=True)
             encoded = encode(self.model, mel, silent=silence(self.model, mel.dtype)[0])
             heard = greedy(self.model, self.tokenizer, encoded, self.before, caps)
             if retry:
