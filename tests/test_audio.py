@@ -230,3 +230,54 @@ def test_resampling_keeps_the_tone(sr: int):
 
 def test_a_log_mel_is_finite_however_loud():
     assert np.isfinite(audio.log_mel(np.full(4000, 1e30, np.float32))).all()
+
+
+def strange_clip(rng: np.random.Generator, folder: Path) -> tuple[str | Path | np.ndarray, int | None]:
+    """Something that may be given for a clip, and the rate that an array is said to have."""
+    rate = int(rng.choice([8_000, 11_025, SR, 44_100, 96_000]))
+    wave = rng.uniform(-1, 1, (int(rng.choice([0, 1, 7, 400, 3_000])), int(rng.choice([1, 1, 2, 6]))))
+    wave = wave[:, 0] if wave.shape[1] == 1 else wave
+    if rng.random() < 0.2 and wave.size:
+        wave.flat[rng.integers(wave.size)] = rng.choice([np.nan, np.inf, 1e6, 1e300])
+    kind = rng.choice(["array", "integers", "turned", "file", "cut", "flipped", "text", "folder", "missing"])
+    if kind == "array":
+        return wave.astype(rng.choice(["float16", "float32", "float64", "complex64"])), rate
+    if kind == "integers":
+        limits = np.iinfo(dtype := rng.choice(["int8", "uint8", "int16", "uint16", "int32", "int64"]))
+        return rng.integers(limits.min, limits.max, wave.shape, dtype), rate
+    if kind == "turned":
+        return wave.T, rate
+    path = folder / f"{rng.integers(2**60)}.{rng.choice(['wav', 'flac', 'ogg', 'mp3'])}"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("RIFF this is no sound" * int(rng.integers(3)), encoding="utf-8")
+    elif kind != "missing":
+        if path.suffix == ".wav":
+            soundfile.write(path, wave, rate, subtype=rng.choice(["PCM_16", "PCM_U8", "PCM_32", "FLOAT"]))
+        else:
+            sound = np.nan_to_num(wave).clip(-1, 1)  # encoders crash on others
+            soundfile.write(path, np.atleast_2d(sound.T).T[:, :2], SR)
+        data = bytearray(path.read_bytes() or bytes(1))
+        if kind == "cut":
+            del data[rng.integers(len(data)) :]
+        elif kind == "flipped":
+            for at in rng.integers(len(data), size=4):
+                data[at] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+    return rng.choice([str, Path])(path), None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_given_becomes_a_clip_or_one_line(tmp_path: Path, seed: int):
+    rng = np.random.default_rng(seed)
+    for _ in range(25):
+        source, rate = strange_clip(rng, tmp_path)
+        try:
+            wave = audio.load(source, rate)
+        except VcemoError as refused:
+            assert "\n" not in str(refused) and "): " in str(refused)
+            continue
+        assert wave.dtype == np.float32 and wave.ndim == 1 and len(wave) and np.isfinite(wave).all()
+        assert np.isfinite(audio.log_mel(wave)).all()

@@ -10,7 +10,7 @@ import torch
 
 from vcemo_lib import VcemoError, asr, audio
 from vcemo_lib.asr import MANDARIN_PROMPT, TranscribeOptions, decoding
-from vcemo_lib.asr.decoding import cut_loops, prompt_tokens, silence, tokenizer_of
+from vcemo_lib.asr.decoding import cut_loops, prompt_tokens, silent_keys_and_values, tokenizer_of
 from vcemo_lib.asr.encoder import FULL_WINDOW, log_mel
 from vcemo_lib.asr.transcribe import Listener, window_of
 from vcemo_lib.corpora import Corpus
@@ -44,8 +44,10 @@ def test_greedy_decoding_in_the_full_window_is_whispers(model, corpus: Corpus) -
 
 @pytest.mark.weights
 def test_half_precision_hears_the_same(model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    halves = [(k.half(), v.half()) for k, v in silence(model, torch.float32)]  # a processor is slow at halves
-    monkeypatch.setattr(decoding, "silence", lambda model, dtype: halves)
+    halves = [
+        (k.half(), v.half()) for k, v in silent_keys_and_values(model, torch.float32)
+    ]  # a processor is slow at halves
+    monkeypatch.setattr(decoding, "silent_keys_and_values", lambda model, dtype: halves)
     monkeypatch.setattr(transcribe, "log_mel", lambda *how: log_mel(*how).half())
     wave = audio.load(corpus.path(corpus.ids[1]))
     listener = Listener("base", "zh", TranscribeOptions(word_times=True))

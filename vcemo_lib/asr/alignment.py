@@ -103,10 +103,11 @@ def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
 
     They are matched character by character, so that they may differ; a word that was not heard gets (0, 0).
     """
-    clock: list[tuple[str, float, float]] = []  # a character, its start and end in seconds
+    clock: list[tuple[str, float, float]] = []  # a character, its start and end; punctuation takes no time
     for timed in heard:
-        share, at = (timed.end - timed.start) / max(1, len(timed.text)), timed.start
-        clock += [(c, at + i * share, at + (i + 1) * share) for i, c in enumerate(timed.text)]
+        spoken = [c for c in timed.text if c.isalnum()]
+        bounds = np.linspace(timed.start, timed.end, len(spoken) + 1).tolist()
+        clock += zip(spoken, bounds[:-1], bounds[1:], strict=True)
     matches = SequenceMatcher(None, "".join(words), "".join(c for c, _, _ in clock), autojunk=False)
     times = {a + i: clock[b + i][1:] for a, b, size in matches.get_matching_blocks() for i in range(size)}
     spans, first = np.zeros((len(words), 2), np.float32), 0

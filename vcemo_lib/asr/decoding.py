@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from vcemo_lib.asr.encoder import encode
+from vcemo_lib.asr.encoder import KeyValue, silence, split_heads
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from whisper import Whisper
     from whisper.tokenizer import Tokenizer
 
-    KeyValue = tuple[Tensor, Tensor]
-
-SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
 # one token 8 times on end (laughter may come 7 times), or a run of 2 to 12 tokens 4 times
 _LOOP = re.compile(r"(.)\1{7,}|(.{2,12}?)\2{3,}", re.DOTALL)
 
@@ -69,22 +66,17 @@ def tokenizer_of(model: Whisper, language: str) -> Tokenizer:
         raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
 
 
-@lru_cache(maxsize=4)
-def silence(model: Whisper, dtype: torch.dtype) -> list[KeyValue]:
-    """Keys and values of a full window of silence, a pair a decoder block: (heads, 1500, width / heads)."""
-    shape = (1, model.dims.n_mels, 2 * model.dims.n_audio_ctx)
-    mel = torch.full(shape, SILENCE_FLOOR, dtype=dtype, device=model.device)
-    return [(k[0].contiguous(), v[0].contiguous()) for k, v in _keys_and_values(model, encode(model, mel))]
-
-
-def _keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
+def keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:
     """What each decoder block's cross-attention sees of encoded sound: (B, heads, T, width / heads)."""
     attns = [block.cross_attn for block in model.decoder.blocks]
-    return [(_split(a.key(encoded), a.n_head), _split(a.value(encoded), a.n_head)) for a in attns]
+    return [(split_heads(a.key(encoded), a.n_head), split_heads(a.value(encoded), a.n_head)) for a in attns]
 
 
-def _split(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batch heads n dim"]:
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+@lru_cache(maxsize=2)
+def silent_keys_and_values(model: Whisper, dtype: torch.dtype) -> list[KeyValue]:
+    """The same of a full window of silence, (heads, 1500, width / heads)."""
+    _, encoded = silence(model, dtype)
+    return [(k[0].contiguous(), v[0].contiguous()) for k, v in keys_and_values(model, encoded[None])]
 
 
 class Decoder:
@@ -92,8 +84,8 @@ class Decoder:
 
     def __init__(self, model: Whisper, encoded: Float[Tensor, "batch time width"]) -> None:
         self.decoder = model.decoder
-        self.cross = _keys_and_values(model, encoded)
-        own, silent = encoded.shape[1], silence(model, encoded.dtype)
+        self.cross = keys_and_values(model, encoded)
+        own, silent = encoded.shape[1], silent_keys_and_values(model, encoded.dtype)
         self.silence = [(k[:, own:], v[:, own:]) for k, v in silent]
         self.past: list[KeyValue] = []  # of the tokens so far, a pair a block
         self.scores: list[Tensor] = []  # per block, of the last call: (B, heads, n, T), before the softmax
@@ -111,7 +103,7 @@ class Decoder:
         return self.decoder.ln(x)
 
     def _self_attn(self, attn, x: Tensor, i: int) -> Tensor:
-        q, k, v = (_split(part(x), attn.n_head) for part in (attn.query, attn.key, attn.value))
+        q, k, v = (split_heads(part(x), attn.n_head) for part in (attn.query, attn.key, attn.value))
         if i < len(self.past):
             k, v = torch.cat([self.past[i][0], k], dim=2), torch.cat([self.past[i][1], v], dim=2)
         self.past[i : i + 1] = [(k, v)]
@@ -120,7 +112,7 @@ class Decoder:
 
     def _cross_attn(self, attn, x: Tensor, i: int) -> Tensor:
         (k, v), (silent_k, silent_v) = self.cross[i], self.silence[i]
-        q = _split(attn.query(x), attn.n_head)  # (B, H, n, d)
+        q = split_heads(attn.query(x), attn.n_head)  # (B, H, n, d)
         q = q * q.shape[-1] ** -0.5
         rows = (len(q), q.shape[2])
         own = q @ k.transpose(-1, -2)  # (B, H, n, T)

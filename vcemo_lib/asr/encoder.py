@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from vcemo_lib import audio, weights
 from vcemo_lib.errors import VcemoError
@@ -19,10 +19,13 @@ from vcemo_lib.errors import VcemoError
 if TYPE_CHECKING:
     from jaxtyping import Float
     from whisper import Whisper
+    from whisper.model import ResidualAttentionBlock
 
 Clip = str | Path | np.ndarray
+KeyValue = tuple[Tensor, Tensor]
 
 FRAME = 2 * audio.HOP  # samples of an encoder frame: 20 ms
+SILENCE_FLOOR = -1.0  # Whisper's log-mel of the padding after speech of ordinary loudness
 FULL_WINDOW = 30.0  # s, the window Whisper was trained with
 
 
@@ -50,15 +53,54 @@ def log_mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> Float[
 
 
 def encode(
-    model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int = -1
+    model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int = -1, silent: Sequence[KeyValue] = ()
 ) -> Float[Tensor, "batch time width"]:
-    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length."""
+    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length.
+
+    `silent` has the blocks attend to silence behind the window, as if it were a full one (see `silence`).
+    """
+    x, blocks = _first(model, mel), model.encoder.blocks
+    for i, block in enumerate(blocks if layer == -1 else blocks[:layer]):
+        x = _beside_silence(block, x, *silent[i]) if silent else block(x)
+    return model.encoder.ln_post(x) if layer == -1 else x
+
+
+def _first(model: Whisper, mel: Tensor) -> Tensor:
+    """What goes into the first block, (B, T, width): two mel frames a step, and their positions."""
     encoder = model.encoder
-    x = gelu(encoder.conv2(gelu(encoder.conv1(mel)))).permute(0, 2, 1)  # (B, T, width)
-    x = (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
-    for block in encoder.blocks if layer == -1 else encoder.blocks[:layer]:
+    x = gelu(encoder.conv2(gelu(encoder.conv1(mel)))).permute(0, 2, 1)
+    return (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
+
+
+def _beside_silence(block: ResidualAttentionBlock, x: Tensor, silent_k: Tensor, silent_v: Tensor) -> Tensor:
+    """Whisper's block on x (B, T, width), whose frames also attend to silence from position T on."""
+    attn, normed = block.attn, block.attn_ln(x)
+    q, k, v = (split_heads(part(normed), attn.n_head) for part in (attn.query, attn.key, attn.value))
+    k, v = (
+        torch.cat([own, rest[:, x.shape[1] :].expand(len(x), -1, -1, -1)], dim=2)
+        for own, rest in ((k, silent_k), (v, silent_v))
+    )
+    x = x + attn.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    return x + block.mlp(block.mlp_ln(x))
+
+
+def split_heads(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, "batch heads n dim"]:
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+@lru_cache(maxsize=2)
+def silence(model: Whisper, dtype: torch.dtype) -> tuple[list[KeyValue], Tensor]:
+    """A full window of silence: each block's keys and values, (heads, 1500, dim); its output, (1500, width).
+
+    One for all clips: what a clip's own padding would hear of the clip is left out.
+    """
+    shape = (1, model.dims.n_mels, 2 * model.dims.n_audio_ctx)
+    x, pairs = _first(model, torch.full(shape, SILENCE_FLOOR, dtype=dtype, device=model.device)), []
+    for block in model.encoder.blocks:
+        attn, normed = block.attn, block.attn_ln(x)
+        pairs.append([split_heads(part(normed), attn.n_head)[0] for part in (attn.key, attn.value)])
         x = block(x)
-    return encoder.ln_post(x) if layer == -1 else x
+    return pairs, model.encoder.ln_post(x)[0]
 
 
 def encoder_features(

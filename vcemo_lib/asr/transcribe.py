@@ -22,7 +22,16 @@ import torch
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
 from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel
+from vcemo_lib.asr.encoder import (
+    FRAME,
+    FULL_WINDOW,
+    SILENCE_FLOOR,
+    Clip,
+    encode,
+    load_model,
+    log_mel,
+    silence,
+)
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
@@ -42,7 +51,7 @@ CUT_SECONDS, CUT_FRAMES = 10.0, 10  # a recording is cut in the quietest 10 fram
 # Measured: 50 silent, noisy and tonal clips have at least 0.81, and at most -1.5 with the Mandarin prompt,
 # -0.63 ("you") in English; of 3,000 clips of VCEMO-Sim one is beyond these lines, of 480 of RAVDESS none
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6))
-VERSION = 5  # of the decoding: raise it when results change, so that no stale transcript is read
+VERSION = 6  # of the decoding: raise it when results change, so that no stale transcript is read
 
 
 @dataclass(frozen=True)
@@ -199,7 +208,10 @@ class Listener:
         spoken = [SPARE_TOKENS + ceil(TOKENS_PER_SECOND * len(wave) / audio.SAMPLE_RATE) for wave in waves]
         caps = [most if retry else min(most, count) for count in spoken]
         with torch.inference_mode():
-            encoded = encode(self.model, log_mel(self.model, waves, int(window * audio.SAMPLE_RATE)))
+            mel = log_mel(self.model, waves, int(window * audio.SAMPLE_RATE))
+            if window < FULL_WINDOW:  # the clip's own silence as soft as the one behind it
+                mel += SILENCE_FLOOR - mel.amin(dim=(1, 2), keepdim=True)
+            encoded = encode(self.model, mel, silent=silence(self.model, mel.dtype)[0])
             heard = greedy(self.model, self.tokenizer, encoded, self.before, caps)
             if retry:
                 for clip in heard:
