@@ -132,9 +132,12 @@ def train(chosen: Chosen) -> None:
 def evaluate(chosen: Chosen) -> None:
     """Score a trained model on one part of a corpus."""
     run = vc.training.Run.load(chosen.run)
-    corpus, parts = _data(chosen, run.seed)
-    part = corpus if chosen.part == "all" else parts[chosen.part]
-    store = _store(corpus, run.settings, chosen.text, run.model.name)
+    corpus, part = _part_of(run, chosen)
+    kinds, made = vc.training.kinds_of(run.model), run.recipe.features if run.recipe else {"text": "gold"}
+    if chosen.text and run.recipe and chosen.text != made["text"]:
+        raise VcemoError(f"the run was trained on {made['text']} text", chosen.run, "leave out --text")
+    settings = {name: value for kind in kinds for name, value in run.made_by(kind).items()}
+    store = vc.features.compute(corpus, kinds, chosen.text or made["text"], **settings)
     _report(run, run.predict(part, store), corpus, store, chosen, chosen.part)
 
 
@@ -215,6 +218,22 @@ def _data(chosen: Chosen, seed: int = 0) -> tuple[Corpus, dict[str, Corpus]]:
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     split = chosen.split or ("given" if "split" in corpus.table else "by_speaker")
     return corpus, getattr(vc.splits, split)(corpus, **({} if split == "given" else {"seed": seed}))
+
+
+def _part_of(run: Run, chosen: Chosen) -> tuple[Corpus, Corpus]:
+    """The corpus, and the part to score on: the run's own where it was trained on this corpus."""
+    if chosen.out:
+        _writable(chosen.out)
+    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    if chosen.part == "all":
+        return corpus, corpus
+    if run.recipe is None or not run.recipe.knows(corpus):
+        corpus, parts = _data(chosen, run.seed)
+        return corpus, parts[chosen.part]
+    own = run.recipe.part(corpus, chosen.part)
+    if chosen.split and set(_data(chosen, run.seed)[1][chosen.part].ids) != set(own.ids):
+        raise VcemoError(f"the run's split is not {chosen.split}", chosen.run, "leave out --split")
+    return corpus, own
 
 
 def _store(corpus: Corpus, settings: Any, text: str, model: str = "vcemo") -> Any:
@@ -301,6 +320,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes; a command
     "--split": {"choices": ("given", "by_speaker", "by_text", "random"),
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
+    "evaluate --text": {"choices": ("gold", "asr"), "help": "whose words: as in training"},
     "--update-expected": {"action": "store_true", "help": "take what is measured as what is expected"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},

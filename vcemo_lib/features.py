@@ -183,7 +183,7 @@ class FeatureStore:
 
     def describe(self) -> dict[str, Any]:
         """What the features were made with, for a result file: settings, versions, digests; no paths."""
-        kinds = {kind: s | {"version": version_of(kind, s)} for kind, s in self.settings.items()}
+        kinds = {k: {"settings": s, "version": version_of(k, s)} for k, s in self.settings.items()}
         return {"kinds": kinds, "text": self.text}
 
     def _cache(self, kind: str) -> ArrayCache:

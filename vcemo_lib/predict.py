@@ -168,7 +168,8 @@ class EmotionRecognizer:
         """The features of clips and their words, unscaled: kind -> one (rows, width) a clip."""
         read = self.run.settings.kinds
         kinds = {kind: features.KINDS[kind] for modality in self.modalities for kind in read[modality]}
-        return {name: kind.make(waves if kind.of == "audio" else texts) for name, kind in kinds.items()}
+        of = {"audio": waves, "text": texts}
+        return {name: kind.make(of[kind.of], **self.run.made_by(name)) for name, kind in kinds.items()}
 
     def scaled(
         self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = (), same_speaker: bool = False
