@@ -47,7 +47,7 @@ def test_what_is_done_is_read_and_what_is_missing_is_run(data, tmp_path, monkeyp
     trained = []
     train_one = experiments.train_one
     monkeypatch.setattr(
-        experiments, "train_one", lambda job, *rest: trained.append(job["config"]) or train_one(job, *rest)
+        experiments, "train_one", lambda config, *rest: trained.append(config) or train_one(config, *rest)
     )
     assert quiet(data, tmp_path).equals(first) and trained == []
     Path(first.file[3]).unlink()  # as if killed before the last run
@@ -287,3 +287,14 @@ def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> Non
         "vcemo_lib",
         "date",
     } <= set(machine)
+
+
+def test_a_sweep_is_run_again_where_words_were_recognised_otherwise(data, tmp_path) -> None:
+    configs = {"without": CONFIGS["without"].but(epochs=1)}
+    store, parts = data
+    heard = {name: part.with_column("asr", part.table["text"]) for name, part in parts.items()}
+    first, again = (quiet((store, heard), tmp_path, configs, seeds=(0,)) for _ in range(2))
+    heard = {name: part.with_column("asr", "人") for name, part in parts.items()}
+    other = quiet((store, heard), tmp_path, configs, seeds=(0,))
+    assert first.equals(again) and other.file[0] != first.file[0]
+    assert facts(other.file[0])["recipe"] in other.file[0], "the file is named by its recipe's key"

@@ -6,12 +6,18 @@ Heavy libraries load where they are used: `import vcemo_lib` imports none, each 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from vcemo_lib import _torchaudio  # noqa: F401  sets the torchaudio import hook before anything can import it
 from vcemo_lib.errors import VcemoError
 
 __version__ = "0.1.0"
+
+# Before torch reads it: threads sleep while they wait. Where they spin, a training of thousands of small parallel
+# regions stands still beside another busy process. A value of the user's own stays.
+for _variable, _value in {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}.items():
+    os.environ.setdefault(_variable, _value)
 
 _MODULES = (
     "asr", "audio", "comparison", "corpora", "course", "evaluation", "experiments", "features",
