@@ -126,7 +126,6 @@ def test_answers_and_where_they_gain(data, tmp_path) -> None:
     assert all(shares[row.config, row.seed] == pytest.approx(row.wa) for row in table.itertuples())
 
 
-
 def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
     small = dict(width=16, heads=2, ff_width=16, length=6, batch_size=16, epochs=1)
     table = quiet(data, tmp_path, experiments.baseline_configs(data[0], 6, **small), seeds=(0,))
@@ -242,7 +241,6 @@ def test_dask_mistakes_are_told(data, tmp_path) -> None:
         with pytest.raises(VcemoError, match="2 threads"):
             quiet(data, tmp_path, dask=cluster.scheduler_address)
     assert not list(tmp_path.glob("*.json"))
-
 
 
 def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:

@@ -34,7 +34,6 @@ def test_versions_and_time_are_those_of_now() -> None:
     assert abs(datetime.fromisoformat(provenance.now()) - datetime.now(UTC)).total_seconds() < 5
 
 
-
 def test_a_stamp_imports_nothing_and_tells_of_threads_only_where_torch_is_loaded() -> None:
     code = (
         "import sys; from vcemo_lib import provenance; made = provenance.stamp();"
@@ -46,8 +45,8 @@ def test_a_stamp_imports_nothing_and_tells_of_threads_only_where_torch_is_loaded
 
 
 def recipe(parts: dict, store: object = None, **changes: object) -> Recipe:
-    made = provenance.features(store or synthetic.Store(synthetic.corpus(12)), ("words",), parts)
-    return Recipe.of("vcemo", tutorial(**changes), 0, parts, made)
+    given = provenance.data(store or synthetic.Store(synthetic.corpus(12)), ("words",), parts)
+    return Recipe.of("vcemo", tutorial(**changes), 0, given)
 
 
 def test_a_recipe_is_another_where_anything_that_decides_is_another() -> None:

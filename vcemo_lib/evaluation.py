@@ -119,7 +119,8 @@ def paired_test(
     interval low, high, its two-sided p, and how many speakers and seeds.
     """
     size = _number(classes, y_true, a, b)
-    return difference(*(counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b)))
+    of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
+    return difference(of_a, of_b)
 
 
 def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True) -> pd.DataFrame:

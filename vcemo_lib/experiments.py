@@ -78,17 +78,15 @@ def run(
 
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
-    if workers < 1:
-        raise VcemoError(f"{workers} workers", do="let one work at least")
     jobs: dict[Path, tuple[str, Recipe]] = {}  # the file that a run's result goes to -> its config and recipe
-    made: dict[tuple[str, ...], dict[str, Any]] = {}  # of the kinds that a model reads
+    data: dict[tuple[str, ...], dict[str, Any]] = {}  # by the kinds that a model reads
     for config, given in configs.items():
         name, settings = given if isinstance(given, tuple) else ("vcemo", given)
-        kinds = [kind for modality in settings.modalities for kind in settings.kinds[modality]]
-        kinds = tuple(sorted({*kinds, *getattr(model_class(name), "also_reads", ())}))
-        made[kinds] = made.get(kinds) or provenance.features(store, kinds, parts)
+        read = [kind for modality in settings.modalities for kind in settings.kinds[modality]]
+        kinds = tuple(sorted({*read, *getattr(model_class(name), "also_reads", ())}))
+        data[kinds] = data.get(kinds) or provenance.data(store, kinds, parts)
         for seed in seeds:
-            recipe = Recipe.of(name, settings, seed, parts, made[kinds])
+            recipe = Recipe.of(name, settings, seed, data[kinds])
             plain = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
             jobs[Path(out) / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
     missing = {path: job for path, job in jobs.items() if not path.exists()}
@@ -96,7 +94,7 @@ def run(
     tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
     with _pool(workers, dask) if tasks else nullcontext():
         done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
-        shown = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
+        shown: dict[str, Any] = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
         for path, result in tqdm(done, "runs", len(jobs), **shown):
             write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
     return pd.DataFrame([row(path) for path in jobs])
@@ -141,7 +139,7 @@ def train_one(
     folder = path.with_suffix("") if keep else None
     result = fit(model, store, parts, seed=recipe.seed, out=folder, progress=False)
     test, best = result.predict(parts["test"]), result.history.loc[result.best_epoch]
-    versions = {name.replace("-", "_"): version for name, version in provenance.versions().items()}
+    versions = {name.replace("-", "_"): found for name, found in provenance.versions().items()}
     return path, {
         "config": config, **recipe.plain(),
         "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
@@ -174,6 +172,5 @@ def _pool(workers: int, dask: str | None) -> Iterator[None]:
         if (threads := max(client.nthreads().values(), default=1)) > 1:
             # Runs in threads of one process would share torch's random numbers: no result could be had again.
             raise VcemoError(f"Dask workers with {threads} threads", dask, "start them with --nthreads 1")
-        # A batch queue may let a worker wait for its turn.
-        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
+        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):  # in a queue
             yield

@@ -1,7 +1,4 @@
-"""What made a number: when, on what, with which versions and weights, from which corpus and features.
-
-Every result file has it from here: metrics of notebooks, runs of a sweep, `results.json`, benchmarks.
-"""
+"""What made a number: the recipe of a run; when, on what, and with which versions and weights it was made."""
 
 from __future__ import annotations
 
@@ -31,21 +28,20 @@ BY_MACHINE = ("precision", "torchaudio", "jieba")  # of a feature: may be others
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that made a run, as JSON's values. Runs are known by it: equal recipes, equal runs."""
+    """Everything that made a run. Runs are known by it: equal recipes, equal runs."""
 
     model: str
     settings: dict[str, Any]  # scaling included
     seed: int
     parts: dict[str, dict[str, str]]  # the split: of each part its `contents`
-    features: dict[str, Any]  # see `features`
+    features: dict[str, Any]  # see `data`
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, model: str, settings: Any, seed: int, parts: Mapping[str, Corpus], made: Any) -> Recipe:
-        """From a model's name and Settings, a corpus' parts, and the `features` that are read of them."""
+    def of(cls, model: str, settings: Any, seed: int, given: dict[str, Any]) -> Recipe:
+        """From a model's name, its Settings, and the `data` it is given."""
         own = {name: found for name, found in versions().items() if name in PACKAGES[:3]}
-        each = {name: contents(part) for name, part in parts.items()}
-        return cls(model, json.loads(json.dumps(settings.as_dict())), int(seed), each, made, own)
+        return cls(model, settings.as_dict(), int(seed), versions=own, **given)
 
     @property
     def key(self) -> str:
@@ -54,24 +50,20 @@ class Recipe:
     def plain(self) -> dict[str, Any]:
         """All of it for a result file, each part by its digest alone."""
         parts = {name: digest(part) for name, part in self.parts.items()}
-        return asdict(self) | {"parts": parts, "recipe": self.key}
+        return json.loads(json.dumps(asdict(self) | {"parts": parts, "recipe": self.key}))
 
     def require(self, found: Recipe | None, folder: Path) -> None:
         """Raise VcemoError, naming the difference, where what a folder holds was made otherwise."""
         if found is None or found.key != self.key:
             told = difference(found.plain(), self.plain()) if found else "of an earlier version"
-            do = "choose another folder, or pass resume=False to replace it"
-            raise VcemoError(f"this folder holds another run ({told})", folder, do)
+            raise VcemoError(f"this folder holds another run ({told})", folder, "choose another folder")
 
     def require_features(self, store: Any) -> None:
         """Raise VcemoError, naming the difference, where a store's features are made otherwise."""
-        told = json.loads(json.dumps(store.describe()["kinds"])) if hasattr(store, "describe") else {}
-        for kind in self.features["kinds"].keys() & told.keys():
-            ours, theirs = (
-                {name: value for name, value in made[kind].items() if name not in BY_MACHINE}
-                for made in (self.features["kinds"], told)
-            )
-            if ours != theirs:
+        told = store.describe()["kinds"] if hasattr(store, "describe") else {}
+        for kind, made in self.features["kinds"].items():
+            ours, theirs = _portable(made), _portable(told.get(kind, made))
+            if digest(ours) != digest(theirs):
                 what = f"the run was trained on other {kind} features ({difference(theirs, ours)})"
                 raise VcemoError(what, do="compute them as for training")
 
@@ -95,16 +87,15 @@ def contents(part: Corpus) -> dict[str, str]:
     return {utt_id: digest([part.labels, row]) for utt_id, row in rows}
 
 
-def features(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> dict[str, Any]:
-    """What a model reads: whose words ("text"), how each of "kinds" was made, and digests of the "content".
-
-    Of a FeatureStore the content is that of clips and words; of a store that cannot tell, its arrays.
+def data(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> dict[str, Any]:
+    """What a model reads, for its Recipe: the parts' contents, and of the features whose words ("text"), how
+    each of "kinds" was made, and digests of the "content": of clips and words, or of the arrays of a store
+    that cannot tell.
     """
     from vcemo_lib.features import KINDS
     from vcemo_lib.loading import gather
 
     told: dict[str, Any] = store.describe() if hasattr(store, "describe") else {"kinds": {}, "text": ""}
-    told = json.loads(json.dumps(told))  # tuples as the lists that a file gives back
     content = {}
     for kind in sorted(kinds):
         if kind in told["kinds"]:
@@ -114,13 +105,18 @@ def features(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> d
             rows = [gather(store, part, [kind]).sequences[kind] for part in parts.values()]
             content[kind] = digest([[r.on_cpu.tolist(), digest(r.rows.numpy().tobytes())] for r in rows])
     made = {kind: told["kinds"][kind] for kind in content if kind in told["kinds"]}
-    return {"text": told["text"], "kinds": made, "content": content}
+    features = {"text": told["text"], "kinds": made, "content": content}
+    return {"parts": {name: contents(part) for name, part in parts.items()}, "features": features}
+
+
+def _portable(made: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in made.items() if name not in BY_MACHINE}
 
 
 def digest(value: Any) -> str:
     """Twelve hex digits of bytes or plain values."""
-    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode("utf-8")
-    return hashlib.sha256(data).hexdigest()[:12]
+    raw = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode("utf-8")
+    return hashlib.sha256(raw).hexdigest()[:12]
 
 
 def difference(found: Any, wanted: Any, name: str = "") -> str:
@@ -136,12 +132,12 @@ def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
 
     Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
     """
-    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": []}
-    if (weights := sys.modules.get("vcemo_lib.weights")) is not None:  # where they lie differs by machine
-        made["weights"] = [{k: v for k, v in used.items() if k != "path"} for used in weights.used()]
+    used = sys.modules["vcemo_lib.weights"].used() if "vcemo_lib.weights" in sys.modules else []
+    weights = [{k: v for k, v in of.items() if k != "path"} for of in used]  # it differs by machine
+    made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": weights}
     if corpus is not None:
         made |= {"corpus": corpus.name, "simulated": corpus.simulated, "fingerprint": corpus.fingerprint()}
-    return made if not hasattr(store, "describe") else made | {"features": store.describe()}
+    return made | {"features": store.describe()} if hasattr(store, "describe") else made
 
 
 def now() -> str:
@@ -162,12 +158,10 @@ def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    named = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.M)
-    found = {
-        "system": platform.system(), "machine": platform.machine(),
-        "processor": named[1] if named else platform.processor() or platform.machine(), "cores": cores,
-    }  # fmt: skip
+    named = re.search(r"^model name\s*:\s*(.+?)\s*$", info.read_text("utf-8") if info.is_file() else "", re.M)
+    processor = named[1] if named else platform.processor() or platform.machine()
+    found: dict[str, Any] = {"system": platform.system(), "machine": platform.machine()}
+    found |= {"processor": processor, "cores": cores}
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():

@@ -115,15 +115,6 @@ def test_another_run_is_not_overwritten(store, parts, tmp_path) -> None:
     other = synthetic.Store(synthetic.corpus(N), signal=0.0)  # the same utterances, other features
     with pytest.raises(VcemoError, match="another run"):
         train(other, parts, tmp_path, epochs=1)
-    fit(
-        build("vcemo", tiny(epochs=1), seed=1),
-        store,
-        parts,
-        seed=1,
-        out=tmp_path,
-        progress=False,
-        resume=False,
-    )
 
 
 def test_divergence_names_step_batch_and_settings_and_keeps_the_checkpoint(

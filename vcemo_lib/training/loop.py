@@ -35,19 +35,19 @@ CHECKPOINT = "checkpoint.safetensors"
 
 def fit(
     model: nn.Module, store: Any, parts: Mapping[str, Any], seed: int = 0, out: Path | str | None = None,
-    progress: bool = True, resume: bool = True,
+    progress: bool = True,
 ) -> Run:  # fmt: skip
     """Train a model in place by its settings, on parts "train" and "val"; the best epoch's weights stay.
 
-    `out` gets a checkpoint an epoch and `run.safetensors`. With `resume` a killed run goes on from there and
-    ends as if it had never stopped; a finished one is read. Of other parts only the speakers' statistics are
-    used. Raises VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
+    `out` gets a checkpoint an epoch and `run.safetensors`: a killed run goes on from there and ends as if it
+    had never stopped, a finished one is read. Of other parts only the speakers' statistics are used. Raises
+    VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
     """
     team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
     features = read_parts(model, store, parts)
-    recipe = Recipe.of(model.name, s, seed, parts, provenance.features(store, kinds_of(model), parts))
-    if folder and resume and (folder / RUN_FILE).exists():
+    recipe = Recipe.of(model.name, s, seed, provenance.data(store, kinds_of(model), parts))
+    if folder and (folder / RUN_FILE).exists():
         run = Run.load(folder, store)
         recipe.require(run.recipe, folder)
         model.to(device()).load_state_dict(run.model.state_dict())
@@ -55,11 +55,11 @@ def fit(
     learner, classes = Learner(model.to(device()), s, team), tuple(parts["train"].labels)
     scaler = Scaler.fit(features, s.speaker_norm)
     train, val = prepare(model, parts["train"], features, scaler, progress)
-    history, best = restore(folder, learner, recipe) if folder and resume else ([], {})
+    history, best = restore(folder, learner, recipe) if folder else ([], {})
     if learner.device.type == "cuda" and shutil.which("cc"):  # Triton needs a compiler
         learner.compile_attention()
 
-    shown = {"initial": len(history), "leave": False, "disable": not progress or team.rank > 0}
+    shown: dict[str, Any] = {"initial": len(history), "leave": False, "disable": not progress or team.rank > 0}
     for epoch in tqdm(range(len(history), s.epochs), "epochs", s.epochs, **shown):
         if history and epoch - 1 - best_epoch(history, s) >= s.patience:
             break

@@ -163,12 +163,13 @@ class Run:
                 settings = Settings.from_dict(facts["settings"])
                 model = model_class(facts["name"])(settings, dict(facts["widths"]))
             model.to_empty(device=device()).load_state_dict(checkpoint.under("model", tensors))
-            moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
-            speakers = {s: checkpoint.under(f"speaker.{i}", moments) for i, s in enumerate(facts["speakers"])}
+            of = {s: checkpoint.under(f"speaker.{i}", tensors) for i, s in enumerate(facts["speakers"])}
+            by_speaker = {s: {kind: (t[0], t[1]) for kind, t in each.items()} for s, each in of.items()}
+            overall = {kind: (t[0], t[1]) for kind, t in checkpoint.under("overall", tensors).items()}
             plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed")}
             plain["recipe"] = Recipe(**facts["recipe"]) if facts.get("recipe") else None
             history = pd.DataFrame(facts["history"]).set_index("epoch")
-            scaler = Scaler(checkpoint.under("overall", moments), speakers)
+            scaler = Scaler(overall, by_speaker)
             return cls(model.eval(), scaler, history, classes=tuple(facts["classes"]), store=store, **plain)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
