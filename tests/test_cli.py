@@ -283,3 +283,14 @@ def test_course_commands_reach_the_course(capsys, monkeypatch, tmp_path):
     (tmp_path / "data" / "expected" / "cpu.json").write_text(json.dumps(expected), encoding="utf-8")
     assert main(["course", "run", "--only", "01", "--jobs", "1"]) == 1
     assert "a is 1, not 2 ± 0" in told(capsys)[0]
+
+
+def test_evaluate_takes_the_split_that_was_trained_on_or_says_so(capsys, tones, tmp_path):
+    short = ["--modalities", "audio", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(["train", str(tones), "--split", "random", *short]) == 0
+    of_training, scored = (told(capsys)[0].split("\n", 1)[1], ["evaluate", str(tmp_path / "run"), str(tones)])
+    assert main(scored) == 0
+    assert told(capsys)[0].strip() in of_training, "the very clips that it was tested on"
+    for given, message in ((["--split", "given"], "split is not given"), (["--text", "asr"], "on gold text")):
+        assert main([*scored, *given]) == 2
+        assert message in told(capsys)[1]

@@ -77,9 +77,7 @@ def test_rare_classes_move_macro_f1_and_not_weighted_f1(rng: np.random.Generator
 
 def test_many_tables_at_once(rng: np.random.Generator) -> None:
     tables = rng.integers(0, 9, (4, 5, 6, 6))
-    assert from_counts(tables)[3, 2, 3] == pytest.approx(
-        float(from_counts(tables[2, 3])[3])
-    )
+    assert from_counts(tables)[3, 2, 3] == pytest.approx(float(from_counts(tables[2, 3])[3]))
 
 
 def test_majority(rng: np.random.Generator) -> None:
@@ -247,8 +245,7 @@ def test_names_instead_of_indices_are_refused() -> None:
 
 
 def test_fleiss_kappa_of_the_textbook_table_of_agreement_and_of_chance() -> None:
-    """Ten items, fourteen raters, five classes: the worked example that is printed everywhere, kappa 0.210.
-    """
+    """Ten items, fourteen raters, five classes: the worked example printed everywhere, kappa 0.210."""
     votes = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
              [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]  # fmt: skip
     assert fleiss_kappa(np.array(votes)) == pytest.approx(0.210, abs=5e-4)

@@ -47,7 +47,7 @@ def test_what_is_done_is_read_and_what_is_missing_is_run(data, tmp_path, monkeyp
     trained = []
     train_one = experiments.train_one
     monkeypatch.setattr(
-        experiments, "train_one", lambda job, *rest: trained.append(job["config"]) or train_one(job, *rest)
+        experiments, "train_one", lambda config, *rest: trained.append(config) or train_one(config, *rest)
     )
     assert quiet(data, tmp_path).equals(first) and trained == []
     Path(first.file[3]).unlink()  # as if killed before the last run
@@ -124,7 +124,6 @@ def test_answers_and_where_they_gain(data, tmp_path) -> None:
     said = comparison.answers(table)
     shares = said.groupby(["config", "seed"]).right.mean()
     assert all(shares[row.config, row.seed] == pytest.approx(row.wa) for row in table.itertuples())
-
 
 
 def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
@@ -244,7 +243,6 @@ def test_dask_mistakes_are_told(data, tmp_path) -> None:
     assert not list(tmp_path.glob("*.json"))
 
 
-
 def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:
     base = TINY.but(modalities=("words",), alpha=0.0, epochs=3)
     configs = {"a": base.but(alpha=1.0), "b": base, "c": base.but(epochs=1), "d": base.but(width=8)}
@@ -287,3 +285,14 @@ def test_each_way_to_train_with_supcon_is_a_valid_setting(data, tmp_path) -> Non
         "vcemo_lib",
         "date",
     } <= set(machine)
+
+
+def test_a_sweep_is_run_again_where_words_were_recognised_otherwise(data, tmp_path) -> None:
+    configs = {"without": CONFIGS["without"].but(epochs=1)}
+    store, parts = data
+    heard = {name: part.with_column("asr", part.table["text"]) for name, part in parts.items()}
+    first, again = (quiet((store, heard), tmp_path, configs, seeds=(0,)) for _ in range(2))
+    heard = {name: part.with_column("asr", "人") for name, part in parts.items()}
+    other = quiet((store, heard), tmp_path, configs, seeds=(0,))
+    assert first.equals(again) and other.file[0] != first.file[0]
+    assert facts(other.file[0])["recipe"] in other.file[0], "the file is named by its recipe's key"

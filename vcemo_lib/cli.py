@@ -109,9 +109,12 @@ def train(chosen: Chosen) -> None:
 def evaluate(chosen: Chosen) -> None:
     """Score a trained model on one part of a corpus."""
     run = vc.training.Run.load(chosen.run)
-    corpus, parts = _data(chosen, run.seed)
-    store = _store(corpus, run.settings, chosen.text, run.model.name)
-    part = corpus if chosen.part == "all" else parts[chosen.part]
+    corpus, part = _part_of(run, chosen)
+    kinds, made = vc.training.kinds_of(run.model), run.recipe.features if run.recipe else {"text": "gold"}
+    if chosen.text and run.recipe and chosen.text != made["text"]:
+        raise VcemoError(f"the run was trained on {made['text']} text", chosen.run, "leave out --text")
+    settings = {name: value for kind in kinds for name, value in run.made_by(kind).items()}
+    store = vc.features.compute(corpus, kinds, chosen.text or made["text"], **settings)
     _report(run, run.predict(part, store), corpus, store, chosen, chosen.part)
 
 
@@ -162,6 +165,22 @@ def _data(chosen: Chosen, seed: int = 0) -> tuple[Corpus, dict[str, Corpus]]:
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     split = chosen.split or ("given" if "split" in corpus.table else "by_speaker")
     return corpus, getattr(vc.splits, split)(corpus, **({} if split == "given" else {"seed": seed}))
+
+
+def _part_of(run: Run, chosen: Chosen) -> tuple[Corpus, Corpus]:
+    """The corpus, and the part to score on: the run's own where it was trained on this corpus."""
+    if chosen.out:
+        _writable(chosen.out)
+    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    if chosen.part == "all":
+        return corpus, corpus
+    if run.recipe is None or not run.recipe.knows(corpus):
+        corpus, parts = _data(chosen, run.seed)
+        return corpus, parts[chosen.part]
+    own = run.recipe.part(corpus, chosen.part)
+    if chosen.split and set(_data(chosen, run.seed)[1][chosen.part].ids) != set(own.ids):
+        raise VcemoError(f"the run's split is not {chosen.split}", chosen.run, "leave out --split")
+    return corpus, own
 
 
 def _store(corpus: Corpus, settings: Any, text: str, model: str) -> Any:
@@ -238,6 +257,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--split": {"choices": ("given", "by_speaker", "by_text", "random"),
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
+    "evaluate --text": {"choices": ("gold", "asr"), "help": "whose words: as in training"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
@@ -276,6 +296,6 @@ def _parser() -> argparse.ArgumentParser:
         for name, (command, arguments) in table.items():
             added = where.add_parser(name, help=command.__doc__, description=command.__doc__)
             for argument in arguments.split():
-                added.add_argument(argument, **ARGUMENTS[argument])
+                added.add_argument(argument, **ARGUMENTS.get(f"{name} {argument}") or ARGUMENTS[argument])
             added.set_defaults(command=command, **({"out": OUT[name]} if name in OUT else {}))
     return parser

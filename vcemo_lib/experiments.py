@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import METRICS
 from vcemo_lib.models.settings import Settings
 from vcemo_lib.paths import write_atomically
+from vcemo_lib.provenance import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,24 +74,27 @@ def run(
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
+    from vcemo_lib.models import model_class
+
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
-    if workers < 1:
-        raise VcemoError(f"{workers} workers", do="let one work at least")
-    fingerprints = {name: part.fingerprint() for name, part in parts.items()}
-    data = {"parts": fingerprints, "features": provenance.features(store)}
-    jobs = {}  # the file that a run's result goes to -> what decides it
+    jobs: dict[Path, tuple[str, Recipe]] = {}  # the file that a run's result goes to -> its config and recipe
+    data: dict[tuple[str, ...], dict[str, Any]] = {}  # by the kinds that a model reads
     for config, given in configs.items():
-        model, settings = given if isinstance(given, tuple) else ("vcemo", given)
-        for seed in map(int, seeds):
-            job = {"config": config, "model": model, "seed": seed, "settings": settings.as_dict(), **data}
-            jobs[Path(out) / f"{file_name(job)}.json"] = job
+        name, settings = given if isinstance(given, tuple) else ("vcemo", given)
+        read = [kind for modality in settings.modalities for kind in settings.kinds[modality]]
+        kinds = tuple(sorted({*read, *getattr(model_class(name), "also_reads", ())}))
+        data[kinds] = data.get(kinds) or provenance.data(store, kinds, parts)
+        for seed in seeds:
+            recipe = Recipe.of(name, settings, seed, data[kinds])
+            plain = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
+            jobs[Path(out) / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
     missing = {path: job for path, job in jobs.items() if not path.exists()}
     shared = (store, parts, keep_models, bool(dask) or workers > 1)
-    tasks = [delayed(train_one)(job, path.absolute(), *shared) for path, job in missing.items()]
+    tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
     with _pool(workers, dask) if tasks else nullcontext():
         done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
-        shown = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
+        shown: dict[str, Any] = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
         for path, result in tqdm(done, "runs", len(jobs), **shown):
             write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
     return pd.DataFrame([row(path) for path in jobs])
@@ -122,7 +125,7 @@ def baseline_configs(
 
 
 def train_one(
-    job: dict[str, Any], path: Path, store: Any, parts: Mapping[str, Any], keep: bool, one_thread: bool
+    config: str, recipe: Recipe, path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool
 ) -> tuple[Path, dict[str, Any]]:
     """Train and score one run, for the file at `path`. In a process of its own it keeps to one thread."""
     import torch
@@ -130,14 +133,15 @@ def train_one(
     from vcemo_lib.models import build, parameters
     from vcemo_lib.training import device, fit
 
-    if one_thread:
+    if alone:
         torch.set_num_threads(1)
-    model = build(job["model"], Settings.from_dict(job["settings"]), seed=job["seed"])
+    model = build(recipe.model, Settings.from_dict(recipe.settings), seed=recipe.seed)
     folder = path.with_suffix("") if keep else None
-    result = fit(model, store, parts, seed=job["seed"], out=folder, progress=False)
+    result = fit(model, store, parts, seed=recipe.seed, out=folder, progress=False)
     test, best = result.predict(parts["test"]), result.history.loc[result.best_epoch]
-    versions = {name.replace("-", "_"): version for name, version in provenance.versions().items()}
-    return path, job | {
+    versions = {name.replace("-", "_"): found for name, found in provenance.versions().items()}
+    return path, {
+        "config": config, **recipe.plain(),
         "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
         "best_epoch": result.best_epoch, "epochs": len(result.history),
         "seconds": result.seconds, "parameters": parameters(model),
@@ -147,12 +151,6 @@ def train_one(
             "y_true": test.y_true.tolist(), "y_pred": test.y_pred.tolist(),
         },
     }  # fmt: skip
-
-
-def file_name(job: Mapping[str, Any]) -> str:
-    """Config, seed and a digest of all that decides a run's result."""
-    digest = hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:12]
-    return f"{re.sub(r'[^a-z0-9]+', '-', job['config'].lower()).strip('-')}-seed{job['seed']}-{digest}"
 
 
 @contextmanager
@@ -174,6 +172,5 @@ def _pool(workers: int, dask: str | None) -> Iterator[None]:
         if (threads := max(client.nthreads().values(), default=1)) > 1:
             # Runs in threads of one process would share torch's random numbers: no result could be had again.
             raise VcemoError(f"Dask workers with {threads} threads", dask, "start them with --nthreads 1")
-        # A batch queue may let a worker wait for its turn.
-        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
+        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):  # in a queue
             yield

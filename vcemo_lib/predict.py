@@ -145,7 +145,8 @@ class EmotionRecognizer:
         """The features of clips and their words, unscaled: kind -> one (rows, width) a clip."""
         contents = {"audio": waves, "text": texts, "both": list(zip(waves, texts, strict=False))}
         kinds = {kind: features.KINDS[kind] for kind in kinds_of(self.run.model)}
-        return {name: kind.make(contents[kind.of]) for name, kind in kinds.items()}
+        made_by = self.run.made_by
+        return {name: kind.make(contents[kind.of], **made_by(name)) for name, kind in kinds.items()}
 
     def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = ()) -> InMemoryDataset:
         """Features as the model wants them, and which modalities it must do without."""

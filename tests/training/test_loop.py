@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -114,15 +115,6 @@ def test_another_run_is_not_overwritten(store, parts, tmp_path) -> None:
     other = synthetic.Store(synthetic.corpus(N), signal=0.0)  # the same utterances, other features
     with pytest.raises(VcemoError, match="another run"):
         train(other, parts, tmp_path, epochs=1)
-    fit(
-        build("vcemo", tiny(epochs=1), seed=1),
-        store,
-        parts,
-        seed=1,
-        out=tmp_path,
-        progress=False,
-        resume=False,
-    )
 
 
 def test_divergence_names_step_batch_and_settings_and_keeps_the_checkpoint(
@@ -184,3 +176,48 @@ def test_weights_that_the_last_step_spoils_are_told(store, parts) -> None:
         train(store, parts, lr=float("inf"))
     with pytest.raises(VcemoError, match="diverged: .*not finite.*lower lr"):
         train(store, parts, lr=1e38, schedule="constant", clip=0.0, epochs=1, batch_size=64)
+
+
+BESIDE = """
+import os, subprocess, sys, time
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+sys.path[:0] = [{tests!r}, {tests!r} + '/training']
+import synthetic
+from tiny_training import N, train
+import torch
+torch.set_num_threads(2)
+store, parts = synthetic.Store(synthetic.corpus(N)), synthetic.parts(N)
+def seconds():
+    return train(store, parts, epochs=4, patience=4).history.seconds[1:].min()
+seconds()
+alone = min(seconds() for _ in range(2))
+busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+try:
+    beside = min(seconds() for _ in range(2))
+finally:
+    busy.kill()
+    busy.wait()
+print(alone, beside)
+"""
+
+
+@pytest.mark.timeout(900)  # on a machine that is busy with other things, too
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to keep to two cores here")
+def test_training_does_not_stand_still_beside_a_busy_process() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core")
+    code, env = BESIDE.format(tests=str(Path(__file__).parents[1])), dict(os.environ)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        env.pop(variable, None)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, beside = map(float, done.stdout.split())
+    assert beside < 3 * alone, f"{alone:.2f} s an epoch alone, {beside:.2f} s beside a busy process"
+
+
+def test_a_users_own_way_of_waiting_stays() -> None:
+    code = "import os, vcemo_lib; print(os.environ['OMP_WAIT_POLICY'], os.environ['KMP_BLOCKTIME'])"
+    own = {"OMP_WAIT_POLICY": "active"}
+    env = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")}
+    found = [subprocess.check_output([sys.executable, "-c", code], env=env | e, text=True) for e in ({}, own)]
+    assert [line.split() for line in found] == [["passive", "0"], ["active", "0"]]

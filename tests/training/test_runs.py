@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
+import synthetic
 import torch
-from tiny_training import tiny, train
+from tiny_training import N, tiny, train
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import Settings, build
@@ -37,6 +38,60 @@ def test_a_prediction_does_not_depend_on_its_company(store, parts) -> None:
     test = parts["test"]
     alone = run.predict(test.subset(test.ids[3:4])).probabilities[0]
     np.testing.assert_allclose(alone, run.predict(test).probabilities[3], rtol=1e-4)
+
+
+def test_a_prediction_does_not_depend_on_earlier_ones(store, parts) -> None:
+    """A stranger's statistics come from the clips given, and are not kept."""
+    run = train(store, {name: parts[name] for name in ("train", "val")}, epochs=1, speaker_norm=True)
+    test = parts["test"].with_column("speaker", "stranger")
+    before = run.predict(test).probabilities
+    run.predict(test.subset(test.ids[:1]))
+    np.testing.assert_array_equal(run.predict(test).probabilities, before)
+
+
+def test_speakers_of_equal_names_in_another_corpus_are_other_people(store, parts) -> None:
+    run, test = train(store, parts, epochs=1, speaker_norm=True), parts["test"]
+    other = test.with_column("text", "人")  # another corpus, that has these ids and names too
+    renamed = other.with_column("speaker", "other " + other.table["speaker"])
+    ours, theirs, apart = (run.predict(part).probabilities for part in (test, other, renamed))
+    np.testing.assert_array_equal(theirs, apart)
+    assert np.abs(ours - theirs).max() > 1e-3
+
+
+class Told(synthetic.Store):
+    """A store that tells how its features were made."""
+
+    def __init__(self, layer: int = 3, text: str = "gold") -> None:
+        super().__init__(synthetic.corpus(N))
+        self.about: dict = {kind: {"settings": {}} for kind in ("mel", "words", "bert")}
+        self.about["whisper"] = {"settings": {"model": "base", "layer": layer}, "precision": "float32"}
+        self.text, ids = text, synthetic.corpus(N).ids
+        self.keys = {of: {u: f"{u} {text}" for u in ids} for of in ("audio", "text")}
+
+    def describe(self) -> dict:
+        return {"kinds": self.about, "text": self.text}
+
+
+def test_a_run_refuses_features_that_were_made_otherwise(parts, tmp_path) -> None:
+    run = train(Told(), parts, tmp_path, epochs=1, acoustic="whisper")
+    assert run.made_by("whisper") == Run.load(tmp_path).made_by("whisper") == {"model": "base", "layer": 3}
+    elsewhere = Told(text="asr")  # other words are a question one may ask, and precision is the machine's
+    elsewhere.about["whisper"] |= {"precision": "float16"}
+    run.predict(parts["test"], elsewhere)
+    with pytest.raises(VcemoError, match="other whisper features .settings.layer is 6, not 3"):
+        Run.load(tmp_path).predict(parts["test"], Told(layer=6))
+
+
+def test_a_finished_run_is_not_given_for_other_words_or_features(parts, tmp_path) -> None:
+    train(Told(), parts, tmp_path, epochs=1, modalities=("words",))
+    others = Told(text="asr"), Told()
+    others[1].about["words"] = {"settings": {"vectors": "others"}}
+    for other in others:
+        with pytest.raises(VcemoError, match="this folder holds another run .features"):
+            train(other, parts, tmp_path, epochs=1, modalities=("words",))
+    corrected = {name: part.with_column("asr", "人") for name, part in parts.items()}
+    with pytest.raises(VcemoError, match="this folder holds another run .parts"):
+        train(Told(), corrected, tmp_path, epochs=1, modalities=("words",))
 
 
 @pytest.fixture

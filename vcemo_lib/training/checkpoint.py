@@ -48,7 +48,7 @@ def digest(tensors: Mapping[str, Tensor], text: str) -> str:
     sha = hashlib.sha256(text.encode("utf-8"))
     for name, t in sorted(tensors.items()):
         sha.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
-        sha.update(t.contiguous().flatten().view(torch.uint8).numpy())
+        sha.update(t.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
 
 

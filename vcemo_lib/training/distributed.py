@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_gather
 
 from vcemo_lib.errors import VcemoError
 
@@ -37,7 +38,7 @@ class Team(NamedTuple):
             return x
         longest = -(-total // self.size)
         padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])  # (longest, ...)
-        shards = distributed.nn.functional.all_gather(padded)
+        shards = all_gather(padded)
         return torch.stack(shards, dim=1).flatten(0, 1)[:total]  # row i of process r is i * size + r
 
     def average(self, tensors: Iterable[Tensor]) -> None:

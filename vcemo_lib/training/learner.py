@@ -117,7 +117,7 @@ class Learner(nn.Module):
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state_dict`; other tensors are left alone."""
         super().load_state_dict({name: tensors[name] for name in super().state_dict()})
-        parameters, state = list(self.model.parameters()), {}
+        parameters, state = list(self.model.parameters()), dict[int, dict[str, Tensor]]()
         for name, t in checkpoint.under("optimizer", tensors).items():
             i, slot = name.split(".", 1)
             like = parameters[int(i)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +19,48 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vcemo_lib import augmentation
+from vcemo_lib import augmentation, provenance
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.features import compute
 from vcemo_lib.loading import InMemoryDataset, Scaler, gather, pre_pool
 from vcemo_lib.models import Settings
+from vcemo_lib.provenance import Recipe
 from vcemo_lib.training import checkpoint
 from vcemo_lib.training.distributed import connect
 from vcemo_lib.training.learner import Learner, learning_rate
-from vcemo_lib.training.runs import RUN_FILE, Run, device, kinds_of, predict, run_identity
+from vcemo_lib.training.runs import RUN_FILE, Run, device, kinds_of, predict
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 def fit(
     model: nn.Module, store: Any, parts: Mapping[str, Any], seed: int = 0, out: Path | str | None = None,
-    progress: bool = True, resume: bool = True,
+    progress: bool = True,
 ) -> Run:  # fmt: skip
     """Train a model in place by its settings, on parts "train" and "val"; the best epoch's weights stay.
 
-    `out` gets a checkpoint an epoch and `run.safetensors`. With `resume` a killed run goes on from there and
-    ends as if it had never stopped; a finished one is read. Of other parts only the speakers' statistics are
-    used. Raises VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
+    `out` gets a checkpoint an epoch and `run.safetensors`: a killed run goes on from there and ends as if it
+    had never stopped, a finished one is read. Of other parts only the speakers' statistics are used. Raises
+    VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
     """
     team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
     features = read_parts(model, store, parts)
-    identity, classes = run_identity(model, seed, features), tuple(parts["train"].labels)
-    if folder and resume and (folder / RUN_FILE).exists():
-        refuse_another_run((run := Run.load(folder, store)).identity, identity, folder)
+    recipe = Recipe.of(model.name, s, seed, provenance.data(store, kinds_of(model), parts))
+    if folder and (folder / RUN_FILE).exists():
+        run = Run.load(folder, store)
+        recipe.require(run.recipe, folder)
         model.to(device()).load_state_dict(run.model.state_dict())
         return replace(run, model=model.eval())
-    learner = Learner(model.to(device()), s, team)
+    learner, classes = Learner(model.to(device()), s, team), tuple(parts["train"].labels)
     scaler = Scaler.fit(features, s.speaker_norm)
     train, val = prepare(model, parts["train"], features, scaler, progress)
-    history, best = restore(folder, learner, identity) if folder and resume else ([], {})
+    history, best = restore(folder, learner, recipe) if folder else ([], {})
     if learner.device.type == "cuda" and shutil.which("cc"):  # Triton needs a compiler
         learner.compile_attention()
 
-    shown = {"initial": len(history), "leave": False, "disable": not progress or team.rank > 0}
+    quiet = not progress or team.rank > 0
+    shown: dict[str, Any] = {"initial": len(history), "leave": False, "disable": quiet}
     for epoch in tqdm(range(len(history), s.epochs), "epochs", s.epochs, **shown):
         if history and epoch - 1 - best_epoch(history, s) >= s.patience:
             break
@@ -73,11 +76,11 @@ def fit(
             best = {name: t.clone() for name, t in model.state_dict().items()}
         if folder and team.rank == 0:
             tensors = learner.state_dict() | checkpoint.prefixed("best", best)
-            checkpoint.save(folder / CHECKPOINT, tensors, {"identity": identity, "history": history})
+            checkpoint.save(folder / CHECKPOINT, tensors, {"recipe": asdict(recipe), "history": history})
 
     model.load_state_dict(best)
     table, seconds = pd.DataFrame(history).set_index("epoch"), sum(row["seconds"] for row in history)
-    run = Run(model.eval(), scaler, table, best_epoch(history, s), seconds, seed, classes, identity, store)
+    run = Run(model.eval(), scaler, table, best_epoch(history, s), seconds, seed, classes, recipe, store)
     if folder and team.rank == 0:
         run.save(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -157,17 +160,11 @@ def prepare(
     return train.with_versions(versions) if versions else train, val
 
 
-def restore(folder: Path, learner: Learner, identity: str) -> tuple[list[dict], dict[str, Tensor]]:
+def restore(folder: Path, learner: Learner, recipe: Recipe) -> tuple[list[dict], dict[str, Tensor]]:
     """Go on from the folder's checkpoint, if there is one: history and best weights so far."""
     if not (folder / CHECKPOINT).exists():
         return [], {}
     tensors, facts = checkpoint.load(folder / CHECKPOINT)
-    refuse_another_run(facts.get("identity"), identity, folder)
+    recipe.require(Recipe(**facts["recipe"]) if "recipe" in facts else None, folder)
     learner.load_state_dict(tensors)
     return facts["history"], checkpoint.under("best", tensors)
-
-
-def refuse_another_run(found: str | None, wanted: str, folder: Path) -> None:
-    if found != wanted:
-        do = "choose another folder, or pass resume=False to replace it"
-        raise VcemoError("this folder holds another run (of other settings, seed or data)", folder, do)

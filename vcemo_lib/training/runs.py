@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import intervals, scores
 from vcemo_lib.loading import InMemoryDataset, Scaler, gather
 from vcemo_lib.models import Settings, model_class
+from vcemo_lib.provenance import Recipe
 from vcemo_lib.training import checkpoint
 
 EVAL_BATCH = 256  # utterances; no gradients are kept, so more fit than in training
@@ -95,17 +93,6 @@ def kinds_of(model: nn.Module) -> list[str]:
     return [*(model.kinds[m] for m in model.settings.modalities), *getattr(model, "also_reads", ())]
 
 
-def run_identity(model: nn.Module, seed: int, features: Mapping[str, InMemoryDataset]) -> str:
-    """Twelve digits that tell a run from any other: model, settings, seed, utterances, labels, features."""
-    about = [model.name, model.settings.as_dict(), dict(model.widths), seed]
-    about += [[name, part.ids, part.labels.tolist()] for name, part in features.items()]
-    sha = hashlib.sha256(json.dumps(about).encode("utf-8"))
-    for part in features.values():
-        for ragged in part.sequences.values():
-            sha.update(ragged.rows.numpy())
-    return sha.hexdigest()[:12]
-
-
 @dataclass
 class Run:
     """A trained model (the weights of its best epoch) and how it got there."""
@@ -117,7 +104,7 @@ class Run:
     seconds: float  # training time in all
     seed: int
     classes: tuple[str, ...]
-    identity: str = ""  # see `run_identity`
+    recipe: Recipe | None = None  # what made it; a file of an earlier version has none
     store: Any = field(default=None, repr=False)
 
     @property
@@ -125,19 +112,29 @@ class Run:
         return self.model.settings
 
     def predict(self, part: Any, store: Any = None) -> Predictions:
-        """Predictions for a corpus part, from the store that trained the model or from another one.
+        """Predictions for a corpus part, from the store that trained the model or one of features made alike.
 
         A speaker met in training, validation or test keeps the statistics found then; a stranger is measured
-        by the clips given here (see `Scaler.adapted`). Nothing is kept for the next call.
+        by the clips given here (see `Scaler.adapted`), and nothing is kept for the next call. Other words
+        (ASR, say) are taken, another encoder is refused.
         """
         if (store := store or self.store) is None:
             raise VcemoError("no feature store to predict from", do="give one: run.predict(part, store)")
-        features, known = gather(store, part, kinds_of(self.model)), self.scaler.by_speaker
+        known = self.scaler.by_speaker
+        if self.recipe:
+            self.recipe.require_features(store)
+            known = known if self.recipe.knows(part) else {}  # speakers of equal names are other people
+        features = gather(store, part, kinds_of(self.model))
         strangers = set(features.speakers) - known.keys() if self.settings.speaker_norm else ()
         clips_of = {name: np.flatnonzero(features.speakers == name) for name in strangers}
         adapted = self.scaler.adapted(features, clips_of)
         scaler = replace(adapted, by_speaker=known | adapted.by_speaker)
         return predict(self.model, scaler.apply(features), self.classes)
+
+    def made_by(self, kind: str) -> dict[str, Any]:
+        """The settings of `features.compute` by which a kind of feature was made for this run."""
+        made = self.recipe.features["kinds"] if self.recipe else {}
+        return made.get(kind, {}).get("settings", {})
 
     def save(self, folder: Path | str) -> Path:
         """Write `run.safetensors` (weights, statistics, settings, history) into a folder."""
@@ -147,7 +144,8 @@ class Run:
             moments |= {f"speaker.{i}.{kind}": m for kind, m in self.scaler.by_speaker[speaker].items()}
         tensors = checkpoint.prefixed("model", self.model.state_dict())
         tensors |= {name: torch.stack(m) for name, m in moments.items()}  # (2, width)
-        facts = {name: getattr(self, name) for name in ("best_epoch", "seconds", "seed", "identity")} | {
+        facts = {name: getattr(self, name) for name in ("best_epoch", "seconds", "seed")} | {
+            "recipe": self.recipe and asdict(self.recipe),
             "name": self.model.name, "settings": self.settings.as_dict(), "widths": dict(self.model.widths),
             "history": self.history.reset_index().to_dict("list"), "classes": list(self.classes),
             "speakers": speakers,
@@ -167,11 +165,13 @@ class Run:
                 settings = Settings.from_dict(facts["settings"])
                 model = model_class(facts["name"])(settings, dict(facts["widths"]))
             model.to_empty(device=device()).load_state_dict(checkpoint.under("model", tensors))
-            moments = {name: (t[0], t[1]) for name, t in tensors.items() if not name.startswith("model.")}
-            speakers = {s: checkpoint.under(f"speaker.{i}", moments) for i, s in enumerate(facts["speakers"])}
-            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed", "identity")}
+            of = {s: checkpoint.under(f"speaker.{i}", tensors) for i, s in enumerate(facts["speakers"])}
+            by_speaker = {s: {kind: (t[0], t[1]) for kind, t in each.items()} for s, each in of.items()}
+            overall = {kind: (t[0], t[1]) for kind, t in checkpoint.under("overall", tensors).items()}
+            plain = {name: facts[name] for name in ("best_epoch", "seconds", "seed")}
+            plain["recipe"] = Recipe(**facts["recipe"]) if facts.get("recipe") else None
             history = pd.DataFrame(facts["history"]).set_index("epoch")
-            scaler = Scaler(checkpoint.under("overall", moments), speakers)
+            scaler = Scaler(overall, by_speaker)
             return cls(model.eval(), scaler, history, classes=tuple(facts["classes"]), store=store, **plain)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, VcemoError) as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
