@@ -32,6 +32,7 @@ class Server:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.manner, self.asked = data, "whole", 0
+        self.ranges: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,6 +62,14 @@ class Server:
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         half = len(self.data) // 2
         handler.close_connection = True
+        self.ranges.append(handler.headers.get("Range", ""))
+        start = int(self.ranges[-1].removeprefix("bytes=").rstrip("-") or 0)
+        if self.manner == "rest" and start:
+            handler.send_response(206)
+            handler.send_header("Content-Length", str(len(self.data) - start))
+            handler.end_headers()
+            handler.wfile.write(self.data[start:])
+            return
         handler.send_response(404 if self.manner == "gone" else 200)
         if self.manner == "dropped chunks":
             handler.send_header("Transfer-Encoding", "chunked")

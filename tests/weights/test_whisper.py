@@ -88,7 +88,7 @@ def test_whisper_that_cannot_be_had_is_one_line_and_no_half_file(whisper_server,
     whisper_server.manner = manner
     with pytest.raises(VcemoError, match="whisper-tiny could not be had.*127.0.0.1"):
         weights.whisper("tiny")
-    assert fetched(tmp_path) == []
+    assert set(fetched(tmp_path)) <= {"tiny.pt.part"}, "what a broken transfer goes on from, and no more"
     whisper_server.manner = "whole"
     assert same_whisper(weights.whisper("tiny"))
 

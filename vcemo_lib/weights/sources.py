@@ -135,23 +135,42 @@ def offline() -> bool:
 
 
 def download(url: str, target: Path, sha256: str) -> Path:
-    """Fetch a file, whole and with this SHA-256, or raise Unavailable; VcemoError if it cannot be written."""
+    """Fetch a file, whole and with this SHA-256; where a transfer drops, the next try goes on from there.
+
+    Raises Unavailable, or VcemoError where the file cannot be written.
+    """
     import pooch
     import requests
 
     if offline():
         raise Unavailable(OFFLINE)
-    host = urlsplit(url).netloc
+    host, part = urlsplit(url).netloc, target.with_name(f"{target.name}.part")
+
+    def resume(url: str, output: str, _pooch: object) -> None:
+        with part.open("ab") as file:
+
+            def start_again(response: requests.Response, **_: object) -> None:
+                if response.status_code == requests.codes.ok and file.tell():  # all of it, not the rest
+                    file.truncate(0)
+
+            headers = {"Range": f"bytes={file.tell()}-", "Accept-Encoding": "identity"}
+            options = {"headers": headers, "hooks": {"response": start_again}}
+            get = pooch.HTTPDownloader(True, 1 << 18, timeout=(CONNECT_SECONDS, STALL_SECONDS), **options)
+            get(url, file, None)
+        part.replace(output)
+
     pooch.get_logger().setLevel("WARNING")
-    get = pooch.HTTPDownloader(True, 1 << 18, timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
-        return Path(pooch.retrieve(url, sha256, target.name, target.parent, downloader=get))
+        return Path(pooch.retrieve(url, sha256, target.name, target.parent, downloader=resume))
     except requests.RequestException as error:
-        why = getattr(error.response, "status_code", type(error).__name__)
+        if (answer := error.response) is not None:
+            part.unlink(missing_ok=True)
+        why = type(error).__name__ if answer is None else answer.status_code
         raise Unavailable(f"the download from {host} broke off ({why})") from error
     except ValueError as error:  # pooch's word for another checksum
         raise Unavailable(f"what {host} sent has the wrong SHA-256") from error
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise write_error(error, target) from error
 
 
