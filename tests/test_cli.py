@@ -286,7 +286,7 @@ def test_course_commands_reach_the_course(capsys, monkeypatch, tmp_path):
 
 
 def test_evaluate_takes_the_split_that_was_trained_on_or_says_so(capsys, tones, tmp_path):
-    short = ["--modalities", "audio", "--epochs", "1", "--out", str(tmp_path / "run")]
+    short = ["--out", str(tmp_path / "run"), "--set", "modalities=audio", "epochs=1"]
     assert main(["train", str(tones), "--split", "random", *short]) == 0
     of_training, scored = (told(capsys)[0].split("\n", 1)[1], ["evaluate", str(tmp_path / "run"), str(tones)])
     assert main(scored) == 0
