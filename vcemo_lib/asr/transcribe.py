@@ -48,7 +48,7 @@ TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs long
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
 CUT_SECONDS, CUT_FRAMES = 10.0, 10  # a recording is cut in the quietest 10 frames of a window's last 10 s
 # (probability of no speech above, mean log probability a token below): both mean that nothing was said.
-# Measured: 50 silent, noisy and tonal clips have at least 0.81, and in English at most -0.58 ("you") beside 0.96
+# Measured: 50 silent, noisy and tonal clips have at least 0.81; in English at most -0.58 ("you"), beside 0.96
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6), (0.95, -0.5))
 VERSION = 6  # of the decoding: raise it when results change, so that no stale transcript is read
 
