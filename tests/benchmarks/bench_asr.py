@@ -56,7 +56,7 @@ def main() -> None:
         asr.transcribe(paths, cache=False, progress=False)
     fast.wall, fast.cpu = (fast.wall + again.wall) / 2, (fast.cpu + again.cpu) / 2
     count = len(paths)
-    seconds = sum(len(audio.load(p)) for p in paths) / audio.SAMPLE_RATE / count
+    seconds = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE / count
     print(f"{count} clips, {seconds:.1f} s each on average; {describe()}")
     print(f"{'way':28s} {'clips/s':>8s} {'processor s/clip':>17s} {'CER':>7s}")
     for name, taken, texts in (("whisper.transcribe, a loop", slow, theirs), ("asr.transcribe", fast, ours)):
