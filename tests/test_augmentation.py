@@ -52,9 +52,13 @@ def test_augment_repeats_itself_with_a_seed():
 
 
 @pytest.mark.parametrize("transform", [lambda x: pitch_shift(x, 2.0), lambda x: time_stretch(x, 1.1)])
-def test_a_batch_is_its_rows(transform):
+def test_a_batch_of_tensors_is_its_rows(transform):
+    import torch
+
     waves = np.stack([tone(300, 0.3), voice(200, 0.3)])
-    for row, wave in zip(transform(waves), waves, strict=True):
+    batch = transform(torch.from_numpy(waves))
+    assert isinstance(batch, torch.Tensor)
+    for row, wave in zip(batch.numpy(), waves, strict=True):
         np.testing.assert_allclose(row, transform(wave), atol=1e-4)
 
 
@@ -68,5 +72,8 @@ def test_the_shortest_clips_can_be_augmented(samples: int):
 def test_a_gpu_computes_the_same():
     import torch
 
+    from vcemo_lib import audio
+
     wave = torch.from_numpy(voice(200, 0.5))
     np.testing.assert_allclose(pitch_shift(wave.cuda(), 2.0).cpu(), pitch_shift(wave, 2.0), atol=1e-3)
+    np.testing.assert_allclose(audio.log_mels([wave.cuda()])[0], audio.log_mels([wave])[0], atol=1e-3)

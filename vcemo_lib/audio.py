@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+import torchaudio.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
@@ -30,6 +32,7 @@ MAX_SECONDS = 3_600  # of a file or array
 MAX_UTTERANCE_SECONDS = 60  # of one utterance of a corpus
 MAX_AMPLITUDE = 100.0  # 40 dB above full scale: what is louder is damage, or integers
 BLOCK = 65_536  # frames read at a time
+BATCH = 4  # clips whose log-mel is computed at a time
 FLOAT32_RANGE = 1e-7  # below this share of a frame's loudest band (70 dB), float32 is wrong by 1e-3 and more
 LOG_FLOOR = 1e-10  # power below this counts as silence: log-mel is never under ln(1e-10) = -23.03
 SILENT_DB = -60.0  # dB re full scale: a clip whose loudest 10 ms stay below is silence
@@ -98,12 +101,9 @@ def _as_floats(samples: np.ndarray) -> np.ndarray:
 
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     """A wave (N,) at `sr` Hz -> 16 kHz, by a windowed sinc as good as resampy's "kaiser_best"."""
-    import torch
-    from torchaudio.functional import resample as convert
-
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
     how = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": 64, "rolloff": 0.9476}
-    return convert(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **how, beta=14.77).numpy()
+    return F.resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator, **how, beta=14.77).numpy()
 
 
 def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
@@ -135,50 +135,52 @@ def sounding(wave: np.ndarray) -> np.ndarray:
 @cache
 def mel_filters() -> np.ndarray:
     """Slaney's mel filterbank, (80, 201), equal to librosa.filters.mel(sr=16000, n_fft=400)."""
-    import torch
-    from torchaudio.functional import melscale_fbanks
-
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # in float32 the triangles are off by up to 4e-4 of their height
     try:
         top, bins = SAMPLE_RATE / 2, 1 + N_FFT // 2
-        return melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
+        return F.melscale_fbanks(bins, 0.0, top, N_MELS, SAMPLE_RATE, "slaney", "slaney").T.float().numpy()
     finally:
         torch.set_default_dtype(before)
 
 
-@cache
-def _sparse_filters() -> csr_array:
-    from scipy.sparse import csr_array
-
-    return csr_array(mel_filters())
-
-
-@np.errstate(over="ignore", invalid="ignore")
 def log_mel(wave: np.ndarray) -> np.ndarray:
-    """Log-mel spectrogram (T, 80) float32 of a wave (N,): the natural logarithm of librosa's mel power.
+    """Log-mel spectrogram (T, 80) float32 of one wave (N,), 25 ms windows every 10 ms; T = 1 + N // 160."""
+    return log_mels([wave])[0]
 
-    25 ms windows every 10 ms, T = 1 + N // 160. By scipy, as threads cost more than they give here; frames
-    whose bands lie further apart than float32 resolves take float64.
+
+@torch.inference_mode()
+def log_mels(
+    waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
+) -> list[np.ndarray]:
+    """Log-mel spectrograms, (T, 80) each: the natural logarithm of librosa's mel power.
+
+    They are computed on `device`, or where the waves lie, in batches of clips of like length.
     """
-    from scipy.fft import rfft
-
-    def mel_power(frames: np.ndarray, window: np.ndarray) -> np.ndarray:  # (T, 400), (400,) -> (80, T)
-        bins = rfft(frames * window)
-        return _sparse_filters() @ (np.square(bins.real) + np.square(bins.imag)).T
-
-    padded = np.zeros(len(wave) + N_FFT, np.float32)
-    padded[N_FFT // 2 : N_FFT // 2 + len(wave)] = wave
-    frames, window = (
-        np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP],
-        np.hanning(N_FFT + 1)[:-1],
-    )
-    mel = mel_power(frames, window.astype(np.float32))
-    if (wide := ~(mel.min(axis=0) >= FLOAT32_RANGE * mel.max(axis=0))).any():  # NaN, an overflow, included
-        mel[:, wide] = mel_power(frames[wide], window)
-    return np.log(mel.clip(LOG_FLOOR, np.finfo(mel.dtype).max).T, order="C")  # finite, however loud
+    order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
+    found: dict[int, np.ndarray] = {}
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        clips = [torch.as_tensor(waves[i], device=device) for i in batch]
+        mels = _log_mel(pad_sequence(clips, batch_first=True)).cpu().numpy()
+        found |= {i: mel[: 1 + len(waves[i]) // HOP].copy() for i, mel in zip(batch, mels, strict=True)}
+    return [found[i] for i in range(len(waves))]
 
 
-def log_mels(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Log-mel spectrograms of waves, (T, 80) each."""
-    return [log_mel(wave) for wave in waves]
+def _log_mel(waves: Tensor) -> Tensor:
+    """(B, N) -> (B, T, 80). Frames whose bands lie further apart than float32 resolves take float64."""
+    filters = torch.from_numpy(mel_filters().T).to(waves.device).repeat_interleave(2, dim=0)  # (402, 80)
+    window = torch.hann_window(N_FFT, dtype=torch.float64, device=waves.device)
+
+    def mel_power(bins: Tensor) -> Tensor:  # (..., 201) complex; the squares of both parts add to the power
+        squares = torch.view_as_real(bins).square().flatten(-2)
+        return (squares @ filters.to(squares.dtype)).float().clamp_(min=LOG_FLOOR)
+
+    bins = F.spectrogram(waves, 0, window.float(), N_FFT, HOP, N_FFT, None, False, pad_mode="constant")
+    mel = mel_power(bins.transpose(1, 2))  # (B, T, 80)
+    low, high = torch.aminmax(mel, dim=-1)  # (B, T)
+    if (wide := ~(low >= FLOAT32_RANGE * high)).any():  # NaN, an overflow, included
+        padded = torch.nn.functional.pad(waves, (N_FFT // 2, N_FFT // 2))
+        frames = padded.unfold(-1, N_FFT, HOP)[wide]  # (W, 400)
+        mel[wide] = mel_power(torch.fft.rfft(frames * window))
+    return mel.clamp_(max=torch.finfo(mel.dtype).max).log_()  # finite, however loud

@@ -1,11 +1,13 @@
 """Augmentation of training audio (section 4.2): Gaussian noise at 30 dB SNR, pitch shift, time stretch.
 
-Each transform takes a wave (N,), or a batch (B, N), at 16 kHz, and returns the same, float32.
+Each transform takes a wave (N,) or a batch (B, N) at 16 kHz, an array or a tensor, and returns the same.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,32 +24,48 @@ WINDOW, HOP = 1024, 256  # samples of the phase vocoder: 64 ms resolve a deep vo
 RATE = 400  # pitch_shift's resampling kernel grows with its square; 400 is within 4 cents of the pitch
 
 
-def add_noise(wave: np.ndarray, snr_db: float = SNR_DB, rng: np.random.Generator | None = None) -> np.ndarray:
+def _for_arrays(transform: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Let a transform of tensors take and return float32 arrays, too."""
+
+    @functools.wraps(transform)
+    def either(wave: np.ndarray | Tensor, *args: Any, **options: Any) -> np.ndarray | Tensor:
+        if isinstance(wave, torch.Tensor):
+            return transform(wave, *args, **options)
+        with torch.inference_mode():
+            return transform(torch.tensor(wave, dtype=torch.float32), *args, **options).numpy()
+
+    return either
+
+
+@_for_arrays
+def add_noise(wave: Tensor, snr_db: float = SNR_DB, rng: np.random.Generator | None = None) -> Tensor:
     """The wave with Gaussian noise `snr_db` dB below its mean power; digital silence stays silent."""
-    x = _tensor(wave)
-    noise = (rng or np.random.default_rng()).standard_normal(tuple(x.shape), np.float32)
-    return F.add_noise(x, torch.from_numpy(noise), torch.full(x.shape[:-1], snr_db)).numpy()
+    noise = (rng or np.random.default_rng()).standard_normal(tuple(wave.shape), np.float32)
+    snr = torch.full(wave.shape[:-1], snr_db, device=wave.device)
+    return F.add_noise(wave, torch.from_numpy(noise).to(wave), snr)
 
 
-def pitch_shift(wave: np.ndarray, steps: float) -> np.ndarray:
+@_for_arrays
+def pitch_shift(wave: Tensor, steps: float) -> Tensor:
     """The wave `steps` semitones higher, or lower where negative; its length is kept."""
     length = wave.shape[-1]
-    padded = torch.nn.functional.pad(_tensor(wave), (0, max(0, WINDOW - length)))
-    return F.pitch_shift(padded, RATE, steps, n_fft=WINDOW)[..., :length].numpy()
+    padded = torch.nn.functional.pad(wave, (0, max(0, WINDOW - length)))
+    return F.pitch_shift(padded, RATE, steps, n_fft=WINDOW)[..., :length]
 
 
-def time_stretch(wave: np.ndarray, rate: float) -> np.ndarray:
+@_for_arrays
+def time_stretch(wave: Tensor, rate: float) -> Tensor:
     """The wave `rate` times as fast, its pitch kept."""
     if rate <= 0:
         raise VcemoError(f"a time stretch of {rate}", do="give a rate above 0, such as 0.9 or 1.1")
-    window, length = torch.hann_window(WINDOW), max(1, round(wave.shape[-1] / rate))
-    spectrum = torch.stft(_tensor(wave), WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
-    advance = torch.linspace(0, math.pi * HOP, WINDOW // 2 + 1)[:, None]  # (bins, 1)
+    window = torch.hann_window(WINDOW, device=wave.device)
+    spectrum = torch.stft(wave, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
+    advance = torch.linspace(0, math.pi * HOP, WINDOW // 2 + 1, device=wave.device)[:, None]  # (bins, 1)
     spectrum = F.phase_vocoder(spectrum, rate, advance)
-    return torch.istft(spectrum, WINDOW, HOP, window=window, length=length).numpy()
+    return torch.istft(spectrum, WINDOW, HOP, window=window, length=max(1, round(wave.shape[-1] / rate)))
 
 
-def augment(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment(wave: np.ndarray | Tensor, rng: np.random.Generator) -> Any:
     """A new variant of a wave: another tempo, another pitch, with noise."""
     wave = time_stretch(wave, rng.uniform(1 - STRETCH, 1 + STRETCH))
     wave = pitch_shift(wave, rng.uniform(-STEPS, STEPS))
@@ -57,10 +75,6 @@ def augment(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def check(model: Any) -> None:
     """Refuse a model without log-mel, or one that reads where each word lies: augmentation moves both."""
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
-    if "mel" not in kinds or getattr(model, "also_reads", None):
+    if "mel" not in kinds or getattr(model, "also_reads", ()):
         remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"
         raise VcemoError(f"augmentation does not fit the model {model.name!r} with these settings", do=remedy)
-
-
-def _tensor(wave: np.ndarray) -> Tensor:
-    return torch.tensor(wave, dtype=torch.float32)
