@@ -27,7 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -c 'from vcemo_lib import _torchaudio; _torchaudio.install()'
-	$(BIN)/python -c 'from vcemo_lib import audio; audio.compile_loops()'
+	$(BIN)/python -c 'from vcemo_lib.course import prosody; prosody.compile_loops()'
 	touch $(STAMP)
 
 # ONLY="03 05" runs these alone; JOBS=1 runs one at a time.
