@@ -1,4 +1,4 @@
-"""A linear probe: logistic regression on the means over time of frozen features, scored on other speakers.
+"""The straight line: logistic regression on means over time of frozen features, scored on other speakers.
 
 It says what a feature offers to a linear model, not what one with memory and attention could make of it.
 """
@@ -17,10 +17,12 @@ ACOUSTIC = ("mel", "whisper")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, the inverse of the penalty
 
 
-def pooled(store: Any, kind: str, ids: Sequence[str]) -> np.ndarray:
-    """Each utterance's mean over time, (N, width) float32; zeros for an empty sequence."""
+def pooled(store: Any, kind: str, ids: Sequence[str], deviations: bool = False) -> np.ndarray:
+    """Each utterance's mean over time, (N, width) float32, its deviation beside it; zeros if it is empty."""
     rows = [np.asarray(store.get(kind, utt_id), np.float32) for utt_id in ids]
-    return np.stack([row.mean(axis=0) if len(row) else np.zeros(row.shape[1], np.float32) for row in rows])
+    rows = [row if len(row) else np.zeros((1, row.shape[1]), np.float32) for row in rows]
+    means = np.stack([row.mean(axis=0) for row in rows])
+    return np.hstack([means, np.stack([row.std(axis=0) for row in rows])]) if deviations else means
 
 
 def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
@@ -38,9 +40,10 @@ def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
 
 
 def linear(
-    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False
-) -> Predictions:
-    """Test predictions of balanced logistic regression on the means of kinds of features, side by side.
+    store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
+    deviations: bool = False,
+) -> Predictions:  # fmt: skip
+    """Test predictions of balanced logistic regression on `pooled` kinds of features, side by side.
 
     Its strength is the one with the best UA on parts["val"]. `by_speaker` standardises acoustic kinds within
     each speaker first: with all clips of a speaker, in the test part too, but no labels; it must be reported.
@@ -54,7 +57,8 @@ def linear(
     everyone = np.concatenate([part.table["speaker"].to_numpy(str) for part in parts.values()])
     columns = []
     for kind in [kinds] if isinstance(kinds, str) else kinds:
-        x = pooled(store, kind, [utt_id for part in parts.values() for utt_id in part.ids])  # (N, width)
+        ids = [utt_id for part in parts.values() for utt_id in part.ids]
+        x = pooled(store, kind, ids, deviations)  # (N, width)
         columns.append(standardise(x, everyone) if by_speaker and kind in ACOUSTIC else x)
     cuts = np.cumsum([len(part) for part in parts.values()])[:-1]
     x = dict(zip(parts, np.split(np.concatenate(columns, axis=1), cuts), strict=True))

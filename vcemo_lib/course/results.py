@@ -29,6 +29,13 @@ All three modalities against each single one, paired:
 |---|---|---|
 {singles}
 
+A straight line beside each: balanced logistic regression on the means and deviations over time of a clip's \
+features, scaled alike, its penalty chosen on validation. {verdict}
+
+| inputs | WA of the line | UA of the line | the network over it, in WA | in UA |
+|---|---|---|---|---|
+{line}
+
 Supervised contrastive learning (weight alpha) against none, same seeds:
 
 | alpha | difference in WA | in UA |
@@ -74,7 +81,8 @@ def section() -> str:
 def stored(name: str) -> pd.DataFrame:
     """The bundled runs of an experiment, one row each, in the order of the paper's Table 3."""
     table = comparison.read(repo_data() / "expected" / "results" / name)
-    orders = {"ablation": list(experiments.TABLE3), "compare": list(experiments.BASELINES)}
+    table3 = list(experiments.TABLE3)
+    orders = {"ablation": table3, "line": table3, "compare": list(experiments.BASELINES)}
     order = orders.get(name, sorted(set(table.config)))
     return table.sort_values("config", key=lambda config: config.map(order.index), kind="stable")
 
@@ -93,6 +101,8 @@ def _cells() -> dict[str, Any]:
     encoders = json.loads((repo_data() / "models" / "encoders.json").read_text(encoding="utf-8"))["encoders"]
     *singles, whole = [*experiments.TABLE3][:3] + [*experiments.TABLE3][-1:]
     supcon = pd.concat([ablation[ablation.config == whole], supcon])
+    lines = stored("line").assign(config=lambda table: "line: " + table.config)
+    beside, found = pd.concat([ablation, lines], ignore_index=True), comparison.summary(lines)
     *others, same, bert, con = experiments.BASELINES
     steps = {f"architecture: over {name}": (same, name) for name in others}
     steps |= {"inputs: BERT as well": (bert, same), "loss: SupCon as well": (con, bert)}
@@ -100,6 +110,9 @@ def _cells() -> dict[str, Any]:
         "test": about["split_counts"]["test"], "seeds": int(summary["runs", "seeds"].min()),
         "modalities": _rows((c, *_scores(row, "wa", "ua", "f1_weighted")) for c, row in summary.iterrows()),
         "singles": _rows((single, *_difference(ablation, whole, single)) for single in singles),
+        "verdict": _verdict([comparison.compare(beside, c, f"line: {c}").loc["ua"] for c in summary.index]),
+        "line": _rows((c, *_scores(row, "wa", "ua"), *_difference(beside, c, f"line: {c}"))
+                      for c, row in found.rename(index=lambda c: c.removeprefix("line: ")).iterrows()),
         "supcon": _rows((c.removeprefix("alpha "), *_difference(supcon, c, whole))
                         for c in sorted({*supcon.config} - {whole})),
         "baselines": _rows((c, *_scores(row, "wa", "ua"), f"{row['runs', 'parameters']:,.0f}")
@@ -127,6 +140,13 @@ def _difference(runs: pd.DataFrame, a: str, b: str) -> list[str]:
     paired = 100 * comparison.compare(runs, a, b).loc[["wa", "ua"], ["difference", "low", "high"]]
     cell = "{difference:+.1f} points ({low:+.1f} to {high:+.1f})".format
     return [cell(**row) for row in paired.to_dict("records")]
+
+
+def _verdict(tests: list[pd.Series]) -> str:
+    """For how many inputs the network is shown to be better or worse than the line."""
+    better, worse = sum(row.low > 0 for row in tests), sum(row.high < 0 for row in tests)
+    told = f"Of {len(tests)} choices of inputs the network is shown to be better in UA for {better}, "
+    return f"{told}worse for {worse}; for {len(tests) - better - worse} neither is shown."
 
 
 def _machine(benchmark: dict[str, Any]) -> str:
