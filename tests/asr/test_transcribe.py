@@ -47,13 +47,22 @@ def test_the_gate_closes_on_silence_noise_and_echoes_only() -> None:
     assert changed(text=MANDARIN_PROMPT, avg_logprob=-0.6) == "prompt"
 
 
-def test_a_corpus_gives_about_what_ships_with_it(model, corpus: Corpus, own_cache: Path) -> None:
+def test_a_corpus_gives_the_transcripts_that_ship_with_it(model, corpus: Corpus, own_cache: Path) -> None:
     heard = asr.transcribe(corpus, progress=False)
     assert list(heard.index) == corpus.ids
-    shipped = [corpus.text_of(u, "asr") for u in corpus.ids]  # an earlier make's, without silence behind
-    assert asr.cer(shipped, heard["text"].tolist()) < 0.25
+    same = sum(
+        asr.normalise(heard.loc[u, "text"]) == asr.normalise(corpus.text_of(u, "asr")) for u in corpus.ids
+    )
+    assert same >= len(corpus) - 1, "another processor may round one clip otherwise"
     assert asr.cer([corpus.text_of(u) for u in corpus.ids], heard["text"].tolist()) < 0.4
     assert not heard["retried"].any()
+
+
+@pytest.mark.weights
+def test_beside_silence_it_hears_the_same_sentences(model, corpus: Corpus, own_cache: Path) -> None:
+    heard = asr.transcribe(corpus, progress=False, beside_silence=True)
+    assert asr.cer([corpus.text_of(u) for u in corpus.ids], heard["text"].tolist()) < 0.4
+    assert (heard["gate"] == "").all()
 
 
 @pytest.mark.slow
