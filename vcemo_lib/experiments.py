@@ -142,6 +142,7 @@ def train_one(
     versions = {name.replace("-", "_"): found for name, found in provenance.versions().items()}
     return path, {
         "config": config, **recipe.plain(),
+        "parts": {name: part.fingerprint() for name, part in parts.items()},
         "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
         "best_epoch": result.best_epoch, "epochs": len(result.history),
         "seconds": result.seconds, "parameters": parameters(model),
