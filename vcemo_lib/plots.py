@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -174,6 +175,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         for measure, line in zip(measures, ("-", "--"), strict=False):
             axis.plot(history[measure], line, color=SERIES[0], label=measure.replace("_", " "), linewidth=1.4)
         axis.set(xlabel="epoch", ylabel=panel)
+        axis.locator_params(axis="x", integer=True)
         axis.legend(fontsize=7.5)
     return figure
 
@@ -201,7 +203,8 @@ def intervals(
         axis.errorbar(middle, where, xerr=np.maximum([middle - low, high - middle], 0), label=name, **style)
     if reference is not None:
         axis.axvline(reference, color="#888888", linestyle="--", linewidth=1, label=reference_label or None)
-    axis.set(xlabel=xlabel or value.replace("_", " "), ylim=(len(lines) - 0.5, -0.5))
+    wrapped = textwrap.fill(xlabel or value.replace("_", " "), 48)  # a long line would leave the picture
+    axis.set(xlabel=wrapped, ylim=(len(lines) - 0.5, -0.5))
     names = [", ".join(map(str, line)) if isinstance(line, tuple) else str(line) for line in lines]
     axis.set_yticks(range(len(lines)), [drawable(figure, name) for name in names])
     axis.grid(axis="x", linewidth=0.4)

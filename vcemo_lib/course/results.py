@@ -30,7 +30,7 @@ All three modalities against each single one, paired:
 {singles}
 
 A straight line beside each: balanced logistic regression on the means and deviations over time of a clip's \
-features, scaled alike, its penalty chosen on validation. {verdict}
+features, scaled alike, its penalty chosen on validation (docs/straight_line.md: what was tried). {verdict}
 
 | inputs | WA of the line | UA of the line | the network over it, in WA | in UA |
 |---|---|---|---|---|
