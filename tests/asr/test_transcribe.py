@@ -160,7 +160,7 @@ def test_a_loop_is_decoded_again_in_the_full_window(model, monkeypatch: pytest.M
         assert "".join(word.text for word in one.words) == one.text, (
             "the words are those of the text that is left"
         )
-    assert windows == [2.0, 30.0, 2.0, 30.0]
+    assert windows == [1.5, 30.0, 1.5, 30.0]
 
 
 @pytest.mark.weights

@@ -153,8 +153,9 @@ def test_settings_under_their_earlier_names_are_read() -> None:
 def test_stored_results_and_the_bundled_run_are_read() -> None:
     stored = sorted((repo_data() / "expected" / "results").rglob("*.json"))
     assert len(stored) > 50
-    for file in stored:
-        Settings.from_dict(json.loads(file.read_text(encoding="utf-8"))["settings"])
+    for run in (json.loads(file.read_text(encoding="utf-8")) for file in stored):
+        if run["model"] != "straight line":  # it has none
+            Settings.from_dict(run["settings"])
     run = Run.load(repo_data() / "models" / "recogniser")
     assert run.settings.layers == 1 and run.model.final.mlp[0].weight.isfinite().all()
 

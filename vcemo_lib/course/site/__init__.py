@@ -24,6 +24,7 @@ PLUMBING = re.compile(r"^lane = |^import vcemo_lib|\brecord\(\s*\"\d\d\"", re.M)
 TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']*'|[^>"'])*>""", re.I | re.S)
 ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
 FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
+GLOSSARY = re.compile(r"\[([^\[\]]+)\]\(\s*\.\./docs/glossary\.md(#[\w-]*)?\s*\)")  # its anchors are HTML
 FIRST_PAGE = """# Multimodal speech emotion recognition
 The course as it ran; to change it or to record your own voice, run `make lab`. All speech is *simulated*.
 
@@ -95,6 +96,10 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
     rows, sounds = [], []
     for notebook in course.select():
         content = executed(course, notebook, lane)
+        told = [o.data for cell in content.cells for o in cell.get("outputs", []) if "data" in o]
+        written = [(cell, "source") for cell in content.cells if cell.cell_type == "markdown"]
+        for place, name in written + [(data, "text/markdown") for data in told if "text/markdown" in data]:
+            place[name] = GLOSSARY.sub(r'<a href="glossary.html\2">\1</a>', place[name])
         nbformat.write(content, source / notebook.path.name)
         shown = [output.get("data", {}) for cell in content.cells for output in cell.get("outputs", [])]
         sounds += [data["text/html"] for data in shown if "<audio" in data.get("text/html", "")]
@@ -103,6 +108,9 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
         title = f"[{notebook.number} · {notebook.title}]({notebook.path.name})"
         rows.append(f"| {title} | {notebook.minutes:g} | {goals} |")
     names = "\n".join(notebook.name for notebook in course.notebooks)
+    if (glossary := course.root / "docs" / "glossary.md").is_file():
+        shutil.copy(glossary, source)
+        names += "\nglossary"
     page = FIRST_PAGE.format(sound="".join(sounds[:1]), rows="\n".join(rows), names=names)
     (source / "index.md").write_text(page, encoding="utf-8")
 
