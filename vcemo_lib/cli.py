@@ -19,7 +19,6 @@ from vcemo_lib.course import commands
 from vcemo_lib.errors import VcemoError, printable
 
 if TYPE_CHECKING:
-
     from vcemo_lib.corpora import Corpus
     from vcemo_lib.training.runs import Predictions, Run
 
@@ -159,35 +158,40 @@ def _writable(folder: Path) -> None:
 
 
 def _data(chosen: Chosen, seed: int = 0) -> tuple[Corpus, dict[str, Corpus]]:
-    """The corpus and its parts by --split: its own by default, or by speaker where it has none."""
+    """The corpus and its parts."""
+    corpus = _corpus(chosen)
+    return corpus, _parts(corpus, chosen, seed)
+
+
+def _corpus(chosen: Chosen) -> Corpus:
+    """The corpus, once --out is known to be writable."""
     if getattr(chosen, "out", None):
         _writable(chosen.out)
-    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    return vc.load_corpus(chosen.corpus, chosen.root)
+
+
+def _parts(corpus: Corpus, chosen: Chosen, seed: int) -> dict[str, Corpus]:
+    """Its parts by --split: its own by default, or by speaker where it has none."""
     split = chosen.split or ("given" if "split" in corpus.table else "by_speaker")
-    return corpus, getattr(vc.splits, split)(corpus, **({} if split == "given" else {"seed": seed}))
+    return getattr(vc.splits, split)(corpus, **({} if split == "given" else {"seed": seed}))
 
 
 def _part_of(run: Run, chosen: Chosen) -> tuple[Corpus, Corpus]:
     """The corpus, and the part to score on: the run's own where it was trained on this corpus."""
-    if chosen.out:
-        _writable(chosen.out)
-    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    corpus = _corpus(chosen)
     if chosen.part == "all":
         return corpus, corpus
     if run.recipe is None or not run.recipe.knows(corpus):
-        corpus, parts = _data(chosen, run.seed)
-        return corpus, parts[chosen.part]
+        return corpus, _parts(corpus, chosen, run.seed)[chosen.part]
     own = run.recipe.part(corpus, chosen.part)
-    if chosen.split and set(_data(chosen, run.seed)[1][chosen.part].ids) != set(own.ids):
+    if chosen.split and set(_parts(corpus, chosen, run.seed)[chosen.part].ids) != set(own.ids):
         raise VcemoError(f"the run's split is not {chosen.split}", chosen.run, "leave out --split")
     return corpus, own
 
 
 def _store(corpus: Corpus, settings: Any, text: str, model: str) -> Any:
     """The features that a model of these settings reads."""
-    kinds = [kind for modality in settings.modalities for kind in settings.kinds[modality]]
-    kinds += getattr(vc.models.model_class(model), "also_reads", ())
-    return vc.features.compute(corpus, kinds=tuple(kinds), text=text)
+    return vc.features.compute(corpus, kinds=vc.models.kinds_read(model, settings), text=text)
 
 
 def _sweep(configs: Any, corpus: Corpus, store: Any, parts: dict[str, Corpus], chosen: Chosen) -> None:

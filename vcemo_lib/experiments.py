@@ -74,7 +74,7 @@ def run(
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    from vcemo_lib.models import model_class
+    from vcemo_lib.models import kinds_read
 
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
@@ -82,8 +82,7 @@ def run(
     data: dict[tuple[str, ...], dict[str, Any]] = {}  # by the kinds that a model reads
     for config, given in configs.items():
         name, settings = given if isinstance(given, tuple) else ("vcemo", given)
-        read = [kind for modality in settings.modalities for kind in settings.kinds[modality]]
-        kinds = tuple(sorted({*read, *getattr(model_class(name), "also_reads", ())}))
+        kinds = tuple(sorted(kinds_read(name, settings)))
         data[kinds] = data.get(kinds) or provenance.data(store, kinds, parts)
         for seed in seeds:
             recipe = Recipe.of(name, settings, seed, data[kinds])
@@ -147,10 +146,7 @@ def train_one(
         "best_epoch": result.best_epoch, "epochs": len(result.history),
         "seconds": result.seconds, "parameters": parameters(model),
         "machine": {"device": str(device()), **provenance.hardware(), **versions, "date": provenance.now()},
-        "predictions": {
-            "ids": test.ids, "speakers": test.speakers.tolist(), "classes": list(test.classes),
-            "y_true": test.y_true.tolist(), "y_pred": test.y_pred.tolist(),
-        },
+        "predictions": test.as_dict(),
     }  # fmt: skip
 
 

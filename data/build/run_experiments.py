@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def run(what: str, corpus: Corpus, parts: dict[str, Corpus], given: argparse.Nam
         kinds = ["mel", "words", "bert", "word_spans"]
     store = vc.features.compute(corpus, kinds=kinds)
     if what == "line":
-        return straight_lines(store, parts, given.out / what, given.seeds)
+        return straight_lines(store, parts, given.out / what)
     where, workers = (store, parts, given.out / what, given.seeds), given.workers
     if what == "ablation":
         configs = vc.experiments.ablation_configs(tutorial(alpha=0.0, **fewer))
@@ -72,31 +71,27 @@ def run(what: str, corpus: Corpus, parts: dict[str, Corpus], given: argparse.Nam
     return vc.experiments.run(configs, *where, workers=workers)
 
 
-def straight_lines(store: Any, parts: dict[str, Corpus], out: Path, seeds: Sequence[int]) -> pd.DataFrame:
+def straight_lines(store: Any, parts: dict[str, Corpus], out: Path) -> pd.DataFrame:
     """Logistic regression on means and deviations over time beside each row of Table 3, scaled alike.
 
-    It has no chance of its own: the same answers stand under every seed, to be paired with a network's.
+    It has no chance of its own: `vcemo results` pairs the one answer with every seed of a network.
     """
     for name, modalities in vc.experiments.TABLE3.items():
         kinds = [tutorial().kinds[modality][0] for modality in modalities]
         start = time.perf_counter()
         found = vc.probe.linear(store, parts, kinds, by_speaker=True, deviations=True)
         told = {
-            "config": name, "model": "straight line", "settings": {"kinds": kinds, "by_speaker": True},
+            "config": name, "model": "straight line", "seed": 0,
+            "settings": {"kinds": kinds, "by_speaker": True},
             "parts": {part: corpus.fingerprint() for part, corpus in parts.items()},
             "features": vc.provenance.data(store, kinds, parts)["features"],
             "scores": found.scores(), "val": {}, "best_epoch": 0, "epochs": 0,
             "seconds": time.perf_counter() - start,
             "parameters": (found.features.shape[1] + 1) * len(found.classes),
             "machine": vc.provenance.hardware() | vc.provenance.versions(),
-            "predictions": {
-                "ids": found.ids, "speakers": found.speakers.tolist(), "classes": list(found.classes),
-                "y_true": found.y_true.tolist(), "y_pred": found.y_pred.tolist(),
-            },
+            "predictions": found.as_dict(),
         }  # fmt: skip
-        for seed in seeds:
-            file = out / f"{'-'.join(modalities)}-seed{seed}.json"
-            vc.paths.write_atomically(file, json.dumps(told | {"seed": seed}))
+        vc.paths.write_atomically(out / f"{'-'.join(modalities)}.json", json.dumps(told))
     return vc.comparison.read(out)
 
 

@@ -159,10 +159,7 @@ def test_the_player_plays_pauses_stops_seeks_slows_and_loops(kernel: Kernel, par
 
 def alone(page: Any) -> None:
     """One sound is left, a moment after the others were told to stop."""
-    for _ in range(40):
-        if len(sounds(page)) == 1:
-            return
-        page.wait_for_timeout(50)
+    until(page, "[...document.querySelectorAll('audio')].filter(a => !a.paused).length === 1")
     assert len(sounds(page)) == 1
 
 

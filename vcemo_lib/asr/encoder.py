@@ -59,6 +59,8 @@ def encode(
 
     `silent` has the blocks attend to silence behind the window, as if it were a full one (see `silence`).
     """
+    if silent:  # a clip's own silence as soft as that behind it
+        mel = mel + (SILENCE_FLOOR - mel.amin(dim=(1, 2), keepdim=True))
     x, blocks = _first(model, mel), model.encoder.blocks
     for i, block in enumerate(blocks if layer == -1 else blocks[:layer]):
         x = _beside_silence(block, x, *silent[i]) if silent else block(x)

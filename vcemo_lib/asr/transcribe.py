@@ -22,16 +22,7 @@ import torch
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
 from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import (
-    FRAME,
-    FULL_WINDOW,
-    SILENCE_FLOOR,
-    Clip,
-    encode,
-    load_model,
-    log_mel,
-    silence,
-)
+from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel, silence
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
@@ -213,11 +204,9 @@ class Listener:
         spoken = [SPARE_TOKENS + ceil(TOKENS_PER_SECOND * len(wave) / audio.SAMPLE_RATE) for wave in waves]
         caps = [most if retry else min(most, count) for count in spoken]
         with torch.inference_mode():
-            mel, silent = log_mel(self.model, waves, int(window * audio.SAMPLE_RATE)), ()
-            if self.options.beside_silence and window < FULL_WINDOW:
-                mel += SILENCE_FLOOR - mel.amin(dim=(1, 2), keepdim=True)  # its own as soft as that behind
-                silent = silence(self.model, mel.dtype)[0]
-            encoded = encode(self.model, mel, silent=silent)
+            mel = log_mel(self.model, waves, int(window * audio.SAMPLE_RATE))
+            short = self.options.beside_silence and window < FULL_WINDOW
+            encoded = encode(self.model, mel, silent=silence(self.model, mel.dtype)[0] if short else ())
             heard = greedy(self.model, self.tokenizer, encoded, self.before, caps)
             if retry:
                 for clip in heard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from vcemo_lib.corpora.corpus import Corpus, from_table
@@ -26,6 +27,7 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 
 
+@lru_cache(maxsize=2)
 def translations(folder: Path | None = None) -> dict[str, str]:
     """Every sentence written for VCEMO-Sim -> its English; none where the folder has no translations.csv."""
     import pandas as pd

@@ -75,10 +75,8 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
     groups, member = np.unique(corpus.table[column], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     for test, val in zip(order, np.roll(order, -1), strict=True):
-        yield (
-            groups[test],
-            _parts(corpus, np.select([member == test, member == val], ["test", "val"], "train")),
-        )
+        part_of = np.select([member == test, member == val], ["test", "val"], "train")
+        yield groups[test], _parts(corpus, part_of)
 
 
 def audit(parts: Parts) -> pd.DataFrame:

@@ -101,7 +101,8 @@ def _cells() -> dict[str, Any]:
     encoders = json.loads((repo_data() / "models" / "encoders.json").read_text(encoding="utf-8"))["encoders"]
     *singles, whole = [*experiments.TABLE3][:3] + [*experiments.TABLE3][-1:]
     supcon = pd.concat([ablation[ablation.config == whole], supcon])
-    lines = stored("line").assign(config=lambda table: "line: " + table.config)
+    lines = pd.concat(stored("line").assign(seed=seed) for seed in ablation.seed.unique())  # it has no chance
+    lines = lines.assign(config="line: " + lines.config)
     beside, found = pd.concat([ablation, lines], ignore_index=True), comparison.summary(lines)
     *others, same, bert, con = experiments.BASELINES
     steps = {f"architecture: over {name}": (same, name) for name in others}

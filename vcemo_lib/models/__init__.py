@@ -21,7 +21,7 @@ from vcemo_lib.models.vcemo import VCEMO
 
 __all__ = [
     "MODALITIES", "MODELS", "VCEMO", "Batch", "Model", "Output", "Settings",
-    "build", "model_class", "paper", "parameters", "settings_for", "tutorial",
+    "build", "kinds_read", "model_class", "paper", "parameters", "settings_for", "tutorial",
 ]  # fmt: skip
 
 MODELS: dict[str, type[Model]] = {model.name: model for model in (VCEMO, Xu, Yoon, MDRE, UMONS, CME)}
@@ -58,6 +58,12 @@ def settings_for(name: str = "vcemo", size: str = "tutorial", classes: int = 6, 
     own = tomllib.loads((Path(__file__).parent / "baselines" / "settings.toml").read_text(encoding="utf-8"))
     differs = own["baselines"][size] | own[name].get(size, {}) if name in own else {}
     return Settings.from_dict(sized.as_dict() | differs).but(**changes)
+
+
+def kinds_read(name: str, settings: Settings) -> tuple[str, ...]:
+    """The kinds of features that a model of these settings reads."""
+    kinds = (kind for modality in settings.modalities for kind in settings.kinds[modality])
+    return (*kinds, *model_class(name).also_reads)
 
 
 def parameters(model: nn.Module) -> int:

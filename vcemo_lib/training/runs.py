@@ -59,6 +59,11 @@ class Predictions:
         """The scores of this one run with 95 % intervals over speakers (see `evaluation.intervals`)."""
         return intervals(self.y_true, self.y_pred, self.speakers, classes=self.classes)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Who was answered what, as plain values for a result file."""
+        told = {"ids": self.ids, "speakers": self.speakers.tolist(), "classes": list(self.classes)}
+        return told | {"y_true": self.y_true.tolist(), "y_pred": self.y_pred.tolist()}
+
     @property
     def table(self) -> pd.DataFrame:
         """One row an utterance: speaker, emotion, predicted, and the probability of each emotion."""

@@ -101,8 +101,7 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
         for place, name in written + [(data, "text/markdown") for data in told if "text/markdown" in data]:
             place[name] = GLOSSARY.sub(r'<a href="glossary.html\2">\1</a>', place[name])
         nbformat.write(content, source / notebook.path.name)
-        shown = [output.get("data", {}) for cell in content.cells for output in cell.get("outputs", [])]
-        sounds += [data["text/html"] for data in shown if "<audio" in data.get("text/html", "")]
+        sounds += [data["text/html"] for data in told if "<audio" in data.get("text/html", "")]
         promise = content.cells[0].source.partition("**Afterwards you can**")[2].strip().partition("\n\n")[0]
         goals = " ".join(re.findall(r"^(?:-|\d+\.) (.*)", promise.replace("|", r"\|"), re.M))
         title = f"[{notebook.number} · {notebook.title}]({notebook.path.name})"
