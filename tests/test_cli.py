@@ -144,18 +144,6 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(
         assert "File exists" in told(capsys)[1]
 
 
-@pytest.mark.parametrize("address", ["garbage", "tcp://", "tcp://nowhere.invalid:x", "http://127.0.0.1:9"])
-def test_a_scheduler_that_is_none_is_told(capsys, monkeypatch, tones, tmp_path, address):
-    import functools
-
-    import distributed
-
-    monkeypatch.setattr(distributed, "Client", functools.partial(distributed.Client, timeout=1))
-    arguments = ["ablate", str(tones), "--seeds", "0", "--set", "epochs=1", "--out", str(tmp_path)]
-    assert main([*arguments, "--dask", address]) == 2
-    assert "no Dask scheduler answers" in told(capsys)[1].splitlines()[-1]
-
-
 def test_a_mistake_shows_no_traceback_from_the_shell():
     done = subprocess.run(
         [sys.executable, "-m", "vcemo_lib", "corpora", "nowhere"], capture_output=True, text=True

@@ -44,7 +44,7 @@ def test_lock_pins_each_package_to_one_portable_version():
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
     pins = locked()
     extras = PYPROJECT["optional-dependencies"]
-    for line in PYPROJECT["dependencies"] + extras["dev"] + extras["cluster"]:  # all that the tests need
+    for line in PYPROJECT["dependencies"] + extras["dev"]:  # all that the tests need
         wanted = Requirement(line)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), f"{line} but locked at {pinned.version}"
@@ -52,7 +52,7 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
 
 def test_everything_that_the_library_imports_is_declared():
     optional = PYPROJECT["optional-dependencies"]
-    wanted = PYPROJECT["dependencies"] + optional["cluster"] + optional["site"]
+    wanted = PYPROJECT["dependencies"] + optional["site"]
     declared = {canonicalize_name(Requirement(line).name) for line in wanted}
     owners = packages_distributions()
     imported: dict[str, str] = {}  # package -> a file that imports it

@@ -196,8 +196,7 @@ def _store(corpus: Corpus, settings: Any, text: str, model: str) -> Any:
 
 def _sweep(configs: Any, corpus: Corpus, store: Any, parts: dict[str, Corpus], chosen: Chosen) -> None:
     """Train all configs on all seeds and print the summary."""
-    options = {"workers": chosen.workers, "dask": chosen.dask}
-    table = vc.experiments.run(configs, store, parts, chosen.out, chosen.seeds, **options)
+    table = vc.experiments.run(configs, store, parts, chosen.out, chosen.seeds, chosen.workers)
     _say(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
     _say(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
     _say(f"kept in {chosen.out}")
@@ -244,7 +243,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
-    "--dask": {"metavar": "ADDRESS", "help": "train on this Dask scheduler's workers, tcp://host:8786 say"},
     "--json": {"action": "store_true", "help": "one JSON object a clip"},
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
@@ -267,7 +265,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
 }  # fmt: skip
 DATA = "corpus --root --split --text --out"
-SWEEP = f"{DATA} --size --set --seeds --workers --dask"
+SWEEP = f"{DATA} --size --set --seeds --workers"
 COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "doctor": (commands.doctor, ""),
     "corpora": (corpora, "corpus --root --split"),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,16 +61,15 @@ SUPCON: dict[str, dict[str, Any]] = {
 def run(
     configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path | str,
     seeds: Sequence[int] = (0, 1, 2), workers: int = 1, keep_models: bool = False, progress: bool = True,
-    dask: str | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Train every config with every seed and score it on the test part, or read what `out` holds.
 
     One row a run: config, model, seed, wa, ua, f1_weighted, f1_macro, val_... of the same, best_epoch,
     epochs, seconds, parameters, file. More `workers`: that many processes with one thread each, faster for
-    small models; `dask`: a scheduler's address (docs/cluster.md). `keep_models`: each in out/<file name>/.
+    small models. `keep_models`: each in out/<file name>/. Several machines may share `out`.
     """
     import pandas as pd
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
     from tqdm.auto import tqdm
 
     from vcemo_lib.models import kinds_read
@@ -89,9 +87,10 @@ def run(
             plain = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
             jobs[Path(out) / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
     missing = {path: job for path, job in jobs.items() if not path.exists()}
-    shared = (store, parts, keep_models, bool(dask) or workers > 1)
+    shared = (store, parts, keep_models, workers > 1)
     tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
-    with _pool(workers, dask) if tasks else nullcontext():
+    one_thread = 1 if workers > 1 else None
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=one_thread):
         done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
         shown: dict[str, Any] = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
         for path, result in tqdm(done, "runs", len(jobs), **shown):
@@ -148,26 +147,3 @@ def train_one(
         "machine": {"device": str(device()), **provenance.hardware(), **versions, "date": provenance.now()},
         "predictions": test.as_dict(),
     }  # fmt: skip
-
-
-@contextmanager
-def _pool(workers: int, dask: str | None) -> Iterator[None]:
-    """Inside it, joblib's `Parallel` uses so many processes, or the workers of a Dask cluster."""
-    from joblib import parallel_config
-
-    if not dask:
-        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1 if workers > 1 else None):
-            yield
-        return
-    from distributed import Client
-
-    try:
-        client = Client(dask, timeout=30, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise VcemoError(f"no Dask scheduler answers: {error}", dask, "correct the address") from error
-    with client:
-        if (threads := max(client.nthreads().values(), default=1)) > 1:
-            # Runs in threads of one process would share torch's random numbers: no result could be had again.
-            raise VcemoError(f"Dask workers with {threads} threads", dask, "start them with --nthreads 1")
-        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):  # in a queue
-            yield

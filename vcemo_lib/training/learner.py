@@ -15,7 +15,6 @@ from vcemo_lib.losses import LabelQueue, joint, momentum_update, supcon
 from vcemo_lib.models import Batch, Settings
 from vcemo_lib.models.attention import GuidedAttention, SelfAttention
 from vcemo_lib.training import checkpoint
-from vcemo_lib.training.distributed import Team
 from vcemo_lib.training.runs import autocast
 
 
@@ -32,9 +31,9 @@ def learning_rate(step: int, steps: int, s: Settings) -> float:
 class Learner(nn.Module):
     """A model with its loss and its optimizer; with a queue, also MoCo's key encoder (section 3.5)."""
 
-    def __init__(self, model: nn.Module, settings: Settings, team: Team | None = None) -> None:
+    def __init__(self, model: nn.Module, settings: Settings) -> None:
         super().__init__()
-        self.model, self.settings, self.team = model, settings, team or Team()
+        self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
         adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
@@ -46,27 +45,20 @@ class Learner(nn.Module):
             self.queue = LabelQueue(settings.queue, settings.projection).to(self.device)
 
     def losses(self, batch: Batch, owner: Tensor | None = None) -> dict[str, Tensor]:
-        """Joint loss, cross-entropy (mean over the views) and SupCon.
-
-        owner (B,) numbers the utterances, for the queue. In a team `batch` is this process' share; `owner`
-        and the losses are those of the whole batch.
-        """
-        s, total = self.settings, len(batch) if owner is None else len(owner)
+        """Joint loss, cross-entropy (mean over the views), SupCon; owner (B,): whose, for the queue."""
+        s, labels = self.settings, batch.labels  # (B,)
         with autocast(self.device):  # the losses below stay in float32
             views = [self.model(batch) for _ in range(s.views)]  # dropout makes them differ
-        labels = self.team.all_gather(batch.labels, total)  # (B,)
-        logits = [self.team.all_gather(view.logits.float(), total) for view in views]  # each (B, classes)
-        ce = torch.stack([F.cross_entropy(view, labels) for view in logits]).mean()
+        ce = torch.stack([F.cross_entropy(view.logits.float(), labels) for view in views]).mean()
         if not s.alpha:
             return {"loss": ce, "ce": ce}
         if views[0].projection is None:
             raise VcemoError(f"the model {self.model.name!r} has no projector", do="train it with alpha=0")
-        z = torch.stack([view.projection for view in views], dim=1)  # (share of B, V, 128)
-        z = self.team.all_gather(z, total)  # (B, V, 128)
+        z = torch.stack([view.projection for view in views], dim=1)  # (B, V, 128)
         keys = self.keys(batch, labels, owner) if self.queue else {}
         con = supcon(z, labels, s.temperature, s.base_temperature, s.normalize, s.anchors, **keys)
         if self.queue:  # only now: the batch has met the queue as it was
-            self.queue.push(keys["keys"][:total], labels, owner)
+            self.queue.push(keys["keys"][: len(labels)], labels, owner)
         return {"loss": joint(ce, con, s.alpha), "ce": ce, "supcon": con}
 
     @torch.no_grad()
@@ -74,8 +66,7 @@ class Learner(nn.Module):
         """Update the key encoder; the keys (B + M, 128) of this batch and of the queue, for `supcon`."""
         momentum_update(self.key_model, self.model, self.settings.momentum)
         with autocast(self.device):
-            new = self.key_model(batch).projection.float()
-        new = self.team.all_gather(new, len(labels))  # (B, 128)
+            new = self.key_model(batch).projection.float()  # (B, 128)
         others = owner[:, None] != self.queue.owner  # (B, M)
         return {
             "keys": torch.cat([new, self.queue.keys]),
@@ -94,7 +85,6 @@ class Learner(nn.Module):
         losses = self.losses(batch, owner)
         self.optimizer.zero_grad()
         losses["loss"].backward()
-        self.team.average(p.grad for p in self.model.parameters() if p.grad is not None)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip or math.inf)
         values = {name: loss.detach() for name, loss in losses.items()}
         finite = (values["loss"] + norm).isfinite()

@@ -26,7 +26,6 @@ from vcemo_lib.loading import InMemoryDataset, Scaler, gather, pre_pool
 from vcemo_lib.models import Settings
 from vcemo_lib.provenance import Recipe
 from vcemo_lib.training import checkpoint
-from vcemo_lib.training.distributed import connect
 from vcemo_lib.training.learner import Learner, learning_rate
 from vcemo_lib.training.runs import RUN_FILE, Run, device, kinds_of, predict
 
@@ -41,9 +40,8 @@ def fit(
 
     `out` gets a checkpoint an epoch and `run.safetensors`: a killed run goes on from there and ends as if it
     had never stopped, a finished one is read. Of other parts only the speakers' statistics are used. Raises
-    VcemoError when a loss or weight stops being finite. For several processes see `distributed`.
+    VcemoError when a loss or weight stops being finite.
     """
-    team = connect()  # first of all: it gives this process its GPU
     s, folder = model.settings, None if out is None else Path(out)
     features = read_parts(model, store, parts)
     recipe = Recipe.of(model.name, s, seed, provenance.data(store, kinds_of(model), parts))
@@ -52,39 +50,36 @@ def fit(
         recipe.require(run.recipe, folder)
         model.to(device()).load_state_dict(run.model.state_dict())
         return replace(run, model=model.eval())
-    learner, classes = Learner(model.to(device()), s, team), tuple(parts["train"].labels)
+    learner, classes = Learner(model.to(device()), s), tuple(parts["train"].labels)
     scaler = Scaler.fit(features, s.speaker_norm)
     train, val = prepare(model, parts["train"], features, scaler, progress)
     history, best = restore(folder, learner, recipe) if folder else ([], {})
     if learner.device.type == "cuda" and shutil.which("cc"):  # Triton needs a compiler
         learner.compile_attention()
 
-    quiet = not progress or team.rank > 0
-    shown: dict[str, Any] = {"initial": len(history), "leave": False, "disable": quiet}
+    shown: dict[str, Any] = {"initial": len(history), "leave": False, "disable": not progress}
     for epoch in tqdm(range(len(history), s.epochs), "epochs", s.epochs, **shown):
         if history and epoch - 1 - best_epoch(history, s) >= s.patience:
             break
         start = time.perf_counter()
         row = {"epoch": epoch} | train_epoch(learner, train, epoch, seed)
-        if team.rank == 0:
-            found = predict(model, val, classes)
-            row |= {"val_loss": found.loss()} | {f"val_{name}": v for name, v in found.scores().items()}
-        history.append(team.broadcast(row | {"seconds": time.perf_counter() - start}))
+        found = predict(model, val, classes)
+        row |= {"val_loss": found.loss()} | {f"val_{name}": v for name, v in found.scores().items()}
+        history.append(row | {"seconds": time.perf_counter() - start})
         if not (np.isfinite(history[-1]["val_loss"]) and all(p.isfinite().all() for p in model.parameters())):
             raise diverged(f"after epoch {epoch} weights or answers are not finite", s)
         if best_epoch(history, s) == epoch:
             best = {name: t.clone() for name, t in model.state_dict().items()}
-        if folder and team.rank == 0:
+        if folder:
             tensors = learner.state_dict() | checkpoint.prefixed("best", best)
             checkpoint.save(folder / CHECKPOINT, tensors, {"recipe": asdict(recipe), "history": history})
 
     model.load_state_dict(best)
     table, seconds = pd.DataFrame(history).set_index("epoch"), sum(row["seconds"] for row in history)
     run = Run(model.eval(), scaler, table, best_epoch(history, s), seconds, seed, classes, recipe, store)
-    if folder and team.rank == 0:
+    if folder:
         run.save(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    team.broadcast(None)  # nobody goes on before the file is there
     return run
 
 
@@ -93,15 +88,14 @@ def train_epoch(learner: Learner, data: InMemoryDataset, epoch: int, seed: int) 
 
     Chance depends on seed and epoch alone: a resumed run draws the same.
     """
-    s, team, rng = learner.settings, learner.team, np.random.default_rng([seed, epoch])
-    torch.manual_seed(int(rng.integers(2**63)) + team.rank)
+    s, rng = learner.settings, np.random.default_rng([seed, epoch])
+    torch.manual_seed(int(rng.integers(2**63)))
     part = data.draw(rng)
     batches, steps = list(part.plan(s.batch_size, rng)), []
     for i, index in enumerate(batches, start=epoch * -(-len(part) // s.batch_size)):
         lr = learning_rate(i, len(batches) * s.epochs, s)
         owner = torch.from_numpy(index).to(learner.device)
-        steps.append(learner.step(part.batch(team.shard(index)), owner, lr))
-    team.average(t for name, t in learner.named_buffers() if "running_" in name)  # BatchNorm's
+        steps.append(learner.step(part.batch(index), owner, lr))
     if not all(finite := torch.stack([step["finite"] for step in steps]).tolist()):
         first = finite.index(False)
         what = "loss {loss:g}, gradient norm {norm:g}".format(**steps[first])
