@@ -35,14 +35,21 @@ TABLE3: dict[str, tuple[str, ...]] = {  # the paper's Table 3, in its order and 
     "Embeddings + BERT + Acoustic": ("audio", "words", "bert"),
 }
 
-# The paper's Tables 1 and 2: name -> model, and what differs from its settings.
+# VCEMO as the rivals are: they read audio and words, and no statistics of the clip.
+TWO: dict[str, Any] = {"modalities": ("audio", "words"), "alpha": 0.0, "statistics": False}
+
+# The paper's Tables 1 and 2, and what lies between two of their rows: name -> model, what differs.
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "Xu 2019": ("xu", {}),
     "Yoon 2018 (MDRE)": ("mdre", {}),
     "Yoon 2019 (MHA-2)": ("yoon", {}),
     "UMONS 2020": ("umons", {}),
+    "UMONS, final guide": ("umons", {"guided_by": "final"}),
     "CME 2021": ("cme", {}),
-    "VCEMO, audio and words": ("vcemo", {"modalities": ("audio", "words"), "alpha": 0.0}),  # as the others
+    "VCEMO, audio and words": ("vcemo", TWO),
+    "VCEMO, same-depth guide": ("vcemo", TWO | {"guided_by": "same_depth"}),
+    "VCEMO, 32 steps": ("vcemo", TWO | {"length": 32}),  # as many as UMONS
+    "VCEMO, with statistics": ("vcemo", TWO | {"statistics": True}),
     "VCEMO": ("vcemo", {"alpha": 0.0}),
     "VCEMO + SupCon": ("vcemo", {}),
 }
@@ -72,11 +79,28 @@ def run(
     from joblib import Parallel, delayed, parallel_config
     from tqdm.auto import tqdm
 
-    from vcemo_lib.models import kinds_read
-
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
-    jobs: dict[Path, tuple[str, Recipe]] = {}  # the file that a run's result goes to -> its config and recipe
+    wanted = jobs(configs, store, parts, Path(out), seeds)
+    missing = {path: job for path, job in wanted.items() if not path.exists()}
+    shared = (store, parts, keep_models, workers > 1)
+    tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
+    one_thread = 1 if workers > 1 else None
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=one_thread):
+        done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        shown: dict[str, Any] = {"initial": len(wanted) - len(tasks), "leave": False, "disable": not progress}
+        for path, result in tqdm(done, "runs", len(wanted), **shown):
+            write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
+    return pd.DataFrame([row(path) for path in wanted])
+
+
+def jobs(
+    configs: Mapping[str, Config], store: Any, parts: Mapping[str, Any], out: Path, seeds: Sequence[int]
+) -> dict[Path, tuple[str, Recipe]]:
+    """What `run` trains: the file that a run's result goes to -> its config and its recipe."""
+    from vcemo_lib.models import kinds_read
+
+    wanted: dict[Path, tuple[str, Recipe]] = {}
     data: dict[tuple[str, ...], dict[str, Any]] = {}  # by the kinds that a model reads
     for config, given in configs.items():
         name, settings = given if isinstance(given, tuple) else ("vcemo", given)
@@ -85,17 +109,8 @@ def run(
         for seed in seeds:
             recipe = Recipe.of(name, settings, seed, data[kinds])
             plain = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
-            jobs[Path(out) / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
-    missing = {path: job for path, job in jobs.items() if not path.exists()}
-    shared = (store, parts, keep_models, workers > 1)
-    tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
-    one_thread = 1 if workers > 1 else None
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=one_thread):
-        done = Parallel(return_as="generator_unordered", batch_size=1)(tasks)
-        shown: dict[str, Any] = {"initial": len(jobs) - len(tasks), "leave": False, "disable": not progress}
-        for path, result in tqdm(done, "runs", len(jobs), **shown):
-            write_atomically(path, json.dumps(result, ensure_ascii=False))  # at once: a killed sweep keeps it
-    return pd.DataFrame([row(path) for path in jobs])
+            wanted[out / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
+    return wanted
 
 
 def ablation_configs(settings: Settings) -> dict[str, Config]:

@@ -20,7 +20,6 @@ from vcemo_lib.models.branches import average_pool
 ACOUSTIC = ("mel", "whisper")
 UNSCALED = ("word_spans",)  # frames, not values
 PRIOR_CLIPS = 1  # that the training part's statistics weigh beside a stranger's clips: see `Scaler.adapted`
-POOL = 6  # batches whose utterances are sorted by length together
 Moments = tuple[Tensor, Tensor]  # mean and standard deviation, each (width,)
 
 
@@ -82,20 +81,13 @@ class InMemoryDataset:
         return Batch(ids=[self.ids[i] for i in index], **tensors)
 
     def plan(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
-        """Indices of one epoch's batches, of similar length within, their sizes at most one apart.
+        """Indices of one epoch's batches, their sizes at most one apart: at random by `rng`, else by length.
 
-        With `rng` utterances are shuffled and sorted within pools of POOL batches only (sorting all would put
-        slow, sad speech into one batch); then the batches are shuffled. Without: by length.
+        Batches of like length would need less padding, but put slow, sad speech together.
         """
         length = next(iter(self.sequences.values())).on_cpu
-        count = -(-len(self) // batch_size)
-        if rng is None:
-            yield from np.array_split(np.argsort(length, kind="stable"), count)
-            return
-        pools = np.array_split(rng.permutation(len(self)), -(-count // POOL))
-        order = np.concatenate([p[np.argsort(length[p], kind="stable")] for p in pools])
-        batches = np.array_split(order, count)
-        yield from (batches[i] for i in rng.permutation(count))
+        order = np.argsort(length, kind="stable") if rng is None else rng.permutation(len(self))
+        yield from np.array_split(order, -(-len(self) // batch_size))
 
     def with_versions(self, versions: Sequence[InMemoryDataset]) -> InMemoryDataset:
         """The same N utterances with altered versions of their log-mel, from which `draw` takes."""

@@ -68,6 +68,11 @@ def run(what: str, corpus: Corpus, parts: dict[str, Corpus], given: argparse.Nam
             tables.append(vc.experiments.run(configs, *few, workers=workers))
         return pd.concat(tables, ignore_index=True)
     configs = vc.experiments.baseline_configs(store, 6, **fewer)
+    for path, (config, recipe) in vc.experiments.jobs(configs, *where).items():
+        twin = next(given.out.glob(f"*/*-{recipe.key}.json"), None)  # the same run, under another name
+        if twin and not path.exists():
+            found = json.loads(twin.read_text(encoding="utf-8"))
+            vc.paths.write_atomically(path, json.dumps(found | {"config": config}, ensure_ascii=False))
     return vc.experiments.run(configs, *where, workers=workers)
 
 

@@ -104,16 +104,21 @@ class Model(nn.Module):
         """What the model averages before anything else: kind -> (frames, channels)."""
         return {}
 
-    def leave_out(self, tokens: Mapping[str, Masked], batch: Batch) -> dict[str, Masked]:
-        """The tokens, zeroed where an utterance is without a modality.
+    def missing(self, batch: Batch) -> dict[str, Tensor]:
+        """By modality: which utterances (B,) must do without it.
 
         In training a share of the utterances loses one drawn at random, so that no modality carries all: what
         is learned then is what a muted modality and an empty transcript meet.
         """
-        gone = torch.stack([batch.absent(m, self.settings.kinds[m]) for m in tokens])  # (M, B)
-        if self.training and self.settings.modality_dropout and len(tokens) > 1:
-            which = torch.randint(len(tokens), gone.shape[1:], device=gone.device)  # (B,)
-            drawn = torch.rand(gone.shape[1:], device=gone.device) < self.settings.modality_dropout
-            gone |= drawn & (which == torch.arange(len(tokens), device=gone.device)[:, None])
-        masked = zip(tokens.items(), gone[..., None, None], strict=True)
-        return {m: (x.masked_fill(zero, 0.0), mask) for (m, (x, mask)), zero in masked}
+        s = self.settings
+        gone = torch.stack([batch.absent(m, s.kinds[m]) for m in s.modalities])  # (M, B)
+        if self.training and s.modality_dropout and len(gone) > 1:
+            which = torch.randint(len(gone), gone.shape[1:], device=gone.device)  # (B,)
+            drawn = torch.rand(gone.shape[1:], device=gone.device) < s.modality_dropout
+            gone |= drawn & (which == torch.arange(len(gone), device=gone.device)[:, None])
+        return dict(zip(s.modalities, gone, strict=True))
+
+
+def leave_out(tokens: Mapping[str, Masked], missing: Mapping[str, Tensor]) -> dict[str, Masked]:
+    """The tokens of each modality, zero where it is missing."""
+    return {m: (x.masked_fill(missing[m][:, None, None], 0.0), mask) for m, (x, mask) in tokens.items()}

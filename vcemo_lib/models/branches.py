@@ -6,6 +6,8 @@ before every convolution, outside every BatchNorm statistic, and behind every LS
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -165,6 +167,34 @@ class WordBranch(nn.Module):
         x = self.conv(x.transpose(1, 2)).transpose(1, 2).relu()  # (B, W, d)
         x = to_length(x, mask, self.length)
         return x, mask.new_ones(x.shape[:2])
+
+
+class Statistics(nn.Module):
+    """Means and deviations over time of each channel of sound -> Linear: what a straight line would read.
+
+    Not in the paper: without it a network finds less on 1,800 clips than logistic regression does.
+    """
+
+    def __init__(self, sound: Sequence[tuple[int, tuple[int, int]]], width: int) -> None:
+        """sound: the width and pool of each kind of acoustic feature."""
+        super().__init__()
+        self.pools = [pool for _, pool in sound]
+        channels = 2 * sum(-(-width // bands) for width, (_, bands) in sound)
+        self.norm, self.dropout = nn.BatchNorm1d(channels, affine=False), Dropout(0.5)
+        self.linear = nn.Linear(channels, width)
+
+    def forward(self, sound: Sequence[Masked], pooled: bool, missing: Tensor) -> Tensor:
+        """Each kind's (B, T, width), (B, T) -> (B, d), zero where the sound is missing (B,)."""
+        moments = []
+        for (x, mask), pool in zip(sound, self.pools, strict=True):
+            x, mask = average_pool(x, mask, (1, 1) if pooled else pool)
+            real = mask.sum(dim=1, keepdim=True)  # (B, 1)
+            mean = x.sum(dim=1) / real  # (B, F)
+            from_mean = (x - mean[:, None]).masked_fill(~mask[..., None], 0.0)
+            moments += [mean, (from_mean.square().sum(dim=1) / real + 1e-6).sqrt()]
+        x = torch.cat(moments, dim=-1)
+        x = self.norm(x) if len(x) > 1 or not self.training else x  # one clip has no deviation to divide by
+        return self.linear(self.dropout(x)).masked_fill(missing[:, None], 0.0)
 
 
 class DualAudioBranch(nn.Module):

@@ -46,6 +46,7 @@ class Settings:
     guided_by: Literal["final", "same_depth"] = "final"  # the guide's final layer (3.3), or its own depth's
     bidirectional: bool = False  # each guides the other (3.3: "to each modality"; Fig. 2: one way)
     pool: Literal["attention", "mean"] = "attention"  # tokens -> one vector (open)
+    statistics: bool = False  # add to that vector what is linear in the sound's mean and deviation (ours)
     head_layers: Literal[1, 2] = 2  # of predictor and projector (3.3 "two-layer MLP"; 3.4 "one-layer")
     projection: int = 128  # width of what SupCon compares (4.2)
 
@@ -159,9 +160,12 @@ def tutorial(classes: int = 6, **changes: Any) -> Settings:
         bert="tokens",  # guided attention over a single vector could only add a constant
         bert_width=384,  # the bundled encoder
         speaker_norm=True,  # speakers differ more than emotions do
-        audio_pool=(8, 2),  # 80 ms, 40 bands: on validation as good as 40 ms, in two thirds of the time
-        conv_channels=(16, 16), conv_strides=((2, 2), (2, 1)), lstm_bidirectional=False,
-        length=8, width=64, heads=4, layers=1, ff_width=128,
+        audio_pool=(16, 2),  # 160 ms, 40 bands
+        conv_channels=(16, 16), conv_strides=((1, 2), (1, 2)),  # time is kept: the LSTM needs its steps
+        lstm_bidirectional=False,
+        length=8, width=64, heads=4, ff_width=128,
+        layers=2,  # with one, the guide's final layer would be its only one
+        statistics=True,  # docs/straight_line.md
         dropout=0.15,
         text_dropout=0.5,  # text is learned by heart first
         modality_dropout=0.4,  # else the voice, learned first, keeps the words from being learned

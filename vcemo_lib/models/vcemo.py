@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vcemo_lib.models import branches
 from vcemo_lib.models.attention import AttentionPool, CoAttention, SelfAttention, feed_forward
-from vcemo_lib.models.batch import Batch, Masked, Model, Output
+from vcemo_lib.models.batch import Batch, Masked, Model, Output, leave_out
 from vcemo_lib.models.settings import Settings
 
 
@@ -40,7 +40,7 @@ class VCEMO(Model):
                                                            +- co-attention, added -+
     words  vectors (B, W, 300)  -> LSTM -> Conv1d         -+                       +- co-attention, joined
     bert   tokens (B, K, H)     -> Linear                 -------------------------+
-        -> self-attention -> pool -> predictor (B, classes) and projector (B, 128)
+        -> self-attention -> pool (+ statistics of the sound) -> predictor (B, classes), projector (B, 128)
     """
 
     name = "vcemo"
@@ -48,6 +48,7 @@ class VCEMO(Model):
     def __init__(self, settings: Settings, widths: Mapping[str, int]) -> None:
         super().__init__(settings, {"bert": settings.bert_width} | dict(widths))
         s = settings
+        self.pools = {"mel": s.audio_pool, "whisper": (s.audio_pool[0], 1)}
         self.also_reads = tuple(kind for m in s.modalities for kind in s.kinds[m][1:])
         self.branches = nn.ModuleDict({m: self.branch(m) for m in s.modalities})
         timed = [m for m in ("words", "audio") if m in s.modalities]  # these two share a time axis
@@ -58,6 +59,9 @@ class VCEMO(Model):
         self.unimodal = nn.ModuleList(SelfAttention(*layer) for _ in range(before_last))
         self.final = SelfAttention(*layer)
         self.pool = AttentionPool(s.width, s.dropout, s.pool == "mean")
+        sound = [(self.widths[kind], self.pools[kind]) for kind in s.kinds["audio"]]
+        averages = s.statistics and "audio" in s.modalities
+        self.statistics = branches.Statistics(sound, s.width) if averages else None
         self.predictor, self.projector = self.head(s.classes), self.head(s.projection)
 
     def branch(self, modality: str) -> nn.Module:
@@ -81,9 +85,9 @@ class VCEMO(Model):
 
     @property
     def frame_pools(self) -> dict[str, tuple[int, int]]:
-        pool, audio = self.settings.audio_pool, dict(self.branches.items()).get("audio")
+        audio = dict(self.branches.items()).get("audio")
         ours = type(audio).__module__ == branches.__name__  # a reader's own branch gets every frame
-        return {"mel": pool, "whisper": (pool[0], 1)} if ours else {}
+        return self.pools if ours else {}
 
     def forward(self, batch: Batch) -> Output:
         """A batch -> logits (B, classes), projection (B, 128), features (B, d), attention maps."""
@@ -94,7 +98,7 @@ class VCEMO(Model):
             inputs = [x for kind in s.kinds[modality] for x in batch.sequence(kind)]
             pooled = {"pooled": True} if batch.pooled and modality == "audio" else {}
             tokens[modality] = branch(*inputs, **pooled)  # (B, T, d), (B, T)
-        tokens = self.leave_out(tokens, batch)
+        tokens = leave_out(tokens, missing := self.missing(batch))
         if self.fusion1:  # words and audio become one sequence on their common time
             guide, guided = s.guides[0], "audio" if s.guides[0] == "words" else "words"
             x, mask, attention["fusion1"] = self.fusion1(tokens.pop(guide), tokens.pop(guided))
@@ -109,6 +113,9 @@ class VCEMO(Model):
             x, _ = layer(x, mask)
         x, attention["self"] = self.final(x, mask)
         features, attention["pool"] = self.pool(x, mask)  # (B, d)
+        if self.statistics:
+            heard = [batch.sequence(kind) for kind in s.kinds["audio"]]
+            features = features + self.statistics(heard, batch.pooled, missing["audio"])
         projection = self.projector(features)  # (B, 128)
         if s.normalize:
             projection = F.normalize(projection, dim=-1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import attention
 from vcemo_lib.models.attention import Dropout, Mask, Tokens, feed_forward, softmax_pool
-from vcemo_lib.models.batch import Batch, Masked, Model, Output
+from vcemo_lib.models.batch import Batch, Masked, Model, Output, leave_out
 from vcemo_lib.models.branches import Recurrent, average_pool
 from vcemo_lib.models.settings import Settings
 
@@ -46,7 +46,7 @@ class Baseline(Model):
         s, audio, words = self.settings, batch.sequence(self.kinds["audio"]), batch.sequence("words")
         if not batch.pooled:
             audio = average_pool(*audio, s.audio_pool)
-        read = self.leave_out({"audio": audio, "words": words}, batch)
+        read = leave_out({"audio": audio, "words": words}, self.missing(batch))
         return read["audio"], read["words"]
 
 
