@@ -59,11 +59,14 @@ def test_hook_is_set_once_and_answers_for_one_module_only():
 
 
 def test_import_of_the_library_loads_nothing_heavy_and_sets_the_hook():
-    assert run_python("""
+    assert (
+        run_python("""
         import sys, vcemo_lib
         heavy = {"torch", "numpy", "pandas", "librosa", "spacy", "transformers", "whisper", "matplotlib"}
         print(sorted(heavy & set(sys.modules)), sys.meta_path[0].__name__)
-    """) == "[] _Finder"
+    """)
+        == "[] _Finder"
+    )
 
 
 def test_mel_spectrogram_of_torchaudio_is_librosas():
@@ -93,7 +96,8 @@ def test_installed_hook_serves_scripts_that_never_import_the_library(tmp_path):
     written = _torchaudio.install(str(tmp_path))
     assert os.path.basename(written) == _torchaudio.PTH_NAME
     # -S and then addsitedir: this folder's .pth is the only one that Python reads
-    assert run_python(f"""
+    assert (
+        run_python(f"""
         import site, sys, sysconfig
         sys.meta_path[:] = [f for f in sys.meta_path if getattr(f, "__name__", "") != "_Finder"]
         for name in [name for name in sys.modules if name.startswith("vcemo_lib")]:
@@ -103,7 +107,9 @@ def test_installed_hook_serves_scripts_that_never_import_the_library(tmp_path):
         import torchaudio
         from transformers import BertModel
         print(torchaudio.functional.__name__, sys.meta_path[0].__name__)
-    """) == "torchaudio.functional _Finder"
+    """)
+        == "torchaudio.functional _Finder"
+    )
 
 
 def test_installed_hook_is_silent_when_the_library_is_gone(tmp_path):

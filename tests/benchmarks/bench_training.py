@@ -32,9 +32,12 @@ from vcemo_lib.training.loop import mean_losses
 GPU = torch.cuda.is_available()
 BLOCK = 1000  # utterances drawn; a larger corpus repeats them
 PAPER_UTTERANCES = 5981  # of VCEMO's training part
-LONG, SHORT = (150, 391), (
-    40,
-    101,
+LONG, SHORT = (
+    (150, 391),
+    (
+        40,
+        101,
+    ),
 )  # frames of a clip; short ones where 100,000 must fit into a small machine's memory
 
 
@@ -253,8 +256,9 @@ def main() -> None:
     s = paper(augment=0) if GPU else tutorial(augment=0)
     widths = {"mel": 80, "words": 300, "bert": s.bert_width}
     store = Store(options.utterances, widths)
-    plain, ours = Plain(build("vcemo", s, widths), store, s), Ours(
-        build("vcemo", s, widths), store.features(), s
+    plain, ours = (
+        Plain(build("vcemo", s, widths), store, s),
+        Ours(build("vcemo", s, widths), store.features(), s),
     )
     plain(), ours()  # which warms both up
     slow, fast = in_turns([plain, ours], options.repeats)

@@ -13,7 +13,8 @@ from torch import nn
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.models import MODALITIES, Batch, Settings, build, paper, parameters, tutorial
-from vcemo_lib.models.branches import FrameNorm, Recurrent, shorten, to_length
+from vcemo_lib.models.batch import leave_out
+from vcemo_lib.models.branches import FrameNorm, Recurrent, Statistics, shorten, to_length
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(MODALITIES, n)]
 SMALL = dict(width=16, heads=2, ff_width=16, length=6, conv_channels=(4, 4), bert_width=8)
@@ -152,13 +153,13 @@ def test_modality_dropout_takes_one_modality_of_its_share_in_training_only() -> 
     model, n = build("vcemo", small(modality_dropout=0.3)), 4000
     tokens = {m: (torch.ones(n, 2, 3), torch.ones(n, 2, dtype=torch.bool)) for m in MODALITIES}
     batch = Batch([""] * n, **{f"{kind}_len": torch.ones(n) for kind in ("mel", "words", "bert")})
-    left = model.leave_out(tokens, batch)
+    left = leave_out(tokens, model.missing(batch))
     lost = torch.stack([(x == 0).all(dim=2).all(dim=1) for x, _ in left.values()], dim=1)  # (B, 3)
     assert lost.sum(1).max() == 1 and abs(lost.any(1).float().mean() - 0.3) < 0.03
     torch.testing.assert_close(lost.float().mean(0), torch.full((3,), 0.1), rtol=0, atol=0.02)
     assert all(left[m][1] is mask for m, (_, mask) in tokens.items())
     model.eval()
-    assert torch.equal(model.leave_out(tokens, batch)["audio"][0], tokens["audio"][0])
+    assert not any(gone.any() for gone in model.missing(batch).values())
     assert torch.equal(model(batch_of()).logits, model(batch_of()).logits)
 
 
@@ -172,9 +173,29 @@ def test_a_muted_modality_is_what_modality_dropout_taught(muted: tuple[str, ...]
     hooks = [
         model.branches[m].register_forward_hook(lambda _, given, out: (out[0] * 0, out[1])) for m in muted
     ]
+    if "audio" in muted:
+        hooks.append(model.statistics.register_forward_hook(lambda _, given, out: out * 0))
     torch.testing.assert_close(found, model(batch).logits, rtol=0, atol=0)
     [hook.remove() for hook in hooks]
     assert not torch.allclose(found, model(batch).logits)
+
+
+@torch.no_grad()
+def test_statistics_are_means_and_deviations_over_the_real_steps() -> None:
+    """Against numpy, clip by clip, with the linear layer taken as it is."""
+    branch = Statistics([(4, (2, 1)), (6, (1, 3))], 5, dropout=0.5).eval()
+    branch.norm.eps = 0.0
+    rng = np.random.default_rng(0)
+    arrays = {"mel": rng.normal(size=(8, 4)), "whisper": rng.normal(size=(3, 6))}
+        "mel": (rng := np.random.default_rng(0)).normal(size=(8, 4)),
+        "whisper": rng.normal(size=(3, 6)),
+    }
+    padded = {kind: F.pad(torch.tensor(x).float()[None], (0, 0, 0, 5)) for kind, x in arrays.items()}
+    masks = {kind: (torch.arange(x.shape[1]) < len(arrays[kind]))[None] for kind, x in padded.items()}
+    found = branch([(padded[kind], masks[kind]) for kind in arrays], False, torch.tensor([False]))
+    pooled = arrays["mel"].reshape(4, 2, 4).mean(1), arrays["whisper"].reshape(3, 2, 3).mean(2)
+    moments = np.concatenate([np.concatenate([x.mean(0), x.std(0)]) for x in pooled])
+    torch.testing.assert_close(found[0], branch.linear(torch.tensor(moments).float()), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

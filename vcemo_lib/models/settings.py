@@ -40,7 +40,7 @@ class Settings:
     layers: int = 6  # depth of each co-attention stack (open)
     ff_width: int = 2048  # hidden width of the feed-forward layers (open)
     dropout: float = 0.1  # attention maps, residuals, feed-forward, heads, audio branch (open)
-    text_dropout: float = 0.1  # of word and sentence vectors as they come in (open)
+    text_dropout: float = 0.1  # of word and sentence vectors and of `statistics` as they come in (open)
     modality_dropout: float = 0.0  # share of training utterances that lose one modality in a step (open)
     guides: tuple[Literal["words", "audio"], Literal["fused", "bert"]] = ("words", "fused")  # of 1, 2 (open)
     guided_by: Literal["final", "same_depth"] = "final"  # the guide's final layer (3.3), or its own depth's

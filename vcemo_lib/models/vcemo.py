@@ -61,7 +61,7 @@ class VCEMO(Model):
         self.pool = AttentionPool(s.width, s.dropout, s.pool == "mean")
         sound = [(self.widths[kind], self.pools[kind]) for kind in s.kinds["audio"]]
         averages = s.statistics and "audio" in s.modalities
-        self.statistics = branches.Statistics(sound, s.width) if averages else None
+        self.statistics = branches.Statistics(sound, s.width, s.text_dropout) if averages else None
         self.predictor, self.projector = self.head(s.classes), self.head(s.projection)
 
     def branch(self, modality: str) -> nn.Module:
