@@ -187,9 +187,6 @@ def test_statistics_are_means_and_deviations_over_the_real_steps() -> None:
     branch.norm.eps = 0.0
     rng = np.random.default_rng(0)
     arrays = {"mel": rng.normal(size=(8, 4)), "whisper": rng.normal(size=(3, 6))}
-        "mel": (rng := np.random.default_rng(0)).normal(size=(8, 4)),
-        "whisper": rng.normal(size=(3, 6)),
-    }
     padded = {kind: F.pad(torch.tensor(x).float()[None], (0, 0, 0, 5)) for kind, x in arrays.items()}
     masks = {kind: (torch.arange(x.shape[1]) < len(arrays[kind]))[None] for kind, x in padded.items()}
     found = branch([(padded[kind], masks[kind]) for kind in arrays], False, torch.tensor([False]))
