@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import vcemo_lib as vc
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.course.dials import dials
+from vcemo_lib.course.sweeps import straight_lines
 from vcemo_lib.models import tutorial
 from vcemo_lib.paths import repo_data
 
@@ -74,30 +73,6 @@ def run(what: str, corpus: Corpus, parts: dict[str, Corpus], given: argparse.Nam
             found = json.loads(twin.read_text(encoding="utf-8"))
             vc.paths.write_atomically(path, json.dumps(found | {"config": config}, ensure_ascii=False))
     return vc.experiments.run(configs, *where, workers=workers)
-
-
-def straight_lines(store: Any, parts: dict[str, Corpus], out: Path) -> pd.DataFrame:
-    """Logistic regression on means and deviations over time beside each row of Table 3, scaled alike.
-
-    It has no chance of its own: `vcemo results` pairs the one answer with every seed of a network.
-    """
-    for name, modalities in vc.experiments.TABLE3.items():
-        kinds = [tutorial().kinds[modality][0] for modality in modalities]
-        start = time.perf_counter()
-        found = vc.probe.linear(store, parts, kinds, by_speaker=True, deviations=True)
-        told = {
-            "config": name, "model": "straight line", "seed": 0,
-            "settings": {"kinds": kinds, "by_speaker": True},
-            "parts": {part: corpus.fingerprint() for part, corpus in parts.items()},
-            "features": vc.provenance.data(store, kinds, parts)["features"],
-            "scores": found.scores(), "val": {}, "best_epoch": 0, "epochs": 0,
-            "seconds": time.perf_counter() - start,
-            "parameters": (found.features.shape[1] + 1) * len(found.classes),
-            "machine": vc.provenance.hardware() | vc.provenance.versions(),
-            "predictions": found.as_dict(),
-        }  # fmt: skip
-        vc.paths.write_atomically(out / f"{'-'.join(modalities)}.json", json.dumps(told))
-    return vc.comparison.read(out)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from vcemo_lib import comparison, experiments
+from vcemo_lib.course.sweeps import beside_line
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
 
@@ -101,24 +102,20 @@ def _cells() -> dict[str, Any]:
     encoders = json.loads((repo_data() / "models" / "encoders.json").read_text(encoding="utf-8"))["encoders"]
     *singles, whole = [*experiments.TABLE3][:3] + [*experiments.TABLE3][-1:]
     supcon = pd.concat([ablation[ablation.config == whole], supcon])
-    lines = pd.concat(stored("line").assign(seed=seed) for seed in ablation.seed.unique())  # it has no chance
-    lines = lines.assign(config="line: " + lines.config)
-    beside, found = pd.concat([ablation, lines], ignore_index=True), comparison.summary(lines)
-    *others, same, bert, con = experiments.BASELINES
-    steps = {f"architecture: over {name}": (same, name) for name in others}
-    steps |= {"inputs: BERT as well": (bert, same), "loss: SupCon as well": (con, bert)}
+    beside = beside_line(ablation, stored("line"))
+    found = comparison.summary(beside[beside.config.str.startswith("line: ")])
     return {
         "test": about["split_counts"]["test"], "seeds": int(summary["runs", "seeds"].min()),
         "modalities": _rows((c, *_scores(row, "wa", "ua", "f1_weighted")) for c, row in summary.iterrows()),
         "singles": _rows((single, *_difference(ablation, whole, single)) for single in singles),
-        "verdict": _verdict([comparison.compare(beside, c, f"line: {c}").loc["ua"] for c in summary.index]),
+        "verdict": verdict([comparison.compare(beside, c, f"line: {c}").loc["ua"] for c in summary.index]),
         "line": _rows((c, *_scores(row, "wa", "ua"), *_difference(beside, c, f"line: {c}"))
                       for c, row in found.rename(index=lambda c: c.removeprefix("line: ")).iterrows()),
         "supcon": _rows((c.removeprefix("alpha "), *_difference(supcon, c, whole))
                         for c in sorted({*supcon.config} - {whole})),
         "baselines": _rows((c, *_scores(row, "wa", "ua"), f"{row['runs', 'parameters']:,.0f}")
                            for c, row in comparison.summary(compared).iterrows()),
-        "steps": _rows((step, *_difference(compared, *pair)) for step, pair in steps.items()),
+        "steps": _rows((step, *_difference(compared, *pair)) for step, pair in one_change().items()),
         "cer": about["cer_whisper_base"]["all"], "cer_before": about["sifted"]["cer_before"],
         **about["prosody_within_human_spread"],
         "encoders": _rows((n, f"{f['macro_f1']:.3f} ± {f['spread']:.3f}") for n, f in encoders.items()),
@@ -143,7 +140,21 @@ def _difference(runs: pd.DataFrame, a: str, b: str) -> list[str]:
     return [cell(**row) for row in paired.to_dict("records")]
 
 
-def _verdict(tests: list[pd.Series]) -> str:
+def one_change() -> dict[str, tuple[str, str]]:
+    """What differs between two of the runs in "compare", one thing at a time: question -> the two configs."""
+    rivals = [name for name, (model, _) in experiments.BASELINES.items() if model != "vcemo"]
+    two, with_statistics = "VCEMO, audio and words", "VCEMO, with statistics"
+    return {f"architecture: over {name}": (two, name) for name in rivals} | {
+        "guide: final over same depth, in VCEMO": (two, "VCEMO, same-depth guide"),
+        "guide: final over same depth, in UMONS": ("UMONS, final guide", "UMONS 2020"),
+        "length: 32 steps over 8": ("VCEMO, 32 steps", two),
+        "statistics of the clip as well": (with_statistics, two),
+        "inputs: BERT as well": ("VCEMO", with_statistics),
+        "loss: SupCon as well": ("VCEMO + SupCon", "VCEMO"),
+    }
+
+
+def verdict(tests: list[pd.Series]) -> str:
     """For how many inputs the network is shown to be better or worse than the line."""
     better, worse = sum(row.low > 0 for row in tests), sum(row.high < 0 for row in tests)
     told = f"Of {len(tests)} choices of inputs the network is shown to be better in UA for {better}, "

@@ -1,15 +1,20 @@
-"""What lessons read out of runs: a live one against stored ones, and where a gain comes from."""
+"""What lessons set beside runs: other runs of the same, a straight line; and where a gain comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vcemo_lib.comparison import paired
+from vcemo_lib import experiments, paths, probe, provenance
+from vcemo_lib.comparison import paired, read
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import paired_test
+from vcemo_lib.models.settings import tutorial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,3 +61,36 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.Data
         found = paired_test(right, a_wrong, b_wrong, part.speaker, part.seed, classes=2).loc["wa"]
         rows[kind] = {"utterances": part.utt_id.nunique(), **found[["a", "b", "difference", "low", "high"]]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(kinds.name)
+
+
+def straight_lines(store: Any, parts: Mapping[str, Any], out: Path) -> pd.DataFrame:
+    """Logistic regression on means and deviations over time beside each row of Table 3, scaled alike.
+
+    One JSON file each in `out`; a line has no seeds: see `beside_line`.
+    """
+    for name, modalities in experiments.TABLE3.items():
+        kinds = [tutorial().kinds[modality][0] for modality in modalities]
+        start = time.perf_counter()
+        found = probe.linear(store, parts, kinds, by_speaker=True, deviations=True)
+        told = {
+            "config": name, "model": "straight line", "seed": 0,
+            "settings": {"kinds": kinds, "by_speaker": True},
+            "parts": {part: corpus.fingerprint() for part, corpus in parts.items()},
+            "features": provenance.data(store, kinds, parts)["features"],
+            "scores": found.scores(), "val": {}, "best_epoch": 0, "epochs": 0,
+            "seconds": time.perf_counter() - start,
+            "parameters": (found.features.shape[1] + 1) * len(found.classes),
+            "machine": provenance.hardware() | provenance.versions(),
+            "predictions": found.as_dict(),
+        }  # fmt: skip
+        paths.write_atomically(out / f"{'-'.join(modalities)}.json", json.dumps(told))
+    return read(out)
+
+
+def beside_line(runs: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
+    """Runs, and each line as config "line: ..." beside every seed of them, as it has no chance of its own."""
+    import pandas as pd
+
+    named = lines.assign(config="line: " + lines.config)
+    each = [named.assign(seed=seed) for seed in sorted(runs.seed.unique())]
+    return pd.concat([runs, *each], ignore_index=True)
