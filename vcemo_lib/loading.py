@@ -58,7 +58,7 @@ class InMemoryDataset:
     labels: Tensor  # (N,)
     speakers: np.ndarray  # (N,) names
     sequences: dict[str, Ragged]  # by kind of feature
-    versions: Ragged | None = None  # log-mel of N clips as they are, then altered, N at a time
+    versions: dict[str, Ragged] | None = None  # sounds of N clips as they are, then otherwise, N at a time
     pooled: bool = False  # sound is averaged by `audio_pool` already: see `pre_pool`
     muted: tuple[str, ...] = ()  # modalities that the model must do without
 
@@ -90,19 +90,26 @@ class InMemoryDataset:
         yield from np.array_split(order, -(-len(self) // batch_size))
 
     def with_versions(self, versions: Sequence[InMemoryDataset]) -> InMemoryDataset:
-        """The same N utterances with altered versions of their log-mel, from which `draw` takes."""
-        each = [part.sequences["mel"] for part in (self, *versions)]
-        mel = Ragged.of(torch.cat([m.rows[:-1] for m in each]), torch.cat([m.lengths for m in each]))
-        return replace(self, versions=mel)
+        """The same N utterances with other versions of their sound, from which `draw` takes."""
+        pool = {}
+        for kind in versions[0].sequences.keys() & set(ACOUSTIC):
+            each = [part.sequences[kind] for part in (self, *versions)]
+            rows, lengths = torch.cat([r.rows[:-1] for r in each]), torch.cat([r.lengths for r in each])
+            pool[kind] = Ragged.of(rows, lengths)
+        return replace(self, versions=pool)
 
     def draw(self, rng: np.random.Generator) -> InMemoryDataset:
         """What one epoch trains on: one version of each clip, drawn evenly. No row is copied."""
-        if (mel := self.versions) is None:
+        if not self.versions:
             return self
-        chosen = rng.integers(len(mel.on_cpu) // len(self), size=len(self)) * len(self)
-        at = torch.from_numpy(chosen := chosen + np.arange(len(self))).to(mel.rows.device)  # (N,)
-        drawn = Ragged(mel.rows, mel.lengths[at], mel.starts[at], mel.on_cpu[chosen])
-        return replace(self, sequences=self.sequences | {"mel": drawn})
+        count = len(next(iter(self.versions.values())).on_cpu) // len(self)
+        chosen = rng.integers(count, size=len(self)) * len(self) + np.arange(len(self))
+        at = torch.from_numpy(chosen).to(self.labels.device)  # (N,)
+        drawn = {
+            kind: Ragged(pool.rows, pool.lengths[at], pool.starts[at], pool.on_cpu[chosen])
+            for kind, pool in self.versions.items()
+        }
+        return replace(self, sequences=self.sequences | drawn)
 
     def to(self, device: torch.device) -> InMemoryDataset:
         moved = {kind: ragged.to(device) for kind, ragged in self.sequences.items()}

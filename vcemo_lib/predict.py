@@ -129,7 +129,7 @@ class EmotionRecognizer:
         if texts is not None and len(texts) != len(clips):
             raise VcemoError(f"{len(texts)} texts for {len(clips)} clips", do="give one text a clip")
         waves, warnings = [*zip(*map(checked, clips), strict=True)] or [(), ()]
-        if self.run.settings.speaker_norm and not self.scaler.by_speaker:
+        if self.run.settings.speaker_norm is True and not self.scaler.by_speaker:
             warnings = [(*told, STRANGER) for told in warnings]
         heard: list[tuple[str, tuple[Word, ...]]] = [(line, ()) for line in texts or [""] * len(clips)]
         if texts is None and {"words", "bert"} & set(self.modalities):

@@ -167,6 +167,25 @@ def test_augmentation_draws_versions_of_training_clips_and_of_no_others(
             made.batch(spoken[part].ids[:1])
 
 
+def test_mixed_scaling_knows_a_speaker_by_none_a_few_or_all_clips(store, parts) -> None:
+    """What one model for strangers and known voices meets in training; in validation it meets strangers."""
+    model = build("vcemo", tiny(**NO_DROPOUT, acoustic="whisper", speaker_norm="mixed", audio_pool=(1, 1)))
+    features = read_parts(model, store, parts)
+    assert set(features) == {"train", "val"}, "no other part's clips are used"
+    scaler = Scaler.fit(features, per_speaker=False)
+    train, val = prepare(model, parts["train"], features, scaler, progress=False)
+    strangers, known = scaler.apply(features["train"]), Scaler.fit(features, per_speaker=True)
+    assert torch.equal(val.sequences["whisper"].rows, scaler.apply(features["val"]).sequences["whisper"].rows)
+    rows, count = train.versions["whisper"].rows, len(features["train"].sequences["whisper"].rows) - 1
+    assert len(rows) == 4 * count + 1, "none, 2, 10 and all clips of the speaker"
+    assert torch.equal(rows[:count], strangers.sequences["whisper"].rows[:-1])
+    by_all = known.apply(features["train"]).sequences["whisper"].rows[:-1].float()
+    off = [(rows[i * count : (i + 1) * count].float() - by_all).abs().mean() for i in range(4)]
+    assert off[3] <= off[2] < off[0] and off[3] < 0.7 * off[0], off
+    drawn = [train.draw(np.random.default_rng(seed)).sequences["whisper"].starts for seed in (0, 1)]
+    assert not torch.equal(*drawn)
+
+
 def test_versions_are_drawn_evenly_and_padded_as_they_are(spoken) -> None:
     from vcemo_lib import features
 

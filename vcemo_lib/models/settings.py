@@ -25,7 +25,9 @@ class Settings:
     acoustic: Literal["mel", "whisper", "both"] = "mel"  # log-mel (3.1), Whisper's frames; both: added
     bert: Literal["cls", "mean", "tokens"] = "cls"  # one vector a sentence (3.2), or all "tokens"
     bert_width: int = 768  # H, width of the sentence encoder (3.2)
-    speaker_norm: bool = False  # standardise audio by each speaker's clips; no labels are used (open)
+    # Standardise audio by each speaker's clips, without labels (open). "mixed": in training by none, a few or
+    # all of them, drawn anew each epoch, so that one model judges strangers and voices heard before.
+    speaker_norm: Literal[False, True, "mixed"] = False
 
     # Branches
     audio_pool: tuple[int, int] = (1, 1)  # average so many frames and mel bands before anything else (open)
@@ -118,6 +120,7 @@ RENAMED = {  # earlier names, which stored runs carry
     "own_copies": "allow_own_keys", "both_guide": "bidirectional", "lstm_both_ways": "lstm_bidirectional",
 }  # fmt: skip
 HINTS = get_type_hints(Settings)
+CHOICES: dict[str, tuple[Any, ...]]
 CHOICES = {name: get_args(hint) for name, hint in HINTS.items() if get_origin(hint) is Literal}
 CHOICES |= {name: (True, False) for name, hint in HINTS.items() if hint is bool}
 CHOICES["guides"] = tuple(itertools.product(*map(get_args, get_args(HINTS["guides"]))))

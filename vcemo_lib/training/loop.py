@@ -30,6 +30,7 @@ from vcemo_lib.training.learner import Learner, learning_rate
 from vcemo_lib.training.runs import RUN_FILE, Run, device, kinds_of, predict
 
 CHECKPOINT = "checkpoint.safetensors"
+ENROLLED = (2, 10, 10_000)  # clips by which "mixed" knows a speaker, beside none; the last: all there are
 
 
 def fit(
@@ -51,7 +52,7 @@ def fit(
         model.to(device()).load_state_dict(run.model.state_dict())
         return replace(run, model=model.eval())
     learner, classes = Learner(model.to(device()), s), tuple(parts["train"].labels)
-    scaler = Scaler.fit(features, s.speaker_norm)
+    scaler = Scaler.fit(features, per_speaker=s.speaker_norm is True)
     train, val = prepare(model, parts["train"], features, scaler, progress)
     history, best = restore(folder, learner, recipe) if folder else ([], {})
     if learner.device.type == "cuda" and shutil.which("cc"):  # Triton needs a compiler
@@ -136,22 +137,31 @@ def read_parts(model: nn.Module, store: Any, parts: Mapping[str, Any]) -> dict[s
         if (width := store.width(kind)) != model.widths[kind]:
             what = f"{kind} features are {width} wide, the model expects {model.widths[kind]}"
             raise VcemoError(what, do=f"build it with widths={{{kind!r}: {width}}}")
-    read = parts if s.speaker_norm else ("train", "val")
+    read = parts if s.speaker_norm is True else ("train", "val")
     return {name: gather(store, parts[name], kinds) for name in read}
 
 
 def prepare(
     model: nn.Module, corpus: Any, features: Mapping[str, InMemoryDataset], scaler: Scaler, progress: bool
 ) -> tuple[InMemoryDataset, InMemoryDataset]:
-    """The training part, with `settings.augment` altered versions of each clip, and the validation part."""
-    parts = [features["train"], features["val"]]
-    if copies := model.settings.augment:
+    """The training part, with altered or otherwise scaled versions of each clip, and the validation part."""
+    parts = [scaler.apply(features["train"]), scaler.apply(features["val"])]
+    if model.settings.speaker_norm == "mixed":
+        parts += [known_by(few, features["train"], scaler) for few in ENROLLED]
+    elif copies := model.settings.augment:
         augmentation.check(model)
         for i in range(1, copies + 1):
             store = compute(corpus, ("mel",), progress=progress, augmented=i)
-            parts.append(gather(store, corpus, ("mel",)))
-    train, val, *versions = (pre_pool(model, scaler.apply(part)).to(device()) for part in parts)
+            parts.append(scaler.apply(gather(store, corpus, ("mel",))))
+    train, val, *versions = (pre_pool(model, part).to(device()) for part in parts)
     return train.with_versions(versions) if versions else train, val
+
+
+def known_by(few: int, part: InMemoryDataset, scaler: Scaler) -> InMemoryDataset:
+    """The part, scaled as if each of its speakers were known by so many of their clips."""
+    order = np.random.default_rng(few).permutation(len(part))
+    speakers = {name: order[part.speakers[order] == name][:few] for name in set(part.speakers)}
+    return scaler.adapted(part, speakers).apply(part)
 
 
 def restore(folder: Path, learner: Learner, recipe: Recipe) -> tuple[list[dict], dict[str, Tensor]]:

@@ -130,7 +130,7 @@ class Run:
             self.recipe.require_features(store)
             known = known if self.recipe.knows(part) else {}  # speakers of equal names are other people
         features = gather(store, part, kinds_of(self.model))
-        strangers = set(features.speakers) - known.keys() if self.settings.speaker_norm else ()
+        strangers = set(features.speakers) - known.keys() if self.settings.speaker_norm is True else ()
         clips_of = {name: np.flatnonzero(features.speakers == name) for name in strangers}
         adapted = self.scaler.adapted(features, clips_of)
         scaler = replace(adapted, by_speaker=known | adapted.by_speaker)
