@@ -1,7 +1,7 @@
 """Transcripts in batches: clips of one window together, loops heard again, silence and noise left empty.
 
 The encoder sees a clip in a window as short as the clip; one that loops there is decoded again in a true full
-window. A recording beyond 30 s is cut where it is quietest and its pieces are heard like clips.
+window. A recording beyond 30 s is left to openai-whisper's own transcription.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
-from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel, silence
+from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, tokenizer_of
+from vcemo_lib.asr.encoder import FULL_WINDOW, Clip, encode, load_model, log_mel, silence
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
-UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
+PROMPT_TOKENS = 200  # of a prompt, its last ones: a transcript needs room, too
 BATCH = 16  # clips decoded at a time
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
 EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 EDGE_BESIDE_SILENCE = 1.0  # the same where the encoder attends to silence
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
-CUT_SECONDS, CUT_FRAMES = 10.0, 10  # a recording is cut in the quietest 10 frames of a window's last 10 s
 # (probability of no speech above, mean log probability a token below): both mean that nothing was said.
 # Measured: 50 silent, noisy and tonal clips have at least 0.81; in English at most -0.58 ("you"), beside 0.96
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6), (0.95, -0.5))
@@ -71,7 +70,7 @@ class Transcript:
     peak_db: float  # level of the loudest 10 ms, dB re full scale
     seconds: float  # length of the clip
     retried: bool = False  # looped in the short window, decoded again in the full one
-    gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"; "" where it was let through
+    gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"
     words: tuple[Word, ...] | None = None
 
 
@@ -109,34 +108,6 @@ def window_of(seconds: float, edge: float = EDGE_SECONDS) -> float:
     return window if seconds <= FULL_WINDOW else np.inf
 
 
-def pieces(wave: np.ndarray) -> list[np.ndarray]:
-    """A recording in pieces of at most 30 s (less the edge), cut on encoder frames where it is quietest."""
-    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME * FRAME  # samples
-    first, found = longest - int(CUT_SECONDS * audio.SAMPLE_RATE), []
-    while len(wave) > longest:
-        power = np.square(wave[first:longest], dtype=np.float64).reshape(-1, FRAME).sum(axis=1)
-        moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
-        cut = first + int(moment) * FRAME
-        found.append(wave[:cut])
-        wave = wave[cut:]
-    return [*found, wave]
-
-
-def join(parts: Sequence[Transcript]) -> Transcript:
-    """The transcript of a recording, from those of its pieces; as certain as the first one spoken in."""
-    spoken, words, seconds = [part for part in parts if part.text] or parts, [], 0.0
-    for part in parts:
-        for word in part.words or ():
-            start, end = round(word.start + seconds, 2), round(word.end + seconds, 2)
-            words.append(replace(word, start=start, end=end))
-        seconds += part.seconds
-    return replace(
-        spoken[0], seconds=seconds, retried=any(part.retried for part in parts),
-        text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
-        peak_db=max(part.peak_db for part in parts), words=spoken[0].words and tuple(words),
-    )  # fmt: skip
-
-
 class Listener:
     """One Whisper, one language, one prompt, and the transcripts that are kept on disk for them."""
 
@@ -144,7 +115,8 @@ class Listener:
         self.model, self.language, self.options = load_model(name), language, options
         self.tokenizer = tokenizer_of(self.model, language)
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
-        self.before = prompt_tokens(self.model, self.tokenizer, self.prompt)
+        prompt = self.tokenizer.encode(" " + self.prompt.strip()) if self.prompt else []
+        self.before = [self.tokenizer.sot_prev, *prompt[-PROMPT_TOKENS:]] if prompt else []
         self.edge = EDGE_BESIDE_SILENCE if options.beside_silence else EDGE_SECONDS
         facts = [VERSION, weights.whisper(name).name, self.model.device.type, language, self.prompt]
         facts += [options.word_times, options.beside_silence]
@@ -169,11 +141,10 @@ class Listener:
             same, step = list(group), BATCH if window <= FULL_WINDOW else 1
             batches += [same[start : start + step] for start in range(0, len(same), step)]
         for batch in tqdm(batches, "Whisper", unit="batch", disable=not self.options.progress):
-            waves, long = [audio.load(clips[i]) for _, i, _ in batch], batch[0][0] > FULL_WINDOW
-            heard = [join(self(pieces(waves[0])))] if long else self.batch(waves)  # pieces are kept, each
+            heard = self.batch([audio.load(clips[i]) for _, i, _ in batch])
             for (_, i, file), transcript in zip(batch, heard, strict=True):
                 found[i] = transcript
-                if file and not long:
+                if file:
                     write_atomically(file, json.dumps(asdict(transcript), ensure_ascii=False))
         if self.options.gate:
             for i, heard in found.items():
@@ -183,7 +154,8 @@ class Listener:
 
     def batch(self, waves: Sequence[np.ndarray]) -> list[Transcript]:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
-        heard = self.decode(waves, window_of(max(map(len, waves)) / audio.SAMPLE_RATE, self.edge))
+        window = window_of(max(map(len, waves)) / audio.SAMPLE_RATE, self.edge)
+        heard = self.decode(waves, window) if window <= FULL_WINDOW else [self.long(waves[0])]
         loops = [k for k, c in enumerate(heard) if c.unfinished or c.tokens != cut_loops(c.tokens)]
         second = self.decode([waves[k] for k in loops], FULL_WINDOW, retry=True) if loops else []
         for k, clip in zip(loops, second, strict=True):
@@ -197,6 +169,20 @@ class Listener:
             )
             for k, (clip, wave) in enumerate(zip(heard, waves, strict=True))
         ]  # fmt: skip
+
+    def long(self, wave: np.ndarray) -> Decoded:
+        """A recording of more than one window, as openai-whisper transcribes it."""
+        parts = self.model.transcribe(
+            wave, language=self.language, temperature=0.0, condition_on_previous_text=False,
+            initial_prompt=self.prompt, carry_initial_prompt=bool(self.prompt),
+            word_timestamps=self.options.word_times, fp16=self.model.device.type == "cuda",
+        )["segments"]  # fmt: skip
+        tokens = cut_loops([t for part in parts for t in part["tokens"] if t < self.tokenizer.eot])
+        facts = [(part["no_speech_prob"], part["avg_logprob"]) for part in parts] or [(1.0, 0.0)]
+        timed = [word for part in parts for word in part.get("words", ())]
+        words = [Word(w["word"], w["start"], w["end"], w["probability"]) for w in timed]
+        no_speech, logprob = np.mean(facts, axis=0).tolist()
+        return Decoded(tokens, no_speech, logprob, False, tuple(words) if self.options.word_times else None)
 
     def decode(self, waves: Sequence[np.ndarray], window: float, retry: bool = False) -> list[Decoded]:
         """Encode and decode clips in one window (s); a retry has Whisper's own token cap, and cuts loops."""
@@ -217,9 +203,7 @@ class Listener:
 
 
 def gate(heard: Transcript, prompt: str | None) -> str:
-    """Why this is no speech, or "" when it may be; a recording's pieces were judged each."""
-    if heard.seconds > FULL_WINDOW:
-        return ""
+    """Why this is no speech, or "" when it may be."""
     if heard.peak_db < audio.SILENT_DB:
         return "silence"
     unsure = any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH)
