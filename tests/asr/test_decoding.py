@@ -61,7 +61,7 @@ def test_half_precision_hears_the_same(model, corpus: Corpus, monkeypatch: pytes
 def test_of_a_long_prompt_the_last_tokens_are_taken(model) -> None:
     tokenizer = tokenizer_of(model, "zh")
     long = Listener("base", "zh", TranscribeOptions(prompt="普通话" * 100)).before
-    assert long[0] == tokenizer.sot_prev and tokenizer.decode(long[-3:]) in "普通话" * 2
+    assert long[0] == tokenizer.sot_prev and "普通话".endswith(tokenizer.decode(long[-3:]))
     room = model.dims.n_text_ctx - len(long) - len(tokenizer.sot_sequence_including_notimestamps)
     assert room >= model.dims.n_text_ctx // 2
     assert Listener("base", "zh", TranscribeOptions(prompt=None)).before == []
