@@ -35,9 +35,6 @@ from vcemo_lib.paths import repo_data
 FONT = repo_data() / "fonts" / "NotoSansSC-subset.ttf"
 RNG = np.random.default_rng(0)
 TONE = np.sin(np.arange(16_000) * 0.2).astype(np.float32)
-HISTORY = pd.DataFrame(
-    {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "val_wa": [0.4, 0.5]}
-)
 CIRCLE = np.stack([np.cos(np.arange(5)), np.sin(np.arange(5))], axis=1)
 SCORES = {"Xu 2019": 0.50, "MDRE": 0.52, "MHA-2": 0.55, "UMONS": 0.58, "VCEMO": 0.66, "VCEMO + SupCon": 0.67}
 MEL = np.zeros((80, 100, 3))  # as a picture: rows, columns, colours
@@ -73,8 +70,6 @@ CASES = {
     "timeline": lambda: pictures.timeline(np.ones(50), MEL, 1.0, [0.5, 1.0], np.eye(6)[:2], words=TIMED),
     "timeline, no prediction": lambda: pictures.timeline(np.ones(50), MEL, 1.0),
     "confusion": lambda: plots.confusion(RNG.integers(0, 90, (6, 6)), title="simulated test part"),
-    "learning_curves": lambda: plots.learning_curves(HISTORY),
-    "learning_curves, no scores": lambda: plots.learning_curves(HISTORY[["loss"]]),
     "embedding": lambda: pictures.embedding(
         {"a": RNG.normal(size=(30, 5)), "b": CIRCLE.repeat(6, 0)}, [*LABELS] * 5),
     "intervals": lambda: plots.intervals(rows("abc"), reference=0.2, reference_label="one label for all"),
@@ -243,15 +238,6 @@ def test_confusion_shows_row_shares_and_counts():
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["happy", "sad"]
 
 
-def test_learning_curves_draw_losses_and_scores_apart():
-    history = pd.DataFrame(
-        {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_ua": [0.3, 0.4], "seconds": [1.0, 1.0]}
-    )
-    losses, scores = plots.learning_curves(history).axes
-    assert (len(losses.lines), len(scores.lines)) == (2, 1)
-    assert list(scores.lines[0].get_ydata()) == [0.3, 0.4]
-
-
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_embedding_brings_vectors_to_two_dimensions(method):
     emotions = ["angry", "happy", "sad"] * 10
@@ -387,33 +373,6 @@ def test_alternative_text_reaches_the_html_pages(monkeypatch):
     assert data["image/png"] in picture
 
 
-def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
-    monkeypatch.setattr(plots, "cjk_fonts", lambda: {})
-    figure = teaching.attention(np.eye(2), ["今天", "好"], ["我", "<你>"])
-    ticks = [
-        tick.get_text()
-        for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis)
-        for tick in axis.get_ticklabels()
-    ]
-    assert ticks == ["1", "2", "3", "<4>"]
-    _, _, below = shown(monkeypatch, figure)
-    assert "<th>1</th><th>2</th><th>3</th><th>4</th>" in below
-    assert "<td lang='zh'>今天</td>" in below
-    figure = plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好，我 (sad)")
-    assert figure.get_suptitle() == "s001: 1 (sad)"
-    assert "<td lang='zh'>你好，我</td>" in shown(monkeypatch, figure)[2]
-
-
-def test_chinese_words_are_drawn_and_a_rare_character_is_numbered():
-    figure = teaching.attention(np.eye(2), ["今天", "好"], 0.1)
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["今天", "好"]
-    title = plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好").get_suptitle()
-    assert title == "s001: 你好"
-    known = set().union(*plots.cjk_fonts().values())
-    rare = next(chr(code) for code in range(0x9FFF, 0x4E00, -1) if code not in known)
-    assert plots.drawable(figure, f"{rare} 好") == "1 好"
-
-
 def ink(text):
     """The pixels (rows, columns) of a text in the plots' style, by Matplotlib's font and the bundled one."""
     bundled = {"font.family": ["DejaVu Sans", "Noto Sans SC VCEMO"]}
@@ -427,7 +386,7 @@ def ink(text):
 
 def test_the_bundled_font_draws_chinese_and_not_the_box_of_a_missing_glyph():
     fonts = plots.cjk_fonts()
-    assert next(iter(fonts)) == "Noto Sans SC VCEMO", "no installed font is needed"
+    assert fonts[0] == "Noto Sans SC VCEMO", "no installed font is needed"
     drawn = {character: ink(character) for character in "你好气惊，？"}
     assert all(pixels.any() for pixels in drawn.values())
     assert len({pixels.tobytes() for pixels in drawn.values()}) == len(drawn), "each its own, no common box"
@@ -452,7 +411,7 @@ def test_figures_of_a_notebooks_own_have_chinese_too():
 
 def test_plots_need_no_data_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("VCEMO_DATA", str(tmp_path / "nowhere"))
-    plots.cjk_fonts.__wrapped__()
+    plots.cjk_fonts()
 
 
 def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:

@@ -48,39 +48,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _say(text: str, **options: Any) -> None:
-    """Print, but no control characters of a file's or a speaker's name."""
-    print(printable(text), **options)
-
-
 def corpora(chosen: Chosen) -> None:
     """Describe a corpus: sizes, classes, and what its parts share."""
     import pandas as pd
 
     corpus, parts = _data(chosen)
-    _say(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
+    print(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
     counts = {name: part.table["emotion"].value_counts() for name, part in parts.items()}
-    _say(pd.DataFrame(counts).fillna(0).astype(int).sort_index().to_string())
+    print(pd.DataFrame(counts).fillna(0).astype(int).sort_index().to_string())
     leaks = vc.splits.audit(parts)
-    _say(f"\n{len(leaks)} speakers, sentences or clips are in two parts", end="")
-    _say(f"; the first ten:\n{leaks.head(10).to_string(index=False)}" if len(leaks) else ".")
+    print(f"\n{len(leaks)} speakers, sentences or clips are in two parts", end="")
+    print(printable(f"; the first ten:\n{leaks.head(10).to_string(index=False)}") if len(leaks) else ".")
 
 
 def prepare(chosen: Chosen) -> None:
     """Fetch the weights, decode every clip, and with --out write a manifest with Whisper's transcripts."""
     from tqdm import tqdm
 
-    corpus = vc.load_corpus(chosen.corpus, chosen.root)
-    if chosen.out:
-        _writable(chosen.out.parent)
+    corpus = _corpus(chosen)
     vc.weights.whisper(chosen.whisper)
     for utt_id in tqdm(corpus.ids, desc="decoding", unit="clip"):
         vc.audio.load(corpus.path(utt_id))
-    _say(f"{corpus!r}: every clip can be decoded")
+    print(f"{corpus!r}: every clip can be decoded")
     if chosen.out:
         heard = corpus.with_column("asr", vc.asr.transcribe(corpus, chosen.whisper)["text"])
-        vc.paths.write_atomically(chosen.out, heard.to_csv())
-        _say(f"transcripts written: use {chosen.out} with --root {corpus.root} and --text asr")
+        vc.paths.write_atomically(chosen.out / "manifest.csv", heard.to_csv())
+        print(f"transcripts written: use {chosen.out}/manifest.csv with --root {corpus.root} and --text asr")
 
 
 def features(chosen: Chosen) -> None:
@@ -88,33 +81,34 @@ def features(chosen: Chosen) -> None:
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     store = vc.features.compute(corpus, kinds=tuple(chosen.kinds), text=chosen.text)
     for kind in store.kinds:
-        _say(f"{kind:<12} {len(corpus)} utterances, {store.width(kind)} wide")
+        print(f"{kind:<12} {len(corpus)} utterances, {store.width(kind)} wide")
 
 
 def train(chosen: Chosen) -> None:
     """Train one model, keep it in a folder, and score it on the test part."""
     corpus, parts = _data(chosen, chosen.seed)
     if leaks := len(vc.splits.audit(parts)):
-        _say(f"warning: the parts share {leaks} speakers, sentences or clips", file=sys.stderr)
+        print(f"warning: the parts share {leaks} speakers, sentences or clips", file=sys.stderr)
     settings = vc.models.settings_for(chosen.model, chosen.size, len(corpus.labels), **dict(chosen.set))
-    store = _store(corpus, settings, chosen.text, chosen.model)
+    store = vc.features.compute(corpus, vc.models.kinds_read(chosen.model, settings), chosen.text)
     widths = {kind: store.width(kind) for kind in store.kinds}
     model = vc.models.build(chosen.model, settings, seed=chosen.seed, widths=widths)
     run = vc.training.fit(model, store, parts, seed=chosen.seed, out=chosen.out)
-    _say(f"{vc.models.parameters(model):,} parameters, best epoch {run.best_epoch}, {run.seconds:.0f} s")
-    _report(run, run.predict(parts["test"]), corpus, store, chosen, "test")
+    print(f"{vc.models.parameters(model):,} parameters, best epoch {run.best_epoch}, {run.seconds:.0f} s")
+    _report(run, run.predict(parts["test"]), corpus, store, chosen)
 
 
 def evaluate(chosen: Chosen) -> None:
-    """Score a trained model on one part of a corpus."""
-    run = vc.training.Run.load(chosen.run)
-    corpus, part = _part_of(run, chosen)
-    kinds, made = vc.training.kinds_of(run.model), run.recipe.features if run.recipe else {"text": "gold"}
-    if chosen.text and run.recipe and chosen.text != made["text"]:
-        raise VcemoError(f"the run was trained on {made['text']} text", chosen.run, "leave out --text")
+    """Score a trained model: on its own part of the corpus it was trained on, or on one of another corpus."""
+    run, corpus = vc.training.Run.load(chosen.run), _corpus(chosen)
+    made, part = run.recipe.features if run.recipe else {"text": "gold"}, corpus
+    if chosen.part != "all":
+        own = run.recipe if run.recipe and run.recipe.knows(corpus) else None
+        part = own.part(corpus, chosen.part) if own else _parts(corpus, None, run.seed)[chosen.part]
+    kinds = vc.training.kinds_of(run.model)
     settings = {name: value for kind in kinds for name, value in run.made_by(kind).items()}
-    store = vc.features.compute(corpus, kinds, chosen.text or made["text"], **settings)
-    _report(run, run.predict(part, store), corpus, store, chosen, chosen.part)
+    store = vc.features.compute(corpus, kinds, made["text"], **settings)
+    _report(run, run.predict(part, store), corpus, store, chosen)
 
 
 def ablate(chosen: Chosen) -> None:
@@ -146,78 +140,52 @@ def predict(chosen: Chosen) -> None:
         ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
         shares = ", ".join(f"{emotion} {share:.0%}" for emotion, share in ranked)
         words = f" “{found.transcript}”" if found.transcript else ""
-        _say(f"{Path(clip).name}: {found.emotion} ({shares}){words}")
+        print(printable(f"{Path(clip).name}: {found.emotion} ({shares}){words}"))
         for warning in found.warnings:
-            _say(f"  {warning}", file=sys.stderr)
+            print(f"  {warning}", file=sys.stderr)
 
 
-def _writable(folder: Path) -> None:
-    """Make a folder and try to write to it: better now than after the first epoch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
+def _corpus(chosen: Chosen) -> Corpus:
+    """The corpus, once --out can be written to: better known now than after the first epoch."""
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=chosen.out).close()
+    return vc.load_corpus(chosen.corpus, chosen.root)
 
 
 def _data(chosen: Chosen, seed: int = 0) -> tuple[Corpus, dict[str, Corpus]]:
     """The corpus and its parts."""
     corpus = _corpus(chosen)
-    return corpus, _parts(corpus, chosen, seed)
+    return corpus, _parts(corpus, chosen.split, seed)
 
 
-def _corpus(chosen: Chosen) -> Corpus:
-    """The corpus, once --out is known to be writable."""
-    if getattr(chosen, "out", None):
-        _writable(chosen.out)
-    return vc.load_corpus(chosen.corpus, chosen.root)
-
-
-def _parts(corpus: Corpus, chosen: Chosen, seed: int) -> dict[str, Corpus]:
+def _parts(corpus: Corpus, split: str | None, seed: int) -> dict[str, Corpus]:
     """Its parts by --split: its own by default, or by speaker where it has none."""
-    split = chosen.split or ("given" if "split" in corpus.table else "by_speaker")
+    split = split or ("given" if "split" in corpus.table else "by_speaker")
     return getattr(vc.splits, split)(corpus, **({} if split == "given" else {"seed": seed}))
-
-
-def _part_of(run: Run, chosen: Chosen) -> tuple[Corpus, Corpus]:
-    """The corpus, and the part to score on: the run's own where it was trained on this corpus."""
-    corpus = _corpus(chosen)
-    if chosen.part == "all":
-        return corpus, corpus
-    if run.recipe is None or not run.recipe.knows(corpus):
-        return corpus, _parts(corpus, chosen, run.seed)[chosen.part]
-    own = run.recipe.part(corpus, chosen.part)
-    if chosen.split and set(_parts(corpus, chosen, run.seed)[chosen.part].ids) != set(own.ids):
-        raise VcemoError(f"the run's split is not {chosen.split}", chosen.run, "leave out --split")
-    return corpus, own
-
-
-def _store(corpus: Corpus, settings: Any, text: str, model: str) -> Any:
-    """The features that a model of these settings reads."""
-    return vc.features.compute(corpus, kinds=vc.models.kinds_read(model, settings), text=text)
 
 
 def _sweep(configs: Any, corpus: Corpus, store: Any, parts: dict[str, Corpus], chosen: Chosen) -> None:
     """Train all configs on all seeds and print the summary."""
     table = vc.experiments.run(configs, store, parts, chosen.out, chosen.seeds, chosen.workers)
-    _say(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
-    _say(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
-    _say(f"kept in {chosen.out}")
+    print(f"{corpus!r}; means over {len(chosen.seeds)} seed(s), 95 % intervals over speakers and seeds")
+    print(vc.comparison.summary(table).to_string(float_format="{:.3f}".format))
+    print(f"kept in {chosen.out}")
 
 
-def _report(run: Run, found: Predictions, corpus: Corpus, store: Any, chosen: Chosen, part: str) -> None:
+def _report(run: Run, found: Predictions, corpus: Corpus, store: Any, chosen: Chosen) -> None:
     """Print scores with intervals and the confusion matrix; with --out write results.json there."""
     table = found.intervals()
-    _say(f"{len(found.ids)} utterances of {corpus!r}; 95 % intervals over speakers, for one seed")
-    _say(table.to_string(float_format="{:.3f}".format))
-    _say(vc.evaluation.confusion(found.y_true, found.y_pred, found.classes).to_string())
+    print(f"{len(found.ids)} utterances of {corpus!r}; 95 % intervals over speakers, for one seed")
+    print(table.to_string(float_format="{:.3f}".format))
+    print(vc.evaluation.confusion(found.y_true, found.y_pred, found.classes).to_string())
     if chosen.out:
         metrics = table.astype(object).where(table.notna(), None).to_dict("index")  # JSON knows no NaN
-        results = {
-            "metrics": metrics, "seed": run.seed, "best_epoch": run.best_epoch, "part": part,
-            "split": chosen.split, "seconds": run.seconds, "settings": run.settings.as_dict(),
-            **vc.provenance.stamp(corpus, store),
-        }  # fmt: skip
-        text = json.dumps(results, indent=1, ensure_ascii=False, default=str)
+        made = {name: getattr(run, name) for name in ("seed", "best_epoch", "seconds")}
+        made |= {"settings": run.settings.as_dict()} | vc.provenance.stamp(corpus, store)
+        text = json.dumps({"metrics": metrics, "part": chosen.part, **made}, indent=1, ensure_ascii=False)
         vc.paths.write_atomically(chosen.out / "results.json", text + "\n")
-        _say(f"kept in {chosen.out}")
+        print(f"kept in {chosen.out}")
 
 
 def _whole(text: str) -> int:
@@ -247,7 +215,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
     "--models": {"nargs": "+", "metavar": "NAME", "help": "rows of the tables, such as 'Xu 2019'"},
-    "--out": {"type": Path, "help": "the folder to write; for prepare, the manifest with transcripts"},
+    "--out": {"type": Path, "help": "the folder to write"},
     "--part": {"choices": ("train", "val", "test", "all"), "default": "test"},
     "--root": {"type": Path, "help": "the folder that the clips lie in"},
     "--run": {"help": "the folder that train wrote; the bundled recogniser without it"},
@@ -259,20 +227,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--split": {"choices": ("given", "by_speaker", "by_text", "random"),
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
-    "evaluate --text": {"choices": ("gold", "asr"), "help": "whose words: as in training"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
 }  # fmt: skip
-DATA = "corpus --root --split --text --out"
-SWEEP = f"{DATA} --size --set --seeds --workers"
+TRAINED = "corpus --root --split --text --out --size --set"
+SWEEP = f"{TRAINED} --seeds --workers"
 COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "doctor": (commands.doctor, ""),
     "corpora": (corpora, "corpus --root --split"),
     "prepare": (prepare, "corpus --root --whisper --out"),
     "features": (features, "corpus --root --text --kinds"),
-    "train": (train, f"{DATA} --size --set --model --seed"),
-    "evaluate": (evaluate, f"run {DATA} --part"),
+    "train": (train, f"{TRAINED} --model --seed"),
+    "evaluate": (evaluate, "run corpus --root --out --part"),
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
     "predict": (predict, "clips --run --whisper --json"),
@@ -298,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         for name, (command, arguments) in table.items():
             added = where.add_parser(name, help=command.__doc__, description=command.__doc__)
             for argument in arguments.split():
-                added.add_argument(argument, **ARGUMENTS.get(f"{name} {argument}") or ARGUMENTS[argument])
-            added.set_defaults(command=command, **({"out": OUT[name]} if name in OUT else {}))
+                added.add_argument(argument, **ARGUMENTS[argument])
+            added.set_defaults(command=command, out=OUT.get(name))
+    parser.set_defaults(part="test")
     return parser

@@ -1,20 +1,16 @@
 """Figures of predictions and experiments. Each function returns a Matplotlib Figure; `show` displays it.
 
-An emotion has the same colour and marker everywhere (Okabe and Ito's palette, which colour-blind readers can
-tell apart). Figures are made without pyplot, so none stays open.
+An emotion has the same colour and marker everywhere (Okabe and Ito's palette, safe for the colour-blind).
 """
 
 from __future__ import annotations
 
 import html
 import io
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import matplotlib
 import numpy as np
@@ -36,17 +32,15 @@ _CJK_FONTS = (  # the bundled subset (data/build/font.py), then whole fonts that
     *("Noto Sans SC VCEMO", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
     *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
 )
-_numbered: WeakKeyDictionary[Figure, list[str]] = WeakKeyDictionary()  # word n is drawn as n
 
 
-@lru_cache
-def cjk_fonts() -> dict[str, frozenset[int]]:
-    """Fonts with Chinese characters, the bundled one first: name -> the characters it has (Unicode)."""
+def cjk_fonts() -> list[str]:
+    """Fonts with Chinese characters: the bundled one first, then one that is installed, for rare ones."""
     with suppress(VcemoError, OSError):  # no data folder, or no font in it
         font_manager.fontManager.addfont(repo_data() / "fonts" / "NotoSansSC-subset.ttf")
-    files = {font.name: font.fname for font in font_manager.fontManager.ttflist}
-    names = [name for name in _CJK_FONTS if name in files][:2]  # one more for rare characters
-    return {name: frozenset(font_manager.get_font(files[name]).get_charmap()) for name in names}
+    return [name for name in _CJK_FONTS if name in {font.name for font in font_manager.fontManager.ttflist}][
+        :2
+    ]
 
 
 STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.spines.top": False, "axes.spines.right": False,
@@ -72,21 +66,10 @@ def markers(labels: Iterable[str] = LABELS) -> dict[str, str]:
     return {label: MARKERS[COLOURS.index(colour)] for label, colour in palette(labels).items()}
 
 
-def drawable(figure: Figure, text: str) -> str:
-    """The text as it can be drawn: Chinese that no font has is a number, which `show` explains."""
-    known, has = _numbered.setdefault(figure, []), frozenset().union(*cjk_fonts().values())
-    for run in re.findall("[\u2e80-\u9fff\uff00-\uffef]+", text):
-        if not has.issuperset(map(ord, run)):
-            known.append(run)
-            text = text.replace(run, str(len(known)), 1)
-    return text
-
-
 def show(figure: Figure, alt: str) -> None:
     """Display a figure with its alternative text: what it shows, in words, for those who cannot see it.
 
-    `alt` stands in the metadata of the picture and, as JupyterLab does not read it there, below the picture,
-    to be unfolded; words that no font could draw stand there, too.
+    `alt` stands in the picture's metadata and, as JupyterLab does not read it there, unfoldable below it.
     """
     from IPython.display import HTML, display
 
@@ -94,10 +77,7 @@ def show(figure: Figure, alt: str) -> None:
         raise VcemoError("a figure needs alternative text", do='show(fig, alt="what it shows, in words")')
     picture = {"image/png": png(figure), "text/plain": alt}
     display(picture, raw=True, metadata={"image/png": {"alt": alt}})
-    words = [f"<td lang='zh'>{html.escape(word)}</td>" for word in _numbered.get(figure, [])]
-    numbers = [f"<th>{number}</th>" for number in range(1, len(words) + 1)]
-    table = f"<table><tr>{''.join(numbers)}</tr><tr>{''.join(words)}</tr></table>" if words else ""
-    display(HTML(f"{table}<details><summary>The figure in words</summary>{html.escape(alt)}</details>"))
+    display(HTML(f"<details><summary>The figure in words</summary>{html.escape(alt)}</details>"))
 
 
 def png(figure: Figure) -> bytes:
@@ -116,8 +96,7 @@ def mark_words(axis: Any, words: Sequence[tuple[str, float, float]]) -> None:
     """Words (text, start, end) as spans of alternating shade, with their texts above the axis."""
     for nth, (text, start, end) in enumerate(words):
         axis.axvspan(start, end, color=COLOURS[6], alpha=(0.2, 0.45)[nth % 2], linewidth=0, zorder=0)
-        label, place = drawable(axis.figure, text), axis.get_xaxis_transform()
-        axis.text((start + end) / 2, 1.03, label, transform=place, ha="center")
+        axis.text((start + end) / 2, 1.03, text, transform=axis.get_xaxis_transform(), ha="center")
 
 
 @matplotlib.rc_context(STYLE)
@@ -137,7 +116,7 @@ def waveform_and_mel(
     image = bottom.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=extent)
     bottom.set(xlabel="seconds", ylabel="mel band")
     figure.colorbar(image, ax=bottom, label="log energy", pad=0.01)
-    figure.suptitle(drawable(figure, title), fontsize=10)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -162,21 +141,6 @@ def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] = (), tit
     rows, columns = (getattr(getattr(matrix, side, None), "name", None) for side in ("index", "columns"))
     axis.set(xlabel=columns or "predicted", ylabel=rows or "true", title=title)
     figure.axes[1].set_ylabel("share of the row")
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Losses and scores over epochs, in a panel each: the columns that `Run.history` has of either."""
-    wanted = {"loss": ("loss", "val_loss"), "score": ("val_ua", "val_wa")}
-    panels = {name: found for name, of in wanted.items() if (found := [m for m in of if m in history])}
-    figure, axes = new_figure(3.6 * len(panels), 2.8, columns=len(panels), squeeze=False)
-    for axis, (panel, measures) in zip(axes[0], panels.items(), strict=True):
-        for measure, line in zip(measures, ("-", "--"), strict=False):
-            axis.plot(history[measure], line, color=SERIES[0], label=measure.replace("_", " "), linewidth=1.4)
-        axis.set(xlabel="epoch", ylabel=panel)
-        axis.locator_params(axis="x", integer=True)
-        axis.legend(fontsize=7.5)
     return figure
 
 
@@ -206,7 +170,7 @@ def intervals(
     wrapped = textwrap.fill(xlabel or value.replace("_", " "), 48)  # a long line would leave the picture
     axis.set(xlabel=wrapped, ylim=(len(lines) - 0.5, -0.5))
     names = [", ".join(map(str, line)) if isinstance(line, tuple) else str(line) for line in lines]
-    axis.set_yticks(range(len(lines)), [drawable(figure, name) for name in names])
+    axis.set_yticks(range(len(lines)), names)
     axis.grid(axis="x", linewidth=0.4)
     if group or reference_label:
         figure.legend(loc="outside upper right", ncols=len(groups) + 1, fontsize=8)

@@ -6,20 +6,17 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from vcemo_lib import audio, features, weights
 from vcemo_lib.asr import Word, transcribe
-from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.loading import InMemoryDataset, Ragged, gather
+from vcemo_lib.loading import InMemoryDataset, Ragged
 from vcemo_lib.models.vcemo import Output
 from vcemo_lib.training.runs import RUN_FILE, Run, autocast, kinds_of
-from vcemo_lib.training.runs import predict as predict_part
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
 SHORTEST_S = 0.3  # shorter than a syllable: nothing to hear
@@ -51,7 +48,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without attention and sound."""
-        plain = asdict(replace(self, wave=None))
+        plain = asdict(replace(self, wave=None, attention={}))
         return {key: value for key, value in plain.items() if key not in ("attention", "wave")}
 
 
@@ -91,20 +88,14 @@ class EmotionRecognizer:
             name = str(weights.hub(name, RUN_FILE))
         return cls(Run.load(name), whisper)
 
-    @overload
-    def predict(  # type: ignore[overload-overlap]
-        self, clips: Clip, text: str | None = ..., mute: Names = ..., enrol: Sequence[Clip] = ...
-    ) -> Prediction: ...
-    @overload
     def predict(
-        self, clips: Sequence[Clip], text: Names | None = ..., mute: Names = ..., enrol: Sequence[Clip] = ...
-    ) -> list[Prediction]: ...
-    def predict(self, clips: Any, text: Any = None, mute: Names = (), enrol: Sequence[Clip] = ()) -> Any:
-        """The emotion of a clip, or of each of a list: a path, or samples (N,) at 16 kHz.
+        self, clips: Clip | Sequence[Clip], text: Any = None, mute: Names = (), enrol: Sequence[Clip] = ()
+    ) -> Any:
+        """A Prediction of a clip (a path, or samples (N,) at 16 kHz), or of each of a list.
 
-        text  the transcript, where it is known; else Whisper makes one
-        mute  modalities the model must do without: "audio", "words", "bert"
-        enrol other clips of the same voice, without labels: what the clips are measured against (`enrolled`)
+        text   the transcript, where it is known; else Whisper makes one
+        mute   modalities the model must do without: "audio", "words", "bert"
+        enrol  other clips of the same voice, without labels: what the clips are measured against
         Raises VcemoError for a clip that is unreadable, silent, too short or not finite.
         """
         if isinstance(clips, str | Path | np.ndarray):
@@ -174,24 +165,3 @@ class EmotionRecognizer:
             do = "check the clip (its samples lie between -1 and 1) and the model's file"
             raise VcemoError("the model's answer is not a number", do=do)
         return probabilities, output
-
-
-def enrolment_curve(
-    run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
-) -> pd.DataFrame:
-    """A corpus part's scores, with intervals, where speakers are known by 0, 1, 2, ... clips without labels.
-
-    Every clip is judged at every point, scaled by other clips of its speaker: drawn with the seed, those of a
-    point among those of the next, and all of them where there are fewer than `counts` says.
-    """
-    features = gather(store or run.store, part, kinds_of(run.model))
-    order, speakers = np.random.default_rng(seed).permutation(len(features)), features.speakers
-    others = {
-        u: [j for j in order if speakers[j] == speakers[i] and j != i] for i, u in enumerate(features.ids)
-    }
-    features, found = replace(features, speakers=np.array(features.ids)), {}  # a clip's scale is its own
-    for count in counts:
-        scaler = run.scaler.adapted(features, {u: known[:count] for u, known in others.items()})
-        answers = predict_part(run.model, scaler.apply(features), run.classes)
-        found[count] = replace(answers, speakers=speakers).intervals()
-    return pd.concat(found, names=["enrolled", "score"])

@@ -276,7 +276,7 @@ def test_a_long_recording_is_cut_where_it_is_quietest() -> None:
     wave[25 * RATE : round(25.4 * RATE)] = 0
     parts = pieces(wave)
     assert np.array_equal(np.concatenate(parts), wave) and max(map(len, parts)) < 30 * RATE
-    assert 25 * RATE < len(parts[0]) < 25.4 * RATE and all(len(part) % 320 == 0 for part in parts[:-1])
+    assert 25 * RATE < len(parts[0]) < 25.4 * RATE
     assert [len(part) for part in pieces(wave[: 29 * RATE])] == [29 * RATE]
 
 

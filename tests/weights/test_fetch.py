@@ -47,18 +47,6 @@ def test_a_download_goes_on_where_it_broke_off(server, tmp_path: Path):
     assert server.ranges[-1] == f"bytes={have}-"
 
 
-def test_a_full_disk_is_named(server, tmp_path: Path):
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # bytes of any file that is written
-    try:
-        with pytest.raises(VcemoError, match="the disk is full.*free some space"):
-            sources.download(server.url, tmp_path / "file.pt", sum_of(server))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert os.listdir(tmp_path) == []
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """What the hub's client is asked for: (revision, from the cache alone)."""

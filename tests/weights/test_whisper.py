@@ -146,3 +146,15 @@ def test_a_read_only_cache_that_holds_everything_is_used(
     assert weights.whisper("tiny") == path
     with pytest.raises(VcemoError, match="could not write: Read-only file system.*VCEMO_CACHE"):
         weights.whisper("base")
+
+
+def test_a_full_disk_is_named(whisper_server, tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # bytes of any file that is written
+    try:
+        with pytest.raises(VcemoError, match="the disk is full.*free some space"):
+            weights.whisper("tiny")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert same_whisper(weights.whisper("tiny"))

@@ -135,16 +135,6 @@ class Decoder:
         self.past = [(k[rows], v[rows]) for k, v in self.past]
 
 
-def prompt_tokens(model: Whisper, tokenizer: Tokenizer, prompt: str | None) -> list[int]:
-    """What stands before the transcript's own tokens; VcemoError for a prompt that leaves them no room."""
-    tokens = [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())] if prompt else []
-    most = model.dims.n_text_ctx // 2 - len(tokenizer.sot_sequence_including_notimestamps)
-    if len(tokens) > most:
-        do = f"shorten it to at most {most - 1} tokens"
-        raise VcemoError(f"the prompt has {len(tokens) - 1} tokens", do=do)
-    return tokens
-
-
 def greedy(
     model: Whisper, tokenizer: Tokenizer, encoded: Float[Tensor, "batch time width"], before: list[int],
     caps: Sequence[int],

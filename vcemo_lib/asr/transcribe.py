@@ -21,8 +21,8 @@ import torch
 
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
-from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, prompt_tokens, tokenizer_of
-from vcemo_lib.asr.encoder import FRAME, FULL_WINDOW, Clip, encode, load_model, log_mel, silence
+from vcemo_lib.asr.decoding import Decoded, Word, cut_loops, greedy, tokenizer_of
+from vcemo_lib.asr.encoder import FULL_WINDOW, Clip, encode, load_model, log_mel, silence
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
+PROMPT_TOKENS = 200  # of a prompt, its last ones: a transcript needs room, too
 UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
 BATCH = 16  # clips decoded at a time
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
@@ -38,7 +39,7 @@ EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 EDGE_BESIDE_SILENCE = 1.0  # the same where the encoder attends to silence
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
-CUT_SECONDS, CUT_FRAMES = 10.0, 10  # a recording is cut in the quietest 10 frames of a window's last 10 s
+CUT_SECONDS = 10  # a recording is cut at the quietest 0.2 s of a window's last 10 s
 # (probability of no speech above, mean log probability a token below): both mean that nothing was said.
 # Measured: 50 silent, noisy and tonal clips have at least 0.81; in English at most -0.58 ("you"), beside 0.96
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6), (0.95, -0.5))
@@ -53,9 +54,7 @@ class TranscribeOptions:
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
     word_times: bool = False  # when each word is heard
     gate: bool = True  # leave silence, noise and music empty
-    # The encoder attends to silence behind a short window, as if it were a full one: on 100 clips of people
-    # (AISHELL) 17.0 instead of 19.1 % CER. What ships with VCEMO-Sim was heard without.
-    beside_silence: bool = False
+    beside_silence: bool = False  # encode as in a full window; of people (AISHELL) 17.0, not 19.1 % CER
     progress: bool = True
     cache: bool = True  # keep every finished batch, so that a killed run goes on where it stopped
 
@@ -71,7 +70,7 @@ class Transcript:
     peak_db: float  # level of the loudest 10 ms, dB re full scale
     seconds: float  # length of the clip
     retried: bool = False  # looped in the short window, decoded again in the full one
-    gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"; "" where it was let through
+    gate: str = ""  # why the text is empty: "silence", "no speech", "prompt"
     words: tuple[Word, ...] | None = None
 
 
@@ -110,13 +109,12 @@ def window_of(seconds: float, edge: float = EDGE_SECONDS) -> float:
 
 
 def pieces(wave: np.ndarray) -> list[np.ndarray]:
-    """A recording in pieces of at most 30 s (less the edge), cut on encoder frames where it is quietest."""
-    longest = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE) // FRAME * FRAME  # samples
-    first, found = longest - int(CUT_SECONDS * audio.SAMPLE_RATE), []
+    """A recording in pieces of at most 30 s (less the edge), cut where it is quietest."""
+    longest, found = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE), []
+    first = longest - CUT_SECONDS * audio.SAMPLE_RATE
     while len(wave) > longest:
-        power = np.square(wave[first:longest], dtype=np.float64).reshape(-1, FRAME).sum(axis=1)
-        moment = np.convolve(power, np.ones(CUT_FRAMES), mode="valid").argmin() + CUT_FRAMES // 2
-        cut = first + int(moment) * FRAME
+        power = 10 ** (audio.levels(wave[first:longest]) / 10)  # of every 10 ms
+        cut = first + (np.convolve(power, np.ones(20), mode="valid").argmin() + 10) * audio.HOP
         found.append(wave[:cut])
         wave = wave[cut:]
     return [*found, wave]
@@ -126,9 +124,8 @@ def join(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a recording, from those of its pieces; as certain as the first one spoken in."""
     spoken, words, seconds = [part for part in parts if part.text] or parts, [], 0.0
     for part in parts:
-        for word in part.words or ():
-            start, end = round(word.start + seconds, 2), round(word.end + seconds, 2)
-            words.append(replace(word, start=start, end=end))
+        later = [(w, round(w.start + seconds, 2), round(w.end + seconds, 2)) for w in part.words or ()]
+        words += [replace(word, start=start, end=end) for word, start, end in later]
         seconds += part.seconds
     return replace(
         spoken[0], seconds=seconds, retried=any(part.retried for part in parts),
@@ -144,7 +141,8 @@ class Listener:
         self.model, self.language, self.options = load_model(name), language, options
         self.tokenizer = tokenizer_of(self.model, language)
         self.prompt = options.prompt if language == "zh" or options.prompt != MANDARIN_PROMPT else None
-        self.before = prompt_tokens(self.model, self.tokenizer, self.prompt)
+        prompt = self.tokenizer.encode(" " + self.prompt.strip()) if self.prompt else []
+        self.before = [self.tokenizer.sot_prev, *prompt[-PROMPT_TOKENS:]] if prompt else []
         self.edge = EDGE_BESIDE_SILENCE if options.beside_silence else EDGE_SECONDS
         facts = [VERSION, weights.whisper(name).name, self.model.device.type, language, self.prompt]
         facts += [options.word_times, options.beside_silence]

