@@ -1,4 +1,4 @@
-"""A corpus and a feature store small enough to compute in a test, with a pattern of its own for each emotion."""
+"""A corpus and a feature store small enough for a test, with a pattern of its own for each emotion."""
 
 from __future__ import annotations
 

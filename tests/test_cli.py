@@ -15,6 +15,7 @@ from vcemo_lib import __version__, audio, weights
 from vcemo_lib.cli import main
 from vcemo_lib.corpora import LABELS, load_corpus
 from vcemo_lib.paths import cache_dir
+from vcemo_lib.predict import EmotionRecognizer
 
 CACHE = cache_dir()  # this machine's own
 
@@ -213,6 +214,12 @@ def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
     assert main(["predict", clips[0], "--run", str(trained), "--json"]) == 0
     answer = json.loads(told(capsys)[0])
     assert answer["clip"] == clips[0] and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    others = [str(tones.parent / f"s5_{emotion}.wav") for emotion in ("sad", "happy", "neutral")]
+    assert main(["predict", clips[0], "--run", str(trained), "--json", "--enrol", *others]) == 0
+    enrolled = json.loads(told(capsys)[0])
+    assert enrolled["probabilities"] != answer["probabilities"]
+    own = EmotionRecognizer.load(trained).predict(clips[0], enrol=others)
+    assert enrolled["probabilities"] == own.probabilities
     assert main(["predict", "absent.wav", "--run", str(trained)]) == 2
     assert "absent.wav" in told(capsys)[1]
 

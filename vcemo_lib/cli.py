@@ -132,7 +132,8 @@ def compare(chosen: Chosen) -> None:
 
 def predict(chosen: Chosen) -> None:
     """Predict the emotion of each clip; Whisper transcribes them first if the model reads words."""
-    predictions = vc.predict.EmotionRecognizer.load(chosen.run, chosen.whisper).predict(chosen.clips)
+    recogniser = vc.predict.EmotionRecognizer.load(chosen.run, chosen.whisper)
+    predictions = recogniser.predict(chosen.clips, enrol=chosen.enrol)
     for clip, found in zip(chosen.clips, predictions, strict=True):
         if chosen.json:
             print(json.dumps({"clip": clip, **found.as_dict()}, ensure_ascii=False))
@@ -211,6 +212,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
+    "--enrol": {"nargs": "+", "default": (), "metavar": "CLIP", "help": "other clips of the same voice"},
     "--json": {"action": "store_true", "help": "one JSON object a clip"},
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
@@ -242,7 +244,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "evaluate": (evaluate, "run corpus --root --out --part"),
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
-    "predict": (predict, "clips --run --whisper --json"),
+    "predict": (predict, "clips --run --whisper --enrol --json"),
     "results": (commands.results, ""),
 }
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,14 @@ from vcemo_lib import experiments, paths, probe, provenance
 from vcemo_lib.comparison import paired, read
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import paired_test
+from vcemo_lib.loading import gather
 from vcemo_lib.models.settings import tutorial
+from vcemo_lib.training.runs import Run, kinds_of, predict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from vcemo_lib.corpora import Corpus
 
 
 def agreement(
@@ -94,3 +99,26 @@ def beside_line(runs: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     named = lines.assign(config="line: " + lines.config)
     each = [named.assign(seed=seed) for seed in sorted(runs.seed.unique())]
     return pd.concat([runs, *each], ignore_index=True)
+
+
+def enrolment_curve(
+    run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
+) -> pd.DataFrame:
+    """A corpus part's scores, with intervals, where speakers are known by 0, 1, 2, ... clips without labels.
+
+    Every clip is judged at every point, scaled by other clips of its speaker: drawn with the seed, those of a
+    point among those of the next, and all of them where there are fewer than `counts` says.
+    """
+    import pandas as pd
+
+    features = gather(store or run.store, part, kinds_of(run.model))
+    order, speakers = np.random.default_rng(seed).permutation(len(features)), features.speakers
+    others = {
+        u: [j for j in order if speakers[j] == speakers[i] and j != i] for i, u in enumerate(features.ids)
+    }
+    features, found = replace(features, speakers=np.array(features.ids)), {}  # a clip's scale is its own
+    for count in counts:
+        scaler = run.scaler.adapted(features, {u: known[:count] for u, known in others.items()})
+        answers = predict(run.model, scaler.apply(features), run.classes)
+        found[count] = replace(answers, speakers=speakers).intervals()
+    return pd.concat(found, names=["enrolled", "score"])

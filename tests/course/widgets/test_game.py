@@ -1,4 +1,4 @@
-"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal."""
+"""Beat the model: what is drawn, how all are scored, and that nothing is told or kept before the reveal."""
 
 from __future__ import annotations
 
