@@ -1,7 +1,7 @@
 """Train the bundled recogniser, data/models/recogniser/: `python data/build/train_recogniser.py`.
 
-Unlike the notebooks' models it must judge a single clip of a stranger, and better where other clips of the voice
-are given: `speaker_norm="mixed"`. Words are Whisper's, as they will be when it is used.
+Unlike the notebooks' models it must judge a single clip of a stranger, and better where other clips of the
+voice are given: `speaker_norm="mixed"`. Words are Whisper's, as they will be when it is used.
 """
 
 from __future__ import annotations
