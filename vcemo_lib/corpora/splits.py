@@ -23,20 +23,9 @@ Fractions = tuple[float, float, float]
 FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
 
 
-class _Letters(dict):
-    """For `str.translate`: keeps letters, marks and numbers, each looked up once."""
-
-    def __missing__(self, code: int) -> int | None:
-        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
-        return self[code]
-
-
-LETTERS = _Letters()
-
-
 def bare(text: str) -> str:
     """A sentence's letters, digits and accents, in Unicode's form NFKC: 你好… and “你好” are one sentence."""
-    return unicodedata.normalize("NFKC", text).translate(LETTERS)
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] in "LMN")
 
 
 def random(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
@@ -80,10 +69,7 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
 
 
 def audit(parts: Parts) -> pd.DataFrame:
-    """Every speaker, sentence and identical clip that two parts share, a row each; empty if nothing leaks.
-
-    Clips are identical if their files are, byte by byte, and they are the same stretch of them.
-    """
+    """Every speaker, sentence and clip (equal bytes, equal stretch) that two parts share, a row each."""
     import pandas as pd
 
     @cache  # a recording of many utterances is read once
@@ -107,20 +93,8 @@ def audit(parts: Parts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["leak", "between", "what"])
 
 
-def apportion(wanted: np.ndarray) -> np.ndarray:
-    """Whole numbers (N,) with the sum of `wanted` (N,): rounded down, then the largest remainders up."""
-    import numpy as np
-
-    numbers = np.floor(wanted).astype(int)
-    numbers[np.argsort(-(wanted - numbers), kind="stable")[: round(wanted.sum()) - numbers.sum()]] += 1
-    return numbers
-
-
 def _by_group(corpus: Corpus, groups: np.ndarray, fractions: Fractions, seed: int) -> Parts:
-    """Deal whole groups to the parts so that each emotion comes near its fraction everywhere.
-
-    Groups come in random order, large ones first; each goes where its emotions are most wanting.
-    """
+    """Deal whole groups (in random order, large ones first) to where their emotions are most wanting."""
     import numpy as np
 
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
