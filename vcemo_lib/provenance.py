@@ -53,7 +53,7 @@ class Recipe:
         return json.loads(json.dumps(asdict(self) | {"parts": parts, "recipe": self.key}))
 
     def require(self, found: Recipe | None, folder: Path) -> None:
-        """Raise VcemoError, naming the difference, where what a folder holds was made otherwise."""
+        """Raise VcemoError where what a folder holds was made otherwise."""
         if found is None or found.key != self.key:
             told = difference(found.plain(), self.plain()) if found else "of an earlier version"
             raise VcemoError(f"this folder holds another run ({told})", folder, "choose another folder")

@@ -1,7 +1,6 @@
 """Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
 
-It loops where it does not see the silence that ends a recording. So it attends to the encoded clip and then
-to the encoded silence of the rest of a full window, the same for all clips and computed once.
+It loops where it sees no silence at the end, so it also attends to that of a full window's rest.
 """
 
 from __future__ import annotations
