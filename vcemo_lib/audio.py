@@ -98,11 +98,10 @@ def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
     stop = None if end is None else round(end * SAMPLE_RATE)
     piece = load(path)[round(start * SAMPLE_RATE) : stop]
     if not len(piece):
-        what = f"utterance {utt_id!r} starts at {start} s, behind the end of its file"
-        raise VcemoError(what, where=path, do="correct its start")
+        raise VcemoError(f"utterance {utt_id!r} starts behind the end of its file", path, "correct its start")
     if len(piece) > MAX_UTTERANCE_SECONDS * SAMPLE_RATE:
-        what = f"utterance {utt_id!r} lasts {len(piece) / SAMPLE_RATE:.0f} s, over {MAX_UTTERANCE_SECONDS} s"
-        raise VcemoError(what, where=path, do="cut it into sentences")
+        what = f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s"
+        raise VcemoError(what, path, "cut it into sentences")
     return piece
 
 

@@ -1,4 +1,4 @@
-"""What is read out of many runs: intervals, paired comparisons; a table has a row a run, as `read` gives it."""
+"""What is read out of many runs: intervals, paired comparisons. A table has a row a run (see `read`)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def row(file: Path | str) -> dict[str, Any]:
         first = {key: run[key] for key in ("config", "model", "seed")}
         return {**first, **run["scores"], **val, **last, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = "this is not the whole result of a run"
-        raise VcemoError(what, file, "delete it and run again") from error
+        raise VcemoError("this is not the whole result of a run", file, "delete it, run again") from error
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -76,7 +75,7 @@ def compare_gains(
 
 
 def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
-    """Every config against every other by `compare`, best first; `p_holm` (Holm 1979) allows for their number."""
+    """Every config against every other by `compare`, best first, with `p_holm` (Holm 1979)."""
     import pandas as pd
 
     order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
@@ -122,8 +121,7 @@ def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.nd
     tables = [counts_by_speaker(**f) for f in found]
     truth = [(sorted(set(f["speakers"])), t[0].sum(-1).tolist()) for f, t in zip(found, tables, strict=True)]
     if any(other != truth[0] for other in truth):
-        what = f"{' and '.join(map(repr, names))} were scored on different utterances"
-        raise VcemoError(what, do="run all on the same parts")
+        raise VcemoError(f"{names} were scored on different utterances", do="run all on the same parts")
     return tables, bool(common)
 
 

@@ -166,8 +166,7 @@ class FeatureStore:
 
     def _cache(self, kind: str) -> ArrayCache:
         if kind not in self.caches:
-            remedy = f"it holds {', '.join(self.caches)}; compute it with kinds=(..., {kind!r})"
-            raise VcemoError(f"this store holds no {kind!r}", do=remedy)
+            raise VcemoError(f"this store holds no {kind!r}", do=f"compute it with kinds=(..., {kind!r})")
         return self.caches[kind]
 
 
@@ -199,8 +198,7 @@ def compute(
 
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
-        do = f"known are {', '.join(sorted(known))}"
-        raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=do)
+        raise VcemoError(f"unknown setting(s) {', '.join(strange)}", do=f"use some of {', '.join(known)}")
     chosen = {kind: settings_of(kind, settings) for kind in kinds}
     made_of = {KINDS[kind].of for kind in kinds}
     keys = {of: {u: _key(corpus, u, of, text) for u in corpus.ids} for of in made_of}
@@ -219,8 +217,9 @@ def compute(
                 made = dict(zip(part, make(contents, **chosen[kind]), strict=True))
                 for key, array in made.items():
                     if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:  # NaN included
-                        what = f"{kind} features of {whose[key]!r} are not finite"
-                        raise VcemoError(what, do="check its clip and words")
+                        raise VcemoError(
+                            f"{kind} features are not finite", whose[key], "check clip and words"
+                        )
                 arrays.add(made)
     return store
 
@@ -242,6 +241,5 @@ def _key(corpus: Corpus, utt_id: str, of: str, text: str) -> str:
     try:
         digest = weights.sha256(path)
     except OSError as error:
-        what = f"cannot read the clip of {utt_id!r}: {error.strerror}"
-        raise VcemoError(what, where=path, do="restore the file or drop its row") from error
+        raise VcemoError(f"cannot read the clip of {utt_id!r}", path, "restore it or drop its row") from error
     return digest if place == (0.0, None) else hashlib.sha256(f"{digest} {place}".encode()).hexdigest()

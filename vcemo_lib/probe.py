@@ -37,7 +37,7 @@ def linear(
     store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
     deviations: bool = False,
 ) -> Predictions:  # fmt: skip
-    """Test predictions of balanced logistic regression on `pooled` kinds, its strength chosen on parts["val"].
+    """Test predictions of balanced logistic regression on `pooled` kinds, its strength the best on "val".
 
     `by_speaker` standardises acoustic kinds within each speaker, by all his clips but no labels: report it.
     """

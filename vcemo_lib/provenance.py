@@ -76,8 +76,7 @@ class Recipe:
     def part(self, corpus: Corpus, name: str) -> Corpus:
         """The run's own "train", "val" or "test" part of the corpus that it was trained on."""
         if not (own := self.parts.get(name)) or not own.items() <= contents(corpus).items():
-            do = "give the corpus it was trained on, or a --split"
-            raise VcemoError(f"this corpus lacks utterances of the run's {name} part", corpus.name, do)
+            raise VcemoError(f"this corpus lacks utterances of the run's {name} part", corpus.name)
         return corpus.subset(list(own), f"{corpus.name}/{name}")
 
 

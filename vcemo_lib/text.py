@@ -50,8 +50,7 @@ def _load_words(name: str) -> Language:
         try:
             nlp = spacy.load(name)
         except (OSError, ImportError, ValueError) as error:
-            do = 'use "bundled", install the package, or give the path of a spaCy pipeline'
-            raise VcemoError("no such word vectors", where=name, do=do) from error
+            raise VcemoError("no such word vectors", name, "install the package, or give a path") from error
     if not nlp.vocab.vectors_length:
         raise VcemoError("this spaCy pipeline has no word vectors", name, "take its _md or _lg version")
     if name != BUNDLED:
@@ -153,8 +152,8 @@ def _load_bert(name: str) -> TextEncoder:
         with torch.random.fork_rng(devices=[]):  # it draws weights for what the file lacks
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
-        do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
-        raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
+        needs = "it needs config.json, a whole model.safetensors and the tokenizer's files"
+        raise VcemoError("no encoder can be read from this folder", folder, needs) from error
     if name != BUNDLED:
         source, files = f"hub, revision {folder.name}", list(folder.glob("*.safetensors"))
         digest = weights.sha256(files[0]) if len(files) == 1 else ""

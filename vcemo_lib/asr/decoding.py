@@ -61,8 +61,7 @@ def tokenizer_of(model: Whisper, language: str) -> Tokenizer:
     try:
         return get_tokenizer(model.is_multilingual, **known)
     except ValueError as error:
-        do = 'give a code such as "zh" or "en"'
-        raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
+        raise VcemoError(f"Whisper knows no language {language!r}", do='give a code: "zh", "en"') from error
 
 
 def keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:

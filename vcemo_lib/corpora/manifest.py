@@ -40,8 +40,7 @@ def read_table(manifest: Path) -> pd.DataFrame:
         what = f"not a readable CSV file: {str(error).strip().splitlines()[-1]}"
         raise VcemoError(what, manifest, "save it as UTF-8 with commas between columns") from error
     if missing := [column for column in REQUIRED if column not in table]:
-        what = f"the manifest lacks the column(s) {', '.join(missing)}"
-        raise VcemoError(what, manifest, f"it needs {', '.join(REQUIRED)}")
+        raise VcemoError(f"the manifest lacks the column(s) {', '.join(missing)}", manifest, "add them")
     return table[(table != "").any(axis=1)]  # blank lines are no rows
 
 

@@ -46,8 +46,7 @@ def by_text(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> 
 def given(corpus: Corpus) -> Parts:
     """The corpus' own split, from its column `split`. Raises VcemoError where it has none."""
     if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
-        what = "the corpus carries no train/val/test split of its own"
-        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
+        raise VcemoError("no train/val/test split of its own", corpus.name, "use splits.by_speaker")
     return _parts(corpus, corpus.table["split"].to_numpy())
 
 
@@ -59,8 +58,7 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
     import numpy as np
 
     if column not in corpus.table or corpus.table[column].nunique() < 3:
-        what = f"leaving one out and one for validation needs three groups in column {column!r}"
-        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
+        raise VcemoError(f"column {column!r} needs three groups", corpus.name, "use splits.by_speaker")
     groups, member = np.unique(corpus.table[column], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     for test, val in zip(order, np.roll(order, -1), strict=True):
