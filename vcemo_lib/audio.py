@@ -1,7 +1,4 @@
-"""Audio in: loading, resampling, levels, log-mel spectrograms.
-
-A wave is a float32 array (N,) in [-1, 1], mono, 16 kHz, unless stated otherwise.
-"""
+"""Audio in: a wave is a float32 array (N,) in [-1, 1], mono, 16 kHz, unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -40,18 +37,18 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip, (N,): from a file that libsndfile reads, or an array (N,) or (N, channels) at `sr` Hz.
+    """A clip, (N,): from a file that libsndfile reads, or floats (N,) or (N, channels) at `sr` Hz, averaged.
 
-    Channels are averaged, integers scaled by their type's range. VcemoError, naming the file, for what cannot
-    be read, is empty, too long, not finite or far beyond full scale.
+    VcemoError, naming the file, for what cannot be read, is empty, too long, not finite or far too loud.
     """
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
     else:
-        where, wave, sr = "an array", _as_floats(source), sr or SAMPLE_RATE
+        where, wave, sr = "an array", np.asarray(source), sr or SAMPLE_RATE
     shape, peak = wave.shape, float(np.abs(wave).max(initial=0.0))  # NaN where there is one
     is_clip = len(shape) == 1 or len(shape) == 2 and shape[0] >= shape[1]
     for wrong, what, remedy in (
+        (wave.dtype.kind != "f", f"audio samples of type {wave.dtype}", "give floats in [-1, 1]"),
         (not wave.size, "the clip has no samples", "remove it, or record it again"),
         (not is_clip, f"audio has shape {shape}", "give (N,) or (N, channels), a row a sample"),
         (not MIN_RATE <= sr <= MAX_RATE, f"a sampling rate of {sr} Hz", f"give {MIN_RATE} to {MAX_RATE} Hz"),
@@ -61,13 +58,14 @@ def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
     ):
         if wrong:
             raise VcemoError(what, where=where, do=remedy)
+    wave = wave.astype(np.float32, copy=False)
     if wave.ndim == 2:
         wave = wave.mean(axis=1)
     return np.ascontiguousarray(wave if sr == SAMPLE_RATE else resample(wave, sr), dtype=np.float32)
 
 
 def _read(path: Path) -> tuple[np.ndarray, int]:
-    """A file's samples, (N,) with its channels averaged, and its rate; little more than MAX_SECONDS."""
+    """A file's samples, (N,), and its rate; little more than MAX_SECONDS."""
     import soundfile
 
     blocks, frames = [np.zeros(0, np.float32)], 0
@@ -87,18 +85,6 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
     return np.concatenate(blocks), rate
 
 
-def _as_floats(samples: np.ndarray) -> np.ndarray:
-    """Samples of any type as float32; integers of up to 32 bits are scaled to [-1, 1)."""
-    array = np.asarray(samples)
-    if array.dtype.kind in "iu" and array.dtype.itemsize <= 4:
-        return (array / 2 ** (8 * array.dtype.itemsize - 1) - (array.dtype.kind == "u")).astype(np.float32)
-    if array.dtype.kind != "f":
-        remedy = "give floats in [-1, 1], or integers of 8, 16 or 32 bits"
-        raise VcemoError(f"audio samples of type {array.dtype}", where="an array", do=remedy)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinity
-        return array.astype(np.float32)
-
-
 def resample(wave: np.ndarray, sr: int) -> np.ndarray:
     """A wave (N,) at `sr` Hz -> 16 kHz, by a windowed sinc as good as resampy's "kaiser_best"."""
     ratio = Fraction(sr, SAMPLE_RATE).limit_denominator(640)  # 11,025 Hz is 441/640; odd rates get a near one
@@ -112,11 +98,10 @@ def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
     stop = None if end is None else round(end * SAMPLE_RATE)
     piece = load(path)[round(start * SAMPLE_RATE) : stop]
     if not len(piece):
-        what = f"utterance {utt_id!r} starts at {start} s, behind the end of its file"
-        raise VcemoError(what, where=path, do="correct its start")
+        raise VcemoError(f"utterance {utt_id!r} starts behind the end of its file", path, "correct its start")
     if len(piece) > MAX_UTTERANCE_SECONDS * SAMPLE_RATE:
-        what = f"utterance {utt_id!r} lasts {len(piece) / SAMPLE_RATE:.0f} s, over {MAX_UTTERANCE_SECONDS} s"
-        raise VcemoError(what, where=path, do="cut it into sentences")
+        what = f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s"
+        raise VcemoError(what, path, "cut it into sentences")
     return piece
 
 
@@ -153,10 +138,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 def log_mels(
     waves: Sequence[np.ndarray] | Sequence[Tensor], device: torch.device | str | None = None
 ) -> list[np.ndarray]:
-    """Log-mel spectrograms, (T, 80) each: the natural logarithm of librosa's mel power.
-
-    They are computed on `device`, or where the waves lie, in batches of clips of like length.
-    """
+    """Log-mel spectrograms, (T, 80) each, in batches on `device`: the natural log of librosa's mel power."""
     order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
     found: dict[int, np.ndarray] = {}
     for start in range(0, len(order), BATCH):

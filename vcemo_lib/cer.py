@@ -70,7 +70,7 @@ def normalise(text: str) -> str:
 
 
 def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
-    """Two texts, normalised, at the least number of edits: (op, character of ref, character of hyp) each.
+    """Two texts, normalised, aligned: (op, character of ref, of hyp) each.
 
     op is "=" same, "~" substituted, "-" deleted (in ref alone), "+" inserted (in hyp alone).
     """
@@ -88,10 +88,7 @@ def edits(ref: str, hyp: str, clean: Callable[[str], str] = normalise) -> tuple[
 
 
 def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str], str] = normalise) -> float:
-    """Character error rate: edits over characters of the reference, of a pair or pooled over two lists.
-
-    An empty reference gives 0 or infinity. Both texts go through `clean` first (`str`: as they are written).
-    """
+    """Character error rate of a pair, or pooled over two lists; `clean` goes first (`str`: as written)."""
     if isinstance(ref, str) and isinstance(hyp, str):
         ref, hyp = [ref], [hyp]
     counts = [edits(r, h, clean) for r, h in zip(ref, hyp, strict=True)]
@@ -102,19 +99,16 @@ def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str
 def cer_table(
     corpus: Corpus, hyps: Mapping[str, str] | pd.Series, by: str = "emotion", n: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """CER by group and over "all": columns clips, characters, cer, low, high (95 % bootstrap interval).
+    """CER by group and over "all": columns clips, characters, cer, low, high (95 %, speakers drawn whole).
 
     `by` is a column of the manifest or "length" (characters in the reference); `hyps` are texts by utt_id.
-    Speakers are drawn with replacement, whole, as their clips err alike; within a single speaker, clips are.
     """
     import pandas as pd
 
     if missing := [utt_id for utt_id in corpus.ids if utt_id not in hyps]:
-        what, do = f"{len(missing)} clips have no transcript", "transcribe the whole corpus"
-        raise VcemoError(what, where=missing[0], do=do)
+        raise VcemoError(f"{len(missing)} clips have no transcript", missing[0], "transcribe all")
     if by != "length" and by not in corpus.table:
-        do = 'choose "emotion", "speaker", "length" or a column'
-        raise VcemoError(f"no column {by!r} in the manifest", do=do)
+        raise VcemoError(f"no column {by!r} in the manifest", do='choose "length" or a column')
     counts = pd.DataFrame([edits(corpus.text_of(u), hyps[u]) for u in corpus.ids], dtype=float)  # (N, 2)
     lengths = pd.cut(counts[1], [*_LENGTHS, np.inf], labels=list(_LENGTHS.values()))
     groups = lengths if by == "length" else corpus.table[by].set_axis(counts.index)

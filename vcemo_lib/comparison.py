@@ -1,7 +1,4 @@
-"""What is read out of the results of many runs: scores with intervals, paired comparisons, sources of a gain.
-
-A table has one row a run, as `experiments.run` and `read` give it; each run's answers lie in its file.
-"""
+"""What is read out of many runs: intervals, paired comparisons. A table has a row a run (see `read`)."""
 
 from __future__ import annotations
 
@@ -34,8 +31,7 @@ def row(file: Path | str) -> dict[str, Any]:
         first = {key: run[key] for key in ("config", "model", "seed")}
         return {**first, **run["scores"], **val, **last, "file": str(file)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        do = "delete it and run again"
-        raise VcemoError("this is not the whole result of a run", where=file, do=do) from error
+        raise VcemoError("this is not the whole result of a run", file, "delete it, run again") from error
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -48,10 +44,9 @@ def read(folder: Path | str) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted")) -> pd.DataFrame:
-    """One row a config, in the table's order: for each metric the mean over seeds and a 95 % interval.
+    """One row a config: of each metric mean, low and high (95 %, over speakers and seeds), sd between seeds.
 
-    The interval takes the chance of speakers and of seeds together; `sd` is the spread between seeds.
-    Columns: (metric, mean | low | high | sd), seeds, parameters, seconds (mean of a run).
+    Beside them, under "runs": seeds, parameters, seconds (mean of a run).
     """
     import pandas as pd
 
@@ -66,10 +61,7 @@ def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weigh
 
 
 def compare(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Is config a better than config b? Paired by speaker, and by seed where they have seeds in common.
-
-    Rows: metrics; columns: a, b, difference, low, high, p, speakers, seeds (see `evaluation.paired_test`).
-    """
+    """Is config a better than b? `evaluation.paired_test`, by seed where they have seeds in common."""
     (of_a, of_b), same_seeds = _side_by_side(table, (a, b))
     return difference(of_a, of_b, same_seeds)
 
@@ -77,19 +69,13 @@ def compare(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
 def compare_gains(
     table: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], metric: str = "ua"
 ) -> dict[str, float]:
-    """Is the gain of one pair of configs (a over b) larger than another's? Gain minus gain.
-
-    {"value", "low", "high", "p"}, over speakers and seeds.
-    """
+    """Gain of one pair of configs (a over b) minus another's: {"value", "low", "high", "p"}."""
     tables, same_seeds = _side_by_side(table, (*first, *second))
     return contrast(tables, (1, -1, -1, 1), same_seeds).loc[metric, ["value", "low", "high", "p"]].to_dict()
 
 
 def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
-    """Every config against every other by `compare`, best first: a, b, difference, low, high, p and p_holm.
-
-    Of many tests some come out small by chance: `p_holm` (Holm 1979) is p with all tests taken into account.
-    """
+    """Every config against every other by `compare`, best first, with `p_holm` (Holm 1979)."""
     import pandas as pd
 
     order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
@@ -135,8 +121,7 @@ def _side_by_side(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[np.nd
     tables = [counts_by_speaker(**f) for f in found]
     truth = [(sorted(set(f["speakers"])), t[0].sum(-1).tolist()) for f, t in zip(found, tables, strict=True)]
     if any(other != truth[0] for other in truth):
-        what = f"{' and '.join(map(repr, names))} were scored on different utterances"
-        raise VcemoError(what, do="run all on the same parts")
+        raise VcemoError(f"{names} were scored on different utterances", do="run all on the same parts")
     return tables, bool(common)
 
 

@@ -34,8 +34,7 @@ def counts_by_speaker(
 ) -> np.ndarray:  # fmt: skip
     """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
 
-    All arguments are (N,), the runs end to end. Without `seeds` all is one run; without `speakers` each
-    utterance stands for itself.
+    Arguments are (N,), runs end to end; `seeds` None: one run; `speakers` None: each utterance for itself.
     """
     if speakers is None and seeds is not None:
         raise VcemoError("seeds without speakers", do="say whose utterances they are, or give their ids")
@@ -72,11 +71,7 @@ def from_counts(table: np.ndarray) -> np.ndarray:
 
 
 def scores(y_true: np.ndarray, y_pred: np.ndarray, classes: Classes = None) -> dict[str, float]:
-    """Class indices (N,), (N,) -> {"wa", "ua", "f1_weighted", "f1_macro"}.
-
-    The paper's F1 must be the weighted one: over six classes, two of them with 2.5 % of the data, its
-    macro F1 could not follow the accuracy as closely as Table 1 prints.
-    """
+    """Class indices (N,), (N,) -> {"wa", "ua", "f1_weighted", "f1_macro"}; the paper's F1 is the weighted."""
     return dict(zip(METRICS, from_counts(counts(y_true, y_pred, classes)).tolist(), strict=True))
 
 
@@ -100,10 +95,9 @@ def intervals(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Every metric with its 95 % interval, a row each: value, low, high, how many speakers and seeds made it.
+    """Every metric with its 95 % interval, a row each: value, low, high, speakers, seeds.
 
-    Arguments as in `counts_by_speaker`. Of one seed the interval lacks the chance of training, of one speaker
-    there is none (NaN).
+    Of one seed the interval lacks the chance of training, of one speaker there is none (NaN).
     """
     found = contrast([counts_by_speaker(y_true, y_pred, speakers, seeds, classes)], [1.0]).drop(columns="p")
     return found.assign(low=found.low.clip(lower=0), high=found.high.clip(upper=1))
@@ -115,8 +109,7 @@ def paired_test(
 ) -> pd.DataFrame:  # fmt: skip
     """Is model a better than model b on the same utterances, trained with the same seeds?
 
-    Arguments as in `counts_by_speaker`. One row a metric; columns: a, b, difference (a - b), its 95 %
-    interval low, high, its two-sided p, and how many speakers and seeds.
+    One row a metric: a, b, difference (a - b), its 95 % interval low, high, two-sided p, speakers, seeds.
     """
     size = _number(classes, y_true, a, b)
     of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
@@ -134,9 +127,8 @@ def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True) -> pd.Data
 def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True) -> pd.DataFrame:
     """A weighted sum of models' scores: value, 95 % interval low, high, p (against zero), speakers, seeds.
 
-    tables      counts (S, G, C, C) of each model, all of the same speakers (see `counts_by_speaker`)
-    weights     1 and -1 for a difference; 1, -1, -1, 1 for a gain over another gain
-    same_seeds  the models' seeds go in pairs; otherwise each model was trained with seeds of its own
+    `tables` are counts (S, G, C, C) of the same speakers; `weights` 1, -1 for a difference, 1, -1, -1, 1 for
+    a gain over a gain; `same_seeds`: the models' seeds go in pairs, else each has seeds of its own.
     """
     import pandas as pd
     from scipy.stats import t
@@ -162,8 +154,7 @@ def interval(
 ) -> dict[str, float]:
     """Any number that is computed from rows, with its 95 % bootstrap interval: {"value", "low", "high"}.
 
-    `statistic` takes row indices and gives a number, or NaN where a resample has none; `groups` (N,) says
-    whose rows they are (speakers): whole groups are drawn with replacement. Of one there is no interval.
+    `statistic` takes row indices and gives a number or NaN; whole `groups` (N,) (speakers) are drawn.
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     value, low, high = float(statistic(np.arange(len(group)))), float("nan"), float("nan")
@@ -177,7 +168,7 @@ def interval(
 
 
 def _jackknife(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (S, G, C, C) -> each metric's scores (M, S), and each speaker's influence on them (M, S, G)."""
+    """Counts (S, G, C, C) -> each metric's scores (M, S), each speaker's influence on them (M, S, G)."""
     whole, groups = table.sum(1, keepdims=True), table.shape[1]
     scores, without = from_counts(whole[:, 0]), from_counts(whole - table)
     # (G - 1) / G of how much the score falls, more than on average, without this speaker.
@@ -189,8 +180,7 @@ def _standard_error(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two-way clustered standard error (M,) of a sum of mean scores, and its degrees of freedom (M,).
 
-    Scores (M, S) and influences (M, S, G): an entry for each set of seeds, drawn independently of the others.
-    Sources: Cameron, Gelbach & Miller (2011), section 2.1; degrees of freedom by Satterthwaite (1946).
+    Cameron, Gelbach & Miller (2011), section 2.1; Satterthwaite (1946).
     """
     groups = influences[0].shape[-1]
     if groups == 1:
@@ -220,34 +210,6 @@ def _warn_of_few(speakers: int) -> None:
 def _warn(message: str) -> None:
     """Once a text, and under the module's name, so that no notebook shows where it lies."""
     warnings.warn_explicit(message, UserWarning, __name__, 1, registry=_told)
-
-
-def fleiss_kappa(votes: np.ndarray) -> float:
-    """Agreement of raters beyond chance, from votes (N, C): how many raters chose each class for each item.
-
-    1 is full agreement, 0 that of raters who draw labels from the overall shares. Every item needs the same
-    number of votes, two at least. NaN where all votes are for one class. Source: Fleiss (1971).
-    """
-    votes = np.asarray(votes, float)
-    raters = votes.sum(1)
-    if len(votes) == 0 or raters.min() < 2 or raters.min() != raters.max():
-        raise VcemoError("every item needs the same number of votes, two at least", do="leave out the others")
-    pairs = (votes * (votes - 1)).sum(1) / (raters * (raters - 1))  # (N,): share of agreeing pairs of raters
-    chance = np.square(votes.sum(0) / votes.sum()).sum()
-    return float((pairs.mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
-
-
-def mcnemar(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test: of the utterances only one model has right, is the share of each a coin toss?
-
-    Returns only_a, only_b (counts) and the two-sided p. It takes utterances as independent.
-    """
-    from scipy.stats import binomtest
-
-    a_right, b_right = np.asarray(a) == y_true, np.asarray(b) == y_true
-    only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": p}
 
 
 def _number(classes: Classes, *y: np.ndarray) -> int:

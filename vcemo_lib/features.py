@@ -1,7 +1,6 @@
 """Features of a corpus: computed once, kept on disk, read through a memory map.
 
-There is one `ArrayCache` for each kind and all that decides its numbers. Its keys are digests of what an
-array is made of (the sound's bytes, the words): what changed is computed again, and nothing else.
+An `ArrayCache` for each kind and all that decides its numbers; its keys are digests of sound or words.
 """
 
 from __future__ import annotations
@@ -33,10 +32,7 @@ FORMAT = 3  # of the functions below: raise it when what they compute changes
 
 
 def mel(waves: Sequence[np.ndarray], augmented: int = 0) -> Arrays:
-    """Log-mel (T, 80) of clips (section 3.1), or of their augmented version 1, 2, ... (4.2).
-
-    What is drawn for a version depends on the clip and the version's number alone.
-    """
+    """Log-mel (T, 80) of clips (section 3.1), or of their augmented version 1, 2, ... (4.2)."""
     if augmented:
         rngs = [np.random.default_rng([augmented, crc32(wave.tobytes())]) for wave in waves]
         waves = [augmentation.augment(wave, rng) for wave, rng in zip(waves, rngs, strict=True)]
@@ -62,8 +58,7 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
 def word_spans(clips: Sequence[tuple], times: str = "voice", vectors: str = "bundled") -> Arrays:
     """Which log-mel frames are each word's, (W, 2), of pairs (wave, text): what CME 2021 aligns by.
 
-    times: "voice", words laid over the voiced frames by their characters, a fast guess; or the name of a
-    Whisper ("base"), which times what it hears. In float16 a bound beyond 20 s is off by a frame or so.
+    times: "voice", words laid over the voiced frames, a fast guess; or a Whisper ("base"), which hears them.
     """
     waves, nlp = [wave for wave, _ in clips], text.load_words(vectors)
     tokens = [text.words(line, nlp) for _, line in clips]
@@ -90,15 +85,9 @@ KINDS = {
 }
 
 
-def recipe(kinds: Iterable[str], **chosen: Any) -> dict[str, dict[str, Any]]:
-    """All that decides each kind's numbers: it names the cache, and is kept with results. No paths.
-
-    kind -> its settings, constants, versions, digests of weights and the precision that they are used in.
-    """
-    return {kind: _recipe(kind, settings_of(kind, chosen)) for kind in kinds}
-
-
-def _recipe(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def recipe(kind: str, **chosen: Any) -> dict[str, Any]:
+    """All that decides a kind's numbers: it names the cache, and is kept with results. No paths."""
+    settings = settings_of(kind, chosen)
     named = {
         name: Path(s).name if isinstance(s, str) and Path(s).exists() else s for name, s in settings.items()
     }
@@ -125,21 +114,15 @@ def _recipe(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-_loaded: dict[str, str] = {}  # vectors or an encoder -> the digest of its files when it was first used
-
-
 def _source(name: str, bundled: str, load: Callable[[str], Any]) -> str:
-    """12 hex digits of the files of vectors or an encoder. VcemoError where they changed after loading."""
+    """12 hex digits of the files of vectors or an encoder."""
     if name == text.BUNDLED:
         return weights.bundled_digest(bundled)[:12]
     path = Path(name)
     if not path.exists():  # a package's name, or the hub's
         load(name)
         path = next(Path(used["path"]) for used in weights.used() if used["name"] == name)
-    digest = _digest(path)
-    if _loaded.setdefault(name, digest) != digest:
-        raise VcemoError("these files have changed since they were loaded", name, "start Python anew")
-    return digest
+    return _digest(path)
 
 
 def _digest(path: Path) -> str:
@@ -174,22 +157,21 @@ class FeatureStore:
         return arrays[key]
 
     def batch(self, ids: Sequence[str], kinds: Iterable[str] = ()) -> Batch:
-        """These utterances padded to a common length, as float32 tensors; all kinds if none are named."""
+        """These utterances padded to a common length, float32; all kinds if none are named."""
         return Batch.collate(ids, {kind: [self.get(kind, u) for u in ids] for kind in kinds or self.kinds})
 
     def describe(self) -> dict[str, Any]:
         """What the features were made with, for a result file: each kind's `recipe`, and whose words."""
-        return {"kinds": {kind: _recipe(kind, s) for kind, s in self.settings.items()}, "text": self.text}
+        return {"kinds": {kind: recipe(kind, **s) for kind, s in self.settings.items()}, "text": self.text}
 
     def _cache(self, kind: str) -> ArrayCache:
         if kind not in self.caches:
-            remedy = f"it holds {', '.join(self.caches)}; compute it with kinds=(..., {kind!r})"
-            raise VcemoError(f"this store holds no {kind!r}", do=remedy)
+            raise VcemoError(f"this store holds no {kind!r}", do=f"compute it with kinds=(..., {kind!r})")
         return self.caches[kind]
 
 
 def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A kind's settings with those chosen; raises VcemoError for an unknown kind."""
+    """A kind's settings with those chosen."""
     if kind not in KINDS:
         raise VcemoError(f"unknown kind of feature {kind!r}", do=f"use some of {', '.join(KINDS)}")
     return {name: chosen.get(name, default) for name, default in KINDS[kind].settings.items()}
@@ -197,7 +179,7 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def cache_of(kind: str, chosen: Mapping[str, Any], cache: Path | str | None = None) -> ArrayCache:
     """The cache of a kind with these settings, in the library's cache folder or another one."""
-    facts = json.dumps(recipe([kind], **chosen), sort_keys=True)
+    facts = json.dumps({kind: recipe(kind, **chosen)}, sort_keys=True)
     name = f"{kind}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     return ArrayCache(Path(cache or cache_dir() / "features") / name)
 
@@ -216,8 +198,7 @@ def compute(
 
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
-        do = f"known are {', '.join(sorted(known))}"
-        raise VcemoError(f"unknown setting(s) {', '.join(sorted(strange))}", do=do)
+        raise VcemoError(f"unknown setting(s) {', '.join(strange)}", do=f"use some of {', '.join(known)}")
     chosen = {kind: settings_of(kind, settings) for kind in kinds}
     made_of = {KINDS[kind].of for kind in kinds}
     keys = {of: {u: _key(corpus, u, of, text) for u in corpus.ids} for of in made_of}
@@ -236,8 +217,9 @@ def compute(
                 made = dict(zip(part, make(contents, **chosen[kind]), strict=True))
                 for key, array in made.items():
                     if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:  # NaN included
-                        what = f"{kind} features of {whose[key]!r} are not finite"
-                        raise VcemoError(what, do="check its clip and words")
+                        raise VcemoError(
+                            f"{kind} features are not finite", whose[key], "check clip and words"
+                        )
                 arrays.add(made)
     return store
 
@@ -259,6 +241,5 @@ def _key(corpus: Corpus, utt_id: str, of: str, text: str) -> str:
     try:
         digest = weights.sha256(path)
     except OSError as error:
-        what = f"cannot read the clip of {utt_id!r}: {error.strerror}"
-        raise VcemoError(what, where=path, do="restore the file or drop its row") from error
+        raise VcemoError(f"cannot read the clip of {utt_id!r}", path, "restore it or drop its row") from error
     return digest if place == (0.0, None) else hashlib.sha256(f"{digest} {place}".encode()).hexdigest()

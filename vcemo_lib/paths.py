@@ -13,8 +13,9 @@ def repo_data() -> Path:
     """The bundled `data/` folder (corpus, encoders, expected figures). `VCEMO_DATA` names another one."""
     data = Path(os.environ.get("VCEMO_DATA", Path(__file__).resolve().parent.parent / "data"))
     if not data.is_dir():
-        do = "work in a clone of the repository, or point VCEMO_DATA at its data/ folder"
-        raise VcemoError("the bundled data folder is missing", where=data, do=do)
+        raise VcemoError(
+            "the bundled data folder is missing", data, "point VCEMO_DATA at the repository's data/"
+        )
     return data
 
 

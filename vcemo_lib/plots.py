@@ -9,7 +9,6 @@ import html
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -28,19 +27,15 @@ DPI = 100  # of a displayed figure; 6 by 4 inches are 600 by 400 pixels
 COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#666666", "#0072B2", "#009E73", "#56B4E9", "#F0E442")
 MARKERS = ("^", "v", "o", "s", "D", "*", "P", "X")
 SERIES = COLOURS[4:] + COLOURS[:4]  # of what is no emotion: blue first
-_CJK_FONTS = (  # the bundled subset (data/build/font.py), then whole fonts that may be installed
-    *("Noto Sans SC VCEMO", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
-    *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
-)
 
 
 def cjk_fonts() -> list[str]:
-    """Fonts with Chinese characters: the bundled one first, then one that is installed, for rare ones."""
-    with suppress(VcemoError, OSError):  # no data folder, or no font in it
+    """The bundled font of common Chinese characters (data/build/font.py), where it lies in its folder."""
+    try:
         font_manager.fontManager.addfont(repo_data() / "fonts" / "NotoSansSC-subset.ttf")
-    return [name for name in _CJK_FONTS if name in {font.name for font in font_manager.fontManager.ttflist}][
-        :2
-    ]
+    except (VcemoError, OSError):
+        return []
+    return ["Noto Sans SC VCEMO"]
 
 
 STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.spines.top": False, "axes.spines.right": False,

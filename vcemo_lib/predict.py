@@ -142,8 +142,9 @@ class EmotionRecognizer:
     def scaled(self, arrays: Mapping[str, Sequence[np.ndarray]], mute: Sequence[str] = ()) -> InMemoryDataset:
         """Features as the model wants them, and which modalities it must do without."""
         if unknown := set(mute) - set(self.modalities):
-            what = f"there is no modality {', '.join(sorted(unknown))} to mute"
-            raise VcemoError(what, do=f"this model has {', '.join(self.modalities)}")
+            raise VcemoError(
+                f"no modality {', '.join(unknown)} to mute", do=f"use {', '.join(self.modalities)}"
+            )
         return self.scaler.apply(replace(self._part(arrays), muted=tuple(mute)))
 
     @staticmethod
@@ -162,6 +163,5 @@ class EmotionRecognizer:
             output = self.run.model.eval()(part.to(where).batch(np.asarray(which)))
         probabilities = output.logits.float().softmax(-1).cpu().numpy()
         if not np.isfinite(probabilities).all():  # absurd samples in the clip, or damaged weights
-            do = "check the clip (its samples lie between -1 and 1) and the model's file"
-            raise VcemoError("the model's answer is not a number", do=do)
+            raise VcemoError("the model's answer is not a number", do="check the clip and the model's file")
         return probabilities, output

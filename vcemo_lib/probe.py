@@ -1,7 +1,4 @@
-"""The straight line: logistic regression on means over time of frozen features, scored on other speakers.
-
-It says what a feature offers to a linear model, not what one with memory and attention could make of it.
-"""
+"""The straight line: logistic regression on means over time of frozen features, scored on other speakers."""
 
 from __future__ import annotations
 
@@ -26,10 +23,7 @@ def pooled(store: Any, kind: str, ids: Sequence[str], deviations: bool = False) 
 
 
 def standardise(x: np.ndarray, groups: Sequence | None = None) -> np.ndarray:
-    """Every column of x (N, D) to mean 0 and deviation 1, within each group (say, speaker) of groups (N,).
-
-    No label is looked at. A column that does not vary, and a group of one, come out as zeros.
-    """
+    """Every column of x (N, D) to mean 0 and deviation 1 within each group (N,); constant ones to zeros."""
     groups = np.zeros(len(x)) if groups is None else np.asarray(groups)
     out = np.empty_like(x, dtype=np.float32)
     for group in np.unique(groups):
@@ -43,10 +37,9 @@ def linear(
     store: Any, parts: Mapping[str, Any], kinds: str | Sequence[str], by_speaker: bool = False,
     deviations: bool = False,
 ) -> Predictions:  # fmt: skip
-    """Test predictions of balanced logistic regression on `pooled` kinds of features, side by side.
+    """Test predictions of balanced logistic regression on `pooled` kinds, its strength the best on "val".
 
-    Its strength is the one with the best UA on parts["val"]. `by_speaker` standardises acoustic kinds within
-    each speaker first: with all clips of a speaker, in the test part too, but no labels; it must be reported.
+    `by_speaker` standardises acoustic kinds within each speaker, by all his clips but no labels: report it.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler

@@ -28,7 +28,7 @@ BY_MACHINE = ("precision", "torchaudio", "jieba")  # of a feature: may be others
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that made a run. Runs are known by it: equal recipes, equal runs."""
+    """Everything that made a run: equal recipes, equal runs."""
 
     model: str
     settings: dict[str, Any]  # scaling included
@@ -53,7 +53,7 @@ class Recipe:
         return json.loads(json.dumps(asdict(self) | {"parts": parts, "recipe": self.key}))
 
     def require(self, found: Recipe | None, folder: Path) -> None:
-        """Raise VcemoError, naming the difference, where what a folder holds was made otherwise."""
+        """Raise VcemoError where what a folder holds was made otherwise."""
         if found is None or found.key != self.key:
             told = difference(found.plain(), self.plain()) if found else "of an earlier version"
             raise VcemoError(f"this folder holds another run ({told})", folder, "choose another folder")
@@ -62,7 +62,8 @@ class Recipe:
         """Raise VcemoError, naming the difference, where a store's features are made otherwise."""
         told = store.describe()["kinds"] if hasattr(store, "describe") else {}
         for kind, made in self.features["kinds"].items():
-            ours, theirs = _portable(made), _portable(told.get(kind, made))
+            both = made, told.get(kind, made)
+            ours, theirs = ({k: v for k, v in of.items() if k not in BY_MACHINE} for of in both)
             if digest(ours) != digest(theirs):
                 what = f"the run was trained on other {kind} features ({difference(theirs, ours)})"
                 raise VcemoError(what, do="compute them as for training")
@@ -75,8 +76,7 @@ class Recipe:
     def part(self, corpus: Corpus, name: str) -> Corpus:
         """The run's own "train", "val" or "test" part of the corpus that it was trained on."""
         if not (own := self.parts.get(name)) or not own.items() <= contents(corpus).items():
-            do = "give the corpus it was trained on, or a --split"
-            raise VcemoError(f"this corpus lacks utterances of the run's {name} part", corpus.name, do)
+            raise VcemoError(f"this corpus lacks utterances of the run's {name} part", corpus.name)
         return corpus.subset(list(own), f"{corpus.name}/{name}")
 
 
@@ -88,9 +88,8 @@ def contents(part: Corpus) -> dict[str, str]:
 
 
 def data(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> dict[str, Any]:
-    """What a model reads, for its Recipe: the parts' contents, and of the features whose words ("text"), how
-    each of "kinds" was made, and digests of the "content": of clips and words, or of the arrays of a store
-    that cannot tell.
+    """What a model reads, for its Recipe: the parts' contents; of the features whose words ("text"), how each
+    of "kinds" was made, and digests of the "content" (of the arrays where a store cannot tell).
     """
     from vcemo_lib.features import KINDS
     from vcemo_lib.loading import gather
@@ -109,10 +108,6 @@ def data(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> dict[
     return {"parts": {name: contents(part) for name, part in parts.items()}, "features": features}
 
 
-def _portable(made: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in made.items() if name not in BY_MACHINE}
-
-
 def digest(value: Any) -> str:
     """Twelve hex digits of bytes or plain values."""
     raw = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode("utf-8")
@@ -128,10 +123,7 @@ def difference(found: Any, wanted: Any, name: str = "") -> str:
 
 
 def stamp(corpus: Corpus | None = None, store: Any = None) -> dict[str, Any]:
-    """When, on what, with which versions and weights; of which corpus and features, where they are given.
-
-    Plain values for JSON. Imports nothing heavy: what is not loaded has made no number.
-    """
+    """When, on what, with which versions and weights; of which corpus and features: plain values for JSON."""
     used = sys.modules["vcemo_lib.weights"].used() if "vcemo_lib.weights" in sys.modules else []
     weights = [{k: v for k, v in of.items() if k != "path"} for of in used]  # it differs by machine
     made: dict[str, Any] = {"date": now(), "versions": versions(), "hardware": hardware(), "weights": weights}
@@ -156,12 +148,11 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """System, processor, cores that this process may use, torch's threads, and its GPU where it has one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     info = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+?)\s*$", info.read_text("utf-8") if info.is_file() else "", re.M)
-    processor = named[1] if named else platform.processor() or platform.machine()
     found: dict[str, Any] = {"system": platform.system(), "machine": platform.machine()}
-    found |= {"processor": processor, "cores": cores}
+    found["processor"] = named[1] if named else platform.processor() or platform.machine()
+    found["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if (torch := sys.modules.get("torch")) is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():

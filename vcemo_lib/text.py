@@ -1,7 +1,6 @@
 """Text as numbers: words as 300-dimensional vectors (spaCy), sentences as BERT vectors (transformers).
 
-The paper (section 3.1) takes word vectors and BERT of the transcript. Both are bundled, as a model hub may be
-out of reach (data/models/README.md). spaCy's own Chinese vectors are fastText's, not GloVe.
+Both (paper, section 3.1) are bundled, as a model hub may be out of reach: see data/models/README.md.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
 def load_words(name: str = BUNDLED) -> Language:
     """A spaCy pipeline with a word segmenter and word vectors (V, 300).
 
-    `name`: "bundled"; an installed spaCy package ("zh_core_web_md", "en_core_web_md"); the path of a pipeline
-    on disk, or of a folder laid out as the bundled one. Raises VcemoError where it has no vectors.
+    `name`: "bundled"; an installed spaCy package ("zh_core_web_md"); the path of a pipeline, or of a folder
+    laid out as the bundled one. Raises VcemoError where it has no vectors.
     """
     return _load_words(str(name))
 
@@ -51,11 +50,9 @@ def _load_words(name: str) -> Language:
         try:
             nlp = spacy.load(name)
         except (OSError, ImportError, ValueError) as error:
-            do = 'use "bundled", install the package, or give the path of a spaCy pipeline'
-            raise VcemoError("no such word vectors", where=name, do=do) from error
+            raise VcemoError("no such word vectors", name, "install the package, or give a path") from error
     if not nlp.vocab.vectors_length:
-        do = "take its _md or _lg version"
-        raise VcemoError("this spaCy pipeline has no word vectors", where=name, do=do)
+        raise VcemoError("this spaCy pipeline has no word vectors", name, "take its _md or _lg version")
     if name != BUNDLED:
         weights.record(name, "user path" if folder.exists() else "installed package", nlp.path or folder)
     return nlp
@@ -110,10 +107,7 @@ class TextEncoder:
     model: Any
 
     def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """One array (K, H) float32 a text: [CLS], the tokens, [SEP]; no padding. An empty text has K = 2.
-
-        Texts longer than the model's positions are cut. A batch holds texts of like length, to pad little.
-        """
+        """One array (K, H) float32 a text: [CLS], the tokens, [SEP], cut to the model's positions."""
         import torch
 
         limit = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
@@ -137,10 +131,9 @@ class TextEncoder:
 
 
 def load_bert(name: str = BUNDLED) -> TextEncoder:
-    """A frozen BERT: "bundled" (`bert-mini-zh`), a folder, or a name from the hub ("bert-base-chinese").
+    """A frozen BERT: "bundled", a folder, or a name from the hub ("bert-base-chinese", perhaps @revision).
 
-    A hub name may end in @revision. Weights are read from safetensors only, and no code is run. Raises
-    VcemoError if it can't be had.
+    Weights are read from safetensors only, and no code is run. Raises VcemoError if it can't be had.
     """
     return _load_bert(str(name))
 
@@ -150,7 +143,7 @@ def _load_bert(name: str) -> TextEncoder:
     import torch
     from transformers import AutoModel, AutoTokenizer, logging
 
-    logging.set_verbosity_error()  # it would warn of the pooler and the word predictor, which are not used
+    logging.set_verbosity_error()  # it would warn of the pooler and the word predictor
     logging.disable_progress_bar()
     local, safe = Path(name).is_dir(), dict(local_files_only=True, trust_remote_code=False)
     folder = weights.bundled(BUNDLED_BERT) if name == BUNDLED else Path(name) if local else weights.hub(name)
@@ -159,8 +152,8 @@ def _load_bert(name: str) -> TextEncoder:
         with torch.random.fork_rng(devices=[]):  # it draws weights for what the file lacks
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     except Exception as error:  # transformers raises OSError, ValueError and kinds of its own
-        do = "it needs config.json, a whole model.safetensors and the tokenizer's files"
-        raise VcemoError("no encoder can be read from this folder", where=folder, do=do) from error
+        needs = "it needs config.json, a whole model.safetensors and the tokenizer's files"
+        raise VcemoError("no encoder can be read from this folder", folder, needs) from error
     if name != BUNDLED:
         source, files = f"hub, revision {folder.name}", list(folder.glob("*.safetensors"))
         digest = weights.sha256(files[0]) if len(files) == 1 else ""

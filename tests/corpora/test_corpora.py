@@ -57,7 +57,7 @@ def test_a_good_manifest_is_read(folder: Path) -> None:
         ("u1,a.wav,你好,happy,,,,", "empty speaker"),
         (",a.wav,你好,happy,s1,,,", "empty utt_id"),
         ("u1,a.wav,你好,happy,s1,happy 2,,", "votes 'happy 2'"),
-        ("u1,a.wav,你好,happy,s1,glad:2,,", "unknown label(s) glad"),
+        ("u1,a.wav,你好,happy,s1,glad:2,,", "votes 'glad:2' are not of the form"),
         ("u1,a.wav,你好,happy,s1,,0.5,0.2", "is not before end"),
         ("u1,a.wav,你好,happy,s1,,zero,1", "not a number of seconds"),
         ("u1,a.wav,你好,happy,s1,,,inf", "'inf' is not a number of seconds"),

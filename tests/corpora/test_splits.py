@@ -112,7 +112,7 @@ def test_leave_one_group_out_keeps_choosing_and_reporting_apart(corpus: Corpus) 
 
 
 def test_what_cannot_be_split_is_told(corpus: Corpus) -> None:
-    with pytest.raises(VcemoError, match="carries no train/val/test split"):
+    with pytest.raises(VcemoError, match="no train/val/test split"):
         splits.given(corpus)
     with pytest.raises(VcemoError, match="at least three groups"):
         splits.by_speaker(corpus.subset(corpus.table["speaker"] == "s1"))

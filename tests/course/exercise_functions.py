@@ -301,7 +301,7 @@ def two_stages(speakers: Any, rng: Any) -> Any:
 def least_by_mcnemar(gain: int) -> float:
     """All of the gain against no loss. Without any gain nothing is tested."""
     right, wrong = np.ones(gain, int), np.zeros(gain, int)
-    return vc.evaluation.mcnemar(right, right, wrong)["p"] if gain else 1.0
+    return vc.course.sweeps.mcnemar(right, right, wrong)["p"] if gain else 1.0
 
 
 def gain_by_mcnemar(differ: int) -> int | None:
@@ -310,7 +310,7 @@ def gain_by_mcnemar(differ: int) -> int | None:
     for new in range((differ + 1) // 2, differ + 1):
         a, b = true.copy(), true.copy()
         a[new:], b[:new] = 1, 1
-        if vc.evaluation.mcnemar(true, a, b)["p"] < 0.05:
+        if vc.course.sweeps.mcnemar(true, a, b)["p"] < 0.05:
             return 2 * new - differ
     return None
 

@@ -80,10 +80,7 @@ def _words(
 
 
 def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Words laid over the voiced frames of mel (T, 80) by their share of the characters: (W, 2), frames.
-
-    In Mandarin a character is a syllable. A word that would reach over a pause keeps its longer piece.
-    """
+    """Words laid over the voiced frames of mel (T, 80) by their share of the characters: (W, 2), frames."""
     if not len(words):
         return np.zeros((0, 2), np.float32)
     level = np.logaddexp.reduce(mel.astype(np.float64), axis=1) * 10 / np.log(10)  # (T,) dB
@@ -93,16 +90,13 @@ def over_voice(words: Sequence[str], mel: np.ndarray) -> np.ndarray:
     spans = np.zeros((len(words), 2), np.float32)
     for span, a, b in zip(spans, np.minimum(cuts[:-1], len(voiced) - 1), cuts[1:], strict=True):
         piece = voiced[a : max(b, a + 1)]  # a word has one frame at least
-        piece = max(np.split(piece, np.flatnonzero(np.diff(piece) > PAUSE) + 1), key=len)
+        piece = max(np.split(piece, np.flatnonzero(np.diff(piece) > PAUSE) + 1), key=len)  # over no pause
         span[:] = piece[0], piece[-1] + 1
     return spans
 
 
 def from_times(words: Sequence[str], heard: Iterable[Word]) -> np.ndarray:
-    """Words of a transcript, (W, 2) in log-mel frames, from the times of what Whisper heard.
-
-    They are matched character by character, so that they may differ; a word that was not heard gets (0, 0).
-    """
+    """Words of a transcript, (W, 2) frames, from what Whisper heard, by characters; (0, 0): not heard."""
     clock: list[tuple[str, float, float]] = []  # a character, its start and end; punctuation takes no time
     for timed in heard:
         spoken = [c for c in timed.text if c.isalnum()]

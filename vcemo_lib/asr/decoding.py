@@ -1,7 +1,6 @@
 """Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
 
-It loops where it does not see the silence that ends a recording. So it attends to the encoded clip and then
-to the encoded silence of the rest of a full window, the same for all clips and computed once.
+It loops where it sees no silence at the end, so it also attends to that of a full window's rest.
 """
 
 from __future__ import annotations
@@ -62,8 +61,7 @@ def tokenizer_of(model: Whisper, language: str) -> Tokenizer:
     try:
         return get_tokenizer(model.is_multilingual, **known)
     except ValueError as error:
-        do = 'give a code such as "zh" or "en"'
-        raise VcemoError(f"Whisper knows no language {language!r}", do=do) from error
+        raise VcemoError(f"Whisper knows no language {language!r}", do='give a code: "zh", "en"') from error
 
 
 def keys_and_values(model: Whisper, encoded: Float[Tensor, "batch time width"]) -> list[KeyValue]:

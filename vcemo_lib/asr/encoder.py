@@ -55,10 +55,7 @@ def log_mel(model: Whisper, waves: Sequence[np.ndarray], samples: int) -> Float[
 def encode(
     model: Whisper, mel: Float[Tensor, "batch mels frames"], layer: int = -1, silent: Sequence[KeyValue] = ()
 ) -> Float[Tensor, "batch time width"]:
-    """The output of an encoder block, 1 the first, -1 the final output, in a window of any length.
-
-    `silent` has the blocks attend to silence behind the window, as if it were a full one (see `silence`).
-    """
+    """The output of an encoder block (-1: the final one); `silent`: attend to `silence` behind the window."""
     if silent:  # a clip's own silence as soft as that behind it
         mel = mel + (SILENCE_FLOOR - mel.amin(dim=(1, 2), keepdim=True))
     x, blocks = _first(model, mel), model.encoder.blocks
@@ -69,9 +66,8 @@ def encode(
 
 def _first(model: Whisper, mel: Tensor) -> Tensor:
     """What goes into the first block, (B, T, width): two mel frames a step, and their positions."""
-    encoder = model.encoder
-    x = gelu(encoder.conv2(gelu(encoder.conv1(mel)))).permute(0, 2, 1)
-    return (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
+    x = gelu(model.encoder.conv2(gelu(model.encoder.conv1(mel)))).permute(0, 2, 1)
+    return (x + model.encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
 
 
 def _beside_silence(block: ResidualAttentionBlock, x: Tensor, silent_k: Tensor, silent_v: Tensor) -> Tensor:
@@ -92,10 +88,7 @@ def split_heads(x: Float[Tensor, "batch n width"], heads: int) -> Float[Tensor, 
 
 @lru_cache(maxsize=2)
 def silence(model: Whisper, dtype: torch.dtype) -> tuple[list[KeyValue], Tensor]:
-    """A full window of silence: each block's keys and values, (heads, 1500, dim); its output, (1500, width).
-
-    One for all clips: what a clip's own padding would hear of the clip is left out.
-    """
+    """Of a full window of silence each block's keys and values, (heads, 1500, dim), and the output."""
     shape = (1, model.dims.n_mels, 2 * model.dims.n_audio_ctx)
     x, pairs = _first(model, torch.full(shape, SILENCE_FLOOR, dtype=dtype, device=model.device)), []
     for block in model.encoder.blocks:
@@ -110,8 +103,7 @@ def encoder_features(
 ) -> np.ndarray | list[np.ndarray]:
     """Whisper's encoder on each clip's own frames: (ceil(N / 320), width) float32, one every 20 ms.
 
-    `layer` 1 to 6 (base) is a block's output, -1 the final one. Each clip is done by itself, without padding,
-    beyond 30 s in pieces of 30 s. A list of clips gives a list.
+    `layer` 1 to 6 (base) is a block's output, -1 the final one. Beyond 30 s it works in pieces of 30 s.
     """
     if isinstance(wave, (str, Path, np.ndarray)):
         return encoder_features([wave], layer, model)[0]

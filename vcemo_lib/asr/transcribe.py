@@ -1,8 +1,4 @@
-"""Transcripts in batches: clips of one window together, loops heard again, silence and noise left empty.
-
-The encoder sees a clip in a window as short as the clip; one that loops there is decoded again in a true full
-window. A recording beyond 30 s is cut where it is quietest and its pieces are heard like clips.
-"""
+"""Transcripts in batches: clips of one window together, loops heard again in a full one, noise left empty."""
 
 from __future__ import annotations
 

@@ -24,6 +24,5 @@ def load_corpus(name: str | Path, root: str | Path | None = None, **options: Any
     if str(name) in READERS:
         return import_module(f"vcemo_lib.corpora.{name}").read(root, **options)
     if (path := Path(name)).suffix.lower() not in {".csv", ".tsv"}:
-        do = f"use one of {', '.join(READERS)}, or the path of a CSV manifest"
-        raise VcemoError(f"unknown corpus {str(name)!r}", do=do)
+        raise VcemoError(f"unknown corpus {str(name)!r}", do=f"use {', '.join(READERS)}, or a CSV's path")
     return from_table(path.stem, read_table(path), Path(root or path.parent), manifest=path, **options)

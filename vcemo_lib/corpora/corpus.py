@@ -59,8 +59,7 @@ class Corpus:
         if source not in ("gold", "asr"):
             raise VcemoError(f"unknown text source {source!r}", do="use 'gold' or 'asr'")
         if source == "asr" and "asr" not in self.table:
-            do = "run vcemo_lib.asr.transcribe(corpus) and attach the result"
-            raise VcemoError("this corpus carries no ASR transcripts", where=self.name, do=do)
+            raise VcemoError("this corpus carries no ASR transcripts", self.name, "run asr.transcribe on it")
         return self.table.at[utt_id, "asr" if source == "asr" else "text"]
 
     def subset(self, which: Iterable[str] | Sequence[bool], name: str | None = None) -> Corpus:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vcemo_lib.corpora.corpus import Corpus, from_table
 from vcemo_lib.corpora.manifest import read_table
-from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
 
 
@@ -16,13 +15,8 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     """VCEMO-Sim with splits, votes and Whisper transcripts; `paper_mix`: 2.5 % fear and surprise together."""
     folder = Path(root or repo_data() / "vcemo_sim")
     table = read_table(manifest := folder / "manifest.csv")
-    english = translations(folder)
-    table["english"] = [english.get(text, "") for text in table["text"]]
-    try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        what, do = "the description of VCEMO-Sim is damaged", "restore about.json with git checkout"
-        raise VcemoError(what, where=folder, do=do) from error
+    table["english"] = table["text"].map(translations(folder)).fillna("")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     table = table[table["paper_mix"] == "1"] if paper_mix else table
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 

@@ -23,20 +23,9 @@ Fractions = tuple[float, float, float]
 FRACTIONS = (0.8, 0.1, 0.1)  # paper, section 4.3
 
 
-class _Letters(dict):
-    """For `str.translate`: keeps letters, marks and numbers, each looked up once."""
-
-    def __missing__(self, code: int) -> int | None:
-        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
-        return self[code]
-
-
-LETTERS = _Letters()
-
-
 def bare(text: str) -> str:
     """A sentence's letters, digits and accents, in Unicode's form NFKC: 你好… and “你好” are one sentence."""
-    return unicodedata.normalize("NFKC", text).translate(LETTERS)
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] in "LMN")
 
 
 def random(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> Parts:
@@ -57,8 +46,7 @@ def by_text(corpus: Corpus, fractions: Fractions = FRACTIONS, seed: int = 0) -> 
 def given(corpus: Corpus) -> Parts:
     """The corpus' own split, from its column `split`. Raises VcemoError where it has none."""
     if "split" not in corpus.table or not set(SPLITS) <= set(corpus.table["split"]):
-        what = "the corpus carries no train/val/test split of its own"
-        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
+        raise VcemoError("no train/val/test split of its own", corpus.name, "use splits.by_speaker")
     return _parts(corpus, corpus.table["split"].to_numpy())
 
 
@@ -70,8 +58,7 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
     import numpy as np
 
     if column not in corpus.table or corpus.table[column].nunique() < 3:
-        what = f"leaving one out and one for validation needs three groups in column {column!r}"
-        raise VcemoError(what, where=corpus.name, do="use splits.by_speaker")
+        raise VcemoError(f"column {column!r} needs three groups", corpus.name, "use splits.by_speaker")
     groups, member = np.unique(corpus.table[column], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     for test, val in zip(order, np.roll(order, -1), strict=True):
@@ -80,10 +67,7 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
 
 
 def audit(parts: Parts) -> pd.DataFrame:
-    """Every speaker, sentence and identical clip that two parts share, a row each; empty if nothing leaks.
-
-    Clips are identical if their files are, byte by byte, and they are the same stretch of them.
-    """
+    """Every speaker, sentence and clip (equal bytes, equal stretch) that two parts share, a row each."""
     import pandas as pd
 
     @cache  # a recording of many utterances is read once
@@ -107,20 +91,8 @@ def audit(parts: Parts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["leak", "between", "what"])
 
 
-def apportion(wanted: np.ndarray) -> np.ndarray:
-    """Whole numbers (N,) with the sum of `wanted` (N,): rounded down, then the largest remainders up."""
-    import numpy as np
-
-    numbers = np.floor(wanted).astype(int)
-    numbers[np.argsort(-(wanted - numbers), kind="stable")[: round(wanted.sum()) - numbers.sum()]] += 1
-    return numbers
-
-
 def _by_group(corpus: Corpus, groups: np.ndarray, fractions: Fractions, seed: int) -> Parts:
-    """Deal whole groups to the parts so that each emotion comes near its fraction everywhere.
-
-    Groups come in random order, large ones first; each goes where its emotions are most wanting.
-    """
+    """Deal whole groups (in random order, large ones first) to where their emotions are most wanting."""
     import numpy as np
 
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:

@@ -15,8 +15,7 @@ LABELS = ("angry", "fear", "happy", "sad", "surprise")
 def read(root: Path | str | None = None) -> Corpus:
     """VCEMO from its folder; raises VcemoError where no folder is given, since it is not released yet."""
     if root is None:
-        do = "give root=FOLDER once you have it, or load_corpus('sim')"
-        raise VcemoError("VCEMO is not released", do=do)
+        raise VcemoError("VCEMO is not released", do="give root=FOLDER once you have it")
     table = read_table(manifest := Path(root) / "manifest.csv")
     table["emotion"] = table["emotion"].str.strip().str.lower().replace(OWN_LABELS, LABELS)
     return from_table("vcemo", table, Path(root), manifest=manifest)

@@ -122,3 +122,24 @@ def enrolment_curve(
         answers = predict(run.model, scaler.apply(features), run.classes)
         found[count] = replace(answers, speakers=speakers).intervals()
     return pd.concat(found, names=["enrolled", "score"])
+
+
+def fleiss_kappa(votes: np.ndarray) -> float:
+    """Agreement of raters beyond chance (Fleiss 1971), of votes (N, C), as many for each item; 1 is full."""
+    votes = np.asarray(votes, float)
+    raters = votes.sum(1)
+    if len(votes) == 0 or raters.min() < 2 or raters.min() != raters.max():
+        raise VcemoError("every item needs the same number of votes, two at least", do="leave out the others")
+    pairs = (votes * (votes - 1)).sum(1) / (raters * (raters - 1))  # (N,): share of agreeing pairs of raters
+    chance = np.square(votes.sum(0) / votes.sum()).sum()
+    return float((pairs.mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
+
+
+def mcnemar(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """McNemar's exact test: {"only_a", "only_b"}: how many only one model has right; its two-sided "p"."""
+    from scipy.stats import binomtest
+
+    a_right, b_right = np.asarray(a) == y_true, np.asarray(b) == y_true
+    only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
+    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return {"only_a": only_a, "only_b": only_b, "p": p}

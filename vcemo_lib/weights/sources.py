@@ -75,8 +75,7 @@ def about(path: Path) -> dict:
         with safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {})["vcemo"])
     except (SafetensorError, KeyError, ValueError) as error:
-        what = "these are not weights this library wrote"
-        raise VcemoError(what, path, "give openai-whisper's .pt file") from error
+        raise VcemoError("not weights this library wrote", path, "give openai-whisper's .pt file") from error
 
 
 def bundled(name: str) -> Path:

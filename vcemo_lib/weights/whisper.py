@@ -73,8 +73,7 @@ def _fetch(name: str, full: str) -> Path:
 
     addresses = openai_whisper._MODELS  # of each size; the file's SHA-256 is the last folder in it
     if name not in addresses:
-        do = f"choose one of {', '.join(addresses)}, or give a path"
-        raise VcemoError(f"no Whisper size is called {name!r}", do=do)
+        raise VcemoError(f"no Whisper size is called {name!r}", do=f"choose one of {', '.join(addresses)}")
     folder, reasons = sources.weights_dir(), []
     try:
         folder.mkdir(exist_ok=True)
@@ -126,8 +125,9 @@ def _convert(path: Path, full: str, source: str) -> Path:
         tensors = {name: value.half().numpy() for name, value in checkpoint["model_state_dict"].items()}
         return _keep(tensors, dict(checkpoint["dims"]), full, source)
     except (pickle.UnpicklingError, RuntimeError, LookupError, EOFError, ValueError, TypeError) as error:
-        do = "give openai-whisper's own .pt file"
-        raise VcemoError("this is not a Whisper checkpoint", where=path, do=do) from error
+        raise VcemoError(
+            "this is not a Whisper checkpoint", path, "give openai-whisper's .pt file"
+        ) from error
 
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:

@@ -19,7 +19,8 @@ import traitlets
 from markupsafe import Markup
 
 from vcemo_lib import audio
-from vcemo_lib.corpora.splits import apportion, bare
+from vcemo_lib.corpora.splits import bare
+from vcemo_lib.course.dials import apportion
 from vcemo_lib.course.players import encode_mp3, player_html
 from vcemo_lib.course.widgets.base import View, html_table, render, script, votes_text
 from vcemo_lib.course.widgets.player import KBITS
@@ -174,7 +175,7 @@ class Game(View):
         ]  # fmt: skip
 
     def _report(self) -> dict[str, Any]:
-        from vcemo_lib.evaluation import mcnemar
+        from vcemo_lib.course.sweeps import mcnemar
 
         clips = [{**clip, "you": answer} for clip, answer in zip(self._clips(), self.answers, strict=True)]
         names = ("label", "you", "model", "votes")
