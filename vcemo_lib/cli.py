@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vcemo_lib as vc
+from vcemo_lib.corpora import readers, releases
 from vcemo_lib.course import commands
 from vcemo_lib.errors import VcemoError, printable
 
@@ -54,9 +55,12 @@ def _say(text: str, **options: Any) -> None:
 
 
 def corpora(chosen: Chosen) -> None:
-    """Describe a corpus: sizes, classes, and what its parts share."""
+    """List the corpora that are known and which are here; or describe one: its classes, what parts share."""
     import pandas as pd
 
+    if chosen.name is None:
+        return releases.listing()
+    chosen.corpus = chosen.name
     corpus, parts = _data(chosen)
     _say(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
     counts = {name: part.table["emotion"].value_counts() for name, part in parts.items()}
@@ -67,9 +71,11 @@ def corpora(chosen: Chosen) -> None:
 
 
 def prepare(chosen: Chosen) -> None:
-    """Fetch the weights, decode every clip, and with --out write a manifest with Whisper's transcripts."""
+    """Check a corpus and write its manifest with --out: a release's, or a manifest with Whisper's words."""
     from tqdm import tqdm
 
+    if chosen.corpus in readers.LAYOUTS:
+        return releases.manifest(chosen.corpus, chosen.root, chosen.out)
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     if chosen.out:
         _writable(chosen.out.parent)
@@ -240,7 +246,9 @@ def _setting(text: str) -> tuple[str, Any]:
 
 ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     **commands.ARGUMENTS,
-    "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
+    "corpus": {"nargs": "?", "default": "sim", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
+    "name": {"nargs": "?", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
+    "root": {"nargs": "?", "type": Path, "default": argparse.SUPPRESS, "help": "the folder of the release"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
     "--json": {"action": "store_true", "help": "one JSON object a clip"},
@@ -260,6 +268,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
     "evaluate --text": {"choices": ("gold", "asr"), "help": "whose words: as in training"},
+    "--to": {"type": Path, "help": "a new or empty folder, or one that was begun; the cache's without it"},
+    "--yes": {"action": "store_true", "help": "the licence is agreed to"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
@@ -268,8 +278,9 @@ DATA = "corpus --root --split --text --out"
 SWEEP = f"{DATA} --size --set --seeds --workers"
 COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "doctor": (commands.doctor, ""),
-    "corpora": (corpora, "corpus --root --split"),
-    "prepare": (prepare, "corpus --root --whisper --out"),
+    "corpora": (corpora, "name --root --split"),
+    "fetch": (releases.fetch, "name --to --yes"),
+    "prepare": (prepare, "corpus root --root --whisper --out"),
     "features": (features, "corpus --root --text --kinds"),
     "train": (train, f"{DATA} --size --set --model --seed"),
     "evaluate": (evaluate, f"run {DATA} --part"),
