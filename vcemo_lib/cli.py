@@ -248,7 +248,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     **commands.ARGUMENTS,
     "corpus": {"nargs": "?", "default": "sim", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
     "name": {"nargs": "?", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
-    "root": {"nargs": "?", "type": Path, "default": argparse.SUPPRESS, "help": "the folder of the release"},
+    "root": {"nargs": "?", "default": argparse.SUPPRESS, "help": "the folder of the release"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
     "--json": {"action": "store_true", "help": "one JSON object a clip"},

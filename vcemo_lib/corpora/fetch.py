@@ -28,7 +28,7 @@ from vcemo_lib.paths import cache_dir, write_atomically, write_error
 
 TIMEOUT = (5.0, 30.0)  # s: to connect, and for a transfer that stands still
 TRIES, PAUSE = 6, 1.0  # of one file, and s before the second, twice as long before each that follows
-AT_ONCE = 8  # small clips
+AT_ONCE, BLOCK = 8, 1 << 16  # small clips; bytes, of which a drop loses one block
 MARK = ".vcemo_fetch.json"  # in a folder that is ours: which archives it holds, unpacked
 BEGINNINGS = {".zip": b"PK", ".tgz": b"\x1f\x8b", ".gz": b"\x1f\x8b", ".parquet": b"PAR1", ".wav": b"RIFF"}
 ENDS = {".parquet": b"PAR1"}
@@ -155,7 +155,7 @@ def _transfer(session: Any, url: str, part: Path, quiet: bool) -> str:
         bar = tqdm(desc=part.stem, initial=have, total=have + length or None, unit="B", unit_scale=True,
                    disable=quiet, leave=False)  # fmt: skip
         with bar, part.open("ab" if goes_on else "wb") as file:
-            for block in answer.iter_content(1 << 18):
+            for block in answer.iter_content(BLOCK):
                 file.write(block)
                 bar.update(len(block))
     linked = [step.headers.get("X-Linked-ETag", "").strip('"') for step in (*answer.history, answer)]

@@ -23,9 +23,9 @@ def listing() -> None:
         print(printable(f"{'':<12}{f'here: {here}' if here else 'to get it: ' + facts.get.splitlines()[0]}"))
 
 
-def manifest(name: str, root: Path | None, out: Path | None) -> None:
+def manifest(name: str, root: Path | str | None, out: Path | None) -> None:
     """Print the report on a release and write its manifest, with paths from there; nothing is copied."""
-    if (folder := root or place(name)) is None:
+    if (folder := Path(root) if root else place(name)) is None:
         raise VcemoError(f"{name} is not on this machine", do=f"{CORPORA[name].get}, then give its folder")
     table, report = read(name, folder)
     print(printable(str(report)))
