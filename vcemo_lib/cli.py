@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vcemo_lib as vc
+from vcemo_lib.corpora import readers, releases
 from vcemo_lib.course import commands
 from vcemo_lib.errors import VcemoError, printable
 
@@ -49,9 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def corpora(chosen: Chosen) -> None:
-    """Describe a corpus: sizes, classes, and what its parts share."""
+    """List the corpora that are known and which are here; or describe one: its classes, what parts share."""
     import pandas as pd
 
+    if chosen.name is None:
+        return releases.listing()
+    chosen.corpus = chosen.name
     corpus, parts = _data(chosen)
     print(f"{corpus!r}, fingerprint {corpus.fingerprint()}")
     counts = {name: part.table["emotion"].value_counts() for name, part in parts.items()}
@@ -62,13 +66,19 @@ def corpora(chosen: Chosen) -> None:
 
 
 def prepare(chosen: Chosen) -> None:
-    """Fetch Whisper's weights, and with --out write a manifest with its transcripts."""
-    corpus = _corpus(chosen)
-    print(f"weights: {vc.weights.whisper(chosen.whisper)}")
-    if chosen.out:
+    """Check a corpus and write its manifest to --out: a release's, or one with Whisper's words."""
+    out = chosen.out and (chosen.out if chosen.out.suffix == ".csv" else chosen.out / "manifest.csv")
+    if chosen.corpus in readers.LAYOUTS:
+        return releases.manifest(chosen.corpus, chosen.root, out)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()  # better known now than after an hour
+    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    print(f"{corpus!r}; weights: {vc.weights.whisper(chosen.whisper)}")
+    if out:
         heard = corpus.with_column("asr", vc.asr.transcribe(corpus, chosen.whisper)["text"])
-        vc.paths.write_atomically(chosen.out / "manifest.csv", heard.to_csv())
-        print(f"transcripts written: use {chosen.out}/manifest.csv with --root {corpus.root} and --text asr")
+        vc.paths.write_atomically(out, heard.to_csv())
+        print(f"transcripts written: use {out} with --root {corpus.root} and --text asr")
 
 
 def features(chosen: Chosen) -> None:
@@ -204,7 +214,9 @@ def _setting(text: str) -> tuple[str, Any]:
 
 ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     **commands.ARGUMENTS,
-    "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
+    "corpus": {"nargs": "?", "default": "sim", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
+    "name": {"nargs": "?", "help": "a name of `vcemo corpora`, or a CSV manifest's path"},
+    "root": {"nargs": "?", "default": argparse.SUPPRESS, "help": "the folder of the release"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
     "--enrol": {"nargs": "+", "default": (), "metavar": "CLIP", "help": "other clips of the same voice"},
@@ -224,6 +236,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "--split": {"choices": ("given", "by_speaker", "by_text", "random"),
                 "help": "the corpus' own by default, else by speaker"},
     "--text": {"choices": ("gold", "asr"), "default": "gold", "help": "the manifest's words, or Whisper's"},
+    "--to": {"type": Path, "help": "a new or empty folder, or one that was begun; the cache's without it"},
+    "--yes": {"action": "store_true", "help": "the licence is agreed to"},
     "--whisper": {"default": "base", "help": "the Whisper that transcribes"},
     "--word-times": {"default": "voice", "help": "for CME: 'voice' (voiced frames), or a Whisper: base"},
     "--workers": {"type": _whole, "default": 1, "help": "runs at once, each with one thread"},
@@ -232,8 +246,9 @@ TRAINED = "corpus --root --split --text --out --size --set"
 SWEEP = f"{TRAINED} --seeds --workers"
 COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "doctor": (commands.doctor, ""),
-    "corpora": (corpora, "corpus --root --split"),
-    "prepare": (prepare, "corpus --root --whisper --out"),
+    "corpora": (corpora, "name --root --split"),
+    "fetch": (releases.fetch, "name --to --yes"),
+    "prepare": (prepare, "corpus root --root --whisper --out"),
     "features": (features, "corpus --root --text --kinds"),
     "train": (train, f"{TRAINED} --model --seed"),
     "evaluate": (evaluate, "run corpus --root --out --part"),

@@ -89,7 +89,8 @@ def check(table: pd.DataFrame, root: Path, labels: Sequence[str], manifest: Path
     """Refuse a table with bad rows: one VcemoError that names every one by file, line and reason."""
     if not len(table):
         raise VcemoError("the manifest has no rows", where=manifest, do="add one row an utterance")
-    tests, found, first, breaks = cell_tests(labels, root), [], {}, 0
+    tests, found, breaks = cell_tests(labels, root), [], 0
+    first: dict[str, int] = {}  # utterance -> its line
     for number, row in zip(table.index, table.to_dict("records"), strict=True):
         line = number + 2 + breaks  # line 1 is the header; a quoted cell may hold line breaks
         breaks += sum(cell.count("\n") for cell in row.values())
