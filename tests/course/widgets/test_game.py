@@ -1,5 +1,4 @@
-"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal.
-"""
+"""Beat the model: what is drawn, how everybody is scored, and that nothing is told or kept before the reveal."""
 
 from __future__ import annotations
 
@@ -138,9 +137,9 @@ def test_answers_can_be_taken_back_and_missing_ones_are_told(game: Game) -> None
     game._on_message(game, {"do": "reveal"}, [])
     game.answer("happy")
     game.back()
-    assert (
-        game.stage == "revealed" and game.answers == ["sad"] * 10
-    ), "after the reveal nothing can be changed"
+    assert game.stage == "revealed" and game.answers == ["sad"] * 10, (
+        "after the reveal nothing can be changed"
+    )
 
 
 def test_an_unfinished_game_leaves_no_trace_and_a_finished_one_is_saved_when_asked(
@@ -178,9 +177,9 @@ def test_the_twin_is_a_game_by_itself(game: Game) -> None:
     still = bundle["text/html"]
     assert still.count("<audio") == 10 and still.count("<details") == 11 and "simulated" in still
     first = still[: still.index("<details")]
-    assert not any(
-        label in first.split("</p>")[1] for label in game.predictions.classes
-    ), "the answer stands inside what is unfolded"
+    assert not any(label in first.split("</p>")[1] for label in game.predictions.classes), (
+        "the answer stands inside what is unfolded"
+    )
     assert len(still) < 300_000
 
 
