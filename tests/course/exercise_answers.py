@@ -312,20 +312,14 @@ ANSWERS: dict[str, Case] = {
     ),
     "07.share": (
         [
-            lambda a: 1 - (a["VCEMO, two inputs"] - a["UMONS"]) / (a["VCEMO"] - a["UMONS"]),
-            lambda a: round((a["VCEMO"] - a["VCEMO, two inputs"]) / (a["VCEMO"] - a["UMONS"]), 2),
+            lambda umons, two, three, supcon: 1 - (two - umons) / (three - umons),
+            lambda umons, two, three, supcon: round((three - two) / (three - umons), 2),
         ],
         {
-            "hard-coded": (lambda a: 0.48, "whatever it is given"),
-            "all": (lambda a: 1.0, "whatever it is given"),
-            "of SupCon's step": (
-                lambda a: (a["VCEMO"] - a["VCEMO, two inputs"]) / (a["VCEMO + SupCon"] - a["UMONS"]),
-                "Which row",
-            ),
-            "turned round": (
-                lambda a: (a["VCEMO"] - a["UMONS"]) / (a["VCEMO"] - a["VCEMO, two inputs"]),
-                "Which row",
-            ),
+            "hard-coded": (lambda *rows: 0.48, "whatever it is given"),
+            "all": (lambda *rows: 1.0, "whatever it is given"),
+            "of SupCon's step": (lambda umons, two, three, con: (three - two) / (con - umons), "Which row"),
+            "turned round": (lambda umons, two, three, supcon: (three - umons) / (three - two), "Which row"),
         },
     ),
     "07.recall": (

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import importlib
+import inspect
 import io
 import math
 import pickle
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from exercise_answers import ANSWERS
 
 import vcemo_lib as vc
 from vcemo_lib import probe
-from vcemo_lib.course import exercises
+from vcemo_lib.course import Course, exercises
 from vcemo_lib.course.exercises import Exercise, Question, quiz, same
 from vcemo_lib.course.exercises.words import read
 from vcemo_lib.errors import VcemoError
+from vcemo_lib.models import tutorial
 
 MODULES = {
     name[2:]: importlib.import_module(f"vcemo_lib.course.exercises.{name}")
@@ -145,6 +151,72 @@ def test_words_and_exercises_belong_together(number: str) -> None:
     for question in module.notebook.quiz:
         assert question.text.endswith("?") and len(question.choices) >= 3
     assert len(module.notebook.quiz) >= 4
+
+
+# ----------------------------------------------------------------------------- the scaffolds in the notebooks
+
+
+def scaffolds() -> dict[str, str]:
+    """Exercise -> the cell of its notebook that holds its scaffold and the check."""
+    found = {}
+    for notebook in Course().notebooks:
+        for number, cell in enumerate(nbformat.read(notebook.path, as_version=4).cells):
+            for name in re.findall(r"\bex\.(\w+)\.check\(", cell.source):
+                found[f"{notebook.number}.{name}"] = f"# cell {number}\n{cell.source}"
+    return found
+
+
+SCAFFOLDS = scaffolds()
+TO_COME = {"03", "06", "07", "09"}  # notebooks whose exercises have no scaffold yet; it shall be empty
+
+
+def test_every_exercise_stands_in_its_notebook_before_the_quiz() -> None:
+    assert set(SCAFFOLDS) == set(EXERCISES)
+    for notebook in Course().notebooks:
+        source = "\n".join(c.source for c in nbformat.read(notebook.path, as_version=4).cells)
+        assert source.rindex(".check(") < source.index("quiz(*ex."), notebook.name
+    assert TO_COME == {name[:2] for name, cell in SCAFFOLDS.items() if "\ndef " not in cell}
+
+
+@everyone
+def test_a_scaffold_shows_cases_that_are_right_and_is_not_an_answer_yet(name: str) -> None:
+    exercise = EXERCISES[name]
+    if name[:2] in TO_COME:
+        return
+    scope: dict[str, Any] = {
+        "np": np,
+        "pd": pd,
+        "vc": vc,
+        "torch": torch,
+        "tutorial": tutorial,
+        "ex": Shown(),
+    }
+    exec(SCAFFOLDS[name], scope)
+    scaffold = scope["ex"].answer
+    assert list(inspect.signature(scaffold).parameters) == exercise.parameters
+    right, text = said(exercise, scaffold)
+    assert not right and "Not answered" in text
+    solved = scope | {scaffold.__name__: exercise.solve_with, "array": np.array, "tensor": torch.tensor}
+    examples = doctest.DocTestParser().get_examples(scaffold.__doc__)
+    for example in examples:
+        if example.want:
+            found, wanted = eval(example.source, solved), eval(example.want, solved)
+            assert same(found, wanted, 0.02 if name == "00.luck" else 1e-4), (example.source, found)
+            assert not said(exercise, lambda *_, wanted=wanted: wanted)[0]  # as learnt from the page
+        else:
+            exec(example.source, solved)
+    assert examples
+
+
+class Shown:
+    """Stands for the exercises of a notebook: keeps what is handed in to `check`."""
+
+    def __getattr__(self, name: str) -> Shown:
+        return self
+
+    def check(self, answer: Any) -> bool:
+        self.answer = answer
+        return False
 
 
 # --------------------------------------------------------------------------- the solutions beside the library

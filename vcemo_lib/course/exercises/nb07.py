@@ -8,24 +8,19 @@ notebook = Notebook("07")
 QUIZ = notebook.quiz
 
 
-_ROWS = ("UMONS", "VCEMO, two inputs", "VCEMO", "VCEMO + SupCon")
-
-
 @notebook.exercise(
-    cases=[(dict(zip(_ROWS, row, strict=True)),)
-           for row in ((60.0, 61.0, 64.0, 66.0), (63.27, 65.21, 66.99, 67.40), (50.0, 58.0, 60.0, 59.0))],
+    cases=((60.0, 61.0, 64.0, 66.0), (63.27, 65.21, 66.99, 67.40), (50.0, 58.0, 60.0, 59.0)),
     tolerance=0.006,  # rounded to whole per cent
     mistakes=dict(
-        architecture=lambda a: (a["VCEMO, two inputs"] - a["UMONS"]) / (a["VCEMO"] - a["UMONS"]),
-        supcon=lambda a: (a["VCEMO + SupCon"] - a["VCEMO, two inputs"]) / (a["VCEMO + SupCon"] - a["UMONS"]),
-        points=lambda a: a["VCEMO"] - a["VCEMO, two inputs"],
-        of_accuracy=lambda a: (a["VCEMO"] - a["VCEMO, two inputs"]) / a["VCEMO"],
-        per_cent=lambda a: 100 * (a["VCEMO"] - a["VCEMO, two inputs"]) / (a["VCEMO"] - a["UMONS"]),
+        architecture=lambda umons, two, three, supcon: (two - umons) / (three - umons),
+        supcon=lambda umons, two, three, supcon: (supcon - two) / (supcon - umons),
+        points=lambda umons, two, three, supcon: three - two,
+        of_accuracy=lambda umons, two, three, supcon: (three - two) / three,
+        per_cent=lambda umons, two, three, supcon: 100 * (three - two) / (three - umons),
     ),
-)  # fmt: skip
-def share(accuracy):  # {"UMONS": 63.27, "VCEMO, two inputs": ..., "VCEMO": ..., "VCEMO + SupCon": ...}
-    bert = accuracy["VCEMO"] - accuracy["VCEMO, two inputs"]
-    return bert / (accuracy["VCEMO"] - accuracy["UMONS"])
+)
+def share(umons, two_inputs, three_inputs, with_supcon):  # accuracies
+    return (three_inputs - two_inputs) / (three_inputs - umons)
 
 
 @notebook.exercise(
