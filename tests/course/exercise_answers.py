@@ -6,6 +6,7 @@ The mistakes that an exercise knows by itself are tried as well; here are the ot
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -63,6 +64,7 @@ from exercise_functions import (
     without_substitution,
     worst_loop,
 )
+from scipy.stats import binom
 
 import vcemo_lib as vc
 from vcemo_lib.models import paper
@@ -81,12 +83,17 @@ ANSWERS: dict[str, Case] = {
             "a ratio": (lambda p: (max(p, key=p.get), max(p.values()) / sorted(p.values())[-2]), "next one"),
         },
     ),
-    "00.nothing": (
-        [0.30, 136 / 447],
+    "00.always_same": (
+        [
+            lambda emotions: max(Counter(emotions).values()) / len(emotions),
+            lambda emotions: max(np.mean([e == one for e in emotions]) for one in set(emotions)),
+        ],
         {
-            "everything": (1.0, "count the emotions"),
-            "per cent": (30.4, "between 0 and 1"),
-            "a guess": (0.5, "count the emotions"),
+            "printed above": (lambda emotions: 0.30, "whatever it is given"),
+            "of neutral": (lambda emotions: emotions.count("neutral") / len(emotions), "Count the emotions"),
+            "per cent": (lambda emotions: 100 * max(Counter(emotions).values()) / len(emotions), "is right"),
+            "of six": (lambda emotions: max(Counter(emotions).values()) / 6, "rolling a die"),
+            "the emotion": (lambda emotions: max(emotions, key=emotions.count), "Count the emotions"),
         },
     ),
     "00.worst": (
@@ -98,8 +105,17 @@ ANSWERS: dict[str, Case] = {
         },
     ),
     "00.luck": (
-        [0.07, float(np.mean(np.random.default_rng(5).binomial(10, 1 / 6, 50_000) >= 4))],
-        {"half": (0.5, "play it"), "per cent": (7.0, "between 0 and 1")},
+        [
+            lambda clips, right: binom.sf(right - 1, clips, 1 / 6),
+            lambda clips, right: np.mean(np.random.default_rng(5).binomial(clips, 1 / 6, 50_000) >= right),
+        ],
+        {
+            "four of ten": (lambda clips, right: 0.07, "whatever it is given"),
+            "ten clips": (lambda clips, right: binom.sf(right - 1, 10, 1 / 6), "Play it"),
+            "a coin": (lambda clips, right: binom.sf(right - 1, clips, 0.5), "Play it"),
+            "per cent": (lambda clips, right: 100 * binom.sf(right - 1, clips, 1 / 6), "Play it"),
+            "at most": (lambda clips, right: binom.cdf(right, clips, 1 / 6), "Play it"),
+        },
     ),
     "01.majority": (
         [
@@ -152,7 +168,7 @@ ANSWERS: dict[str, Case] = {
             "per cent": (lambda rs, hs: 100 * loop_cer(rs, hs), "all edits"),
         },
     ),
-    "02.rate": (
+    "02.speaking_rate": (
         [
             lambda ws, s: sum(map(str.isalpha, "".join(w.text for w in ws))) / (ws[-1].end - ws[0].start),
             rate_loop,
@@ -195,7 +211,7 @@ ANSWERS: dict[str, Case] = {
             "the scores": (lambda q, k, v, mask: q @ k.T, "shape (4, 16), not (4, 5)"),
         },
     ),
-    "04.mean": (
+    "04.masked_mean": (
         [loop_mean, lambda x, mask: (mask.float()[:, None] @ x)[:, 0] / mask.sum(1)[:, None]],
         {
             "first step": (lambda x, mask: x[:, 0], "real steps"),
@@ -203,16 +219,19 @@ ANSWERS: dict[str, Case] = {
         },
     ),
     "04.rival": (
-        [paper(guided_by="same_depth"), replace(paper(), guided_by="same_depth")],
+        [
+            lambda settings: replace(settings, guided_by="same_depth"),
+            lambda settings: type(settings)(**(settings.as_dict() | {"guided_by": "same_depth"})),
+        ],
         {
-            "unchanged": (paper(), "unchanged"),
-            "who guides": (paper(guides=("audio", "fused")), "*who*"),
-            "another": (paper(layers=1), "something else"),
-            "two": (paper(guided_by="same_depth", layers=1), "One setting"),
-            "a name": ("same_depth", "Settings are wanted"),
+            "the paper's": (lambda settings: paper(guided_by="same_depth"), "whatever it is given"),
+            "another": (lambda settings: settings.but(layers=1), "One field"),
+            "two": (lambda settings: settings.but(guided_by="same_depth", layers=1), "One field"),
+            "a dictionary": (lambda s: s.as_dict() | {"guided_by": "same_depth"}, "Settings are wanted"),
+            "settings": (paper(guided_by="same_depth"), "A function is wanted"),
         },
     ),
-    "05.anchor": (
+    "05.anchor_loss": (
         [loop_anchor, supcon_anchor],
         {
             "hard-coded": (lambda z, y, i, t: 1.7, "whatever it is given"),
@@ -220,15 +239,17 @@ ANSWERS: dict[str, Case] = {
             "dot products": (lambda z, y, i, t: -(z @ z[i])[y == y[i]].mean(), "share of the positive"),
         },
     ),
-    "05.factor": (
-        [1.43, 10 / 7],
+    "05.true_alpha": (
+        [lambda a, t, base: a * (t / base), lambda a, t, base: round(a * t / base, 2)],
         {
-            "inverse": (0.7, "By what"),
-            "hundred": (100.0, "By what"),
-            "a function": (lambda: 0.1 / 0.07, "A value is wanted"),
+            "hard-coded": (lambda a, t, base: 1.43, "whatever it is given"),
+            "the code's base": (lambda a, t, base: a * t / 0.07, "By what"),
+            "no alpha": (lambda a, t, base: 0.1 * t / base, "By what"),
+            "a difference": (lambda a, t, base: a * (t - base), "By what"),
+            "the value": (0.1 / 0.07, "A function is wanted"),
         },
     ),
-    "05.slow": (
+    "05.updates_needed": (
         [step_by_step, lambda m, share: math.log(1 - share, m)],
         {
             "hard-coded": (lambda m, share: 4603, "whatever it is given"),
@@ -236,7 +257,7 @@ ANSWERS: dict[str, Case] = {
             "of the way": (lambda m, share: 1 - m**share, "is right"),
         },
     ),
-    "05.least": (
+    "05.least_p": (
         [lambda gain: 2 ** (1 - gain) if gain else 1, least_by_mcnemar],
         {
             "hard-coded": (lambda gain: 0.25, "whatever it is given"),
@@ -245,12 +266,15 @@ ANSWERS: dict[str, Case] = {
         },
     ),
     "06.added": (
-        [-0.14, -0.1],
+        [
+            lambda a: round(a["Embeddings + BERT"] - a["Embeddings"], 1),
+            lambda a: -pd.Series(a)[["Embeddings + BERT", "Embeddings"]].diff().iloc[-1],
+        ],
         {
-            "three pairs": (3.2, "all three pairs"),
-            "three pairs exactly": (3.23, "all three pairs"),
-            "utterances": (-1, "Which two rows"),
-            "half": (0.82, "Which two rows"),
+            "the claim": (lambda a: 1.5, "whatever it is given"),
+            "the paper's": (lambda a: -0.14, "whatever it is given"),
+            "a ratio": (lambda a: a["Embeddings + BERT"] / a["Embeddings"], "Which two rows"),
+            "a half": (lambda a: (a["Embeddings + BERT"] - a["Embeddings"]) / 2, "Which two rows"),
         },
     ),
     "06.counts": (
@@ -287,11 +311,15 @@ ANSWERS: dict[str, Case] = {
         },
     ),
     "07.share": (
-        [0.48, 1.78 / 3.72],
+        [
+            lambda umons, two, three, supcon: 1 - (two - umons) / (three - umons),
+            lambda umons, two, three, supcon: round((three - two) / (three - umons), 2),
+        ],
         {
-            "points": (1.78, "between 0 and 1"),
-            "per cent": (47.8, "between 0 and 1"),
-            "a third": (1 / 3, "Which row"),
+            "hard-coded": (lambda *rows: 0.48, "whatever it is given"),
+            "all": (lambda *rows: 1.0, "whatever it is given"),
+            "of SupCon's step": (lambda umons, two, three, con: (three - two) / (con - umons), "Which row"),
+            "turned round": (lambda umons, two, three, supcon: (three - umons) / (three - two), "Which row"),
         },
     ),
     "07.recall": (

@@ -11,7 +11,9 @@ said to mistakes is in `nb01.md` beside it (see `words`), with the questions of 
     double.hint()
     double.solution()      # prints the function
 
-A solution without parameters asks for a value. An exercise that is not answered never stops a run.
+The notebook has the scaffold: the function's head, a docstring with worked cases, and `...` to fill in. An
+answer is always a function, tried on cases that the page does not show, so that no constant passes; one that
+is not filled in never stops a run.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = ["Case", "Exercise", "Notebook", "Question", "quiz", "same"]
 
 _PRINTED = 100  # characters; a longer value is not shown to the student
 _RELATIVE = 1e-4  # by which two ways to compute one number may differ
+_OPEN = "Not answered yet. Fill in the `...`; hint() helps."
 
 Case = tuple[Any, ...]  # the arguments of one call
 
@@ -44,26 +47,23 @@ class Exercise:
     """One exercise: `check(answer)` says what is wrong and why, `hint()` helps, `solution()` shows."""
 
     words: Words
-    solve_with: Callable[..., Any]  # what the student writes or, without parameters, gives the wanted value
-    cases: Sequence[Case] | Callable[[], Iterable[Case]] = ((),)  # arguments to try an answer on
-    mistakes: Mapping[str, Any] = field(default_factory=dict)  # name -> wrong solution or value
+    solve_with: Callable[..., Any]  # what the student writes
+    cases: Sequence[Case] | Callable[[], Iterable[Case]] = ()  # arguments to try an answer on
+    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  # name -> wrong solution
     also: Sequence[Callable[..., Any]] = ()  # solutions that are as good as the first
     tolerance: float = 1e-6  # by which a number may be off
-    share: bool = False  # the wanted value is a share or a probability
     judge: Callable[[Any], str | None] | None = None  # a check of its own: None or the name of a mistake
     _hints_shown: int = 0
 
     def check(self, answer: Any = None) -> bool:
         """Print what is right or wrong with an answer; True where it is right. No answer is no error."""
         title = self.words.title + ("" if self.words.title.endswith("?") else ":")
-        if answer is None or answer is ...:
-            print(f"○ {title} Not answered yet. {self._example()}hint() helps.")
-            return False
         try:
             fault = self._fault(answer)
         except Exception as error:  # whatever a student hands in, the notebook goes on
-            fault = f"Your answer could not be used: {type(error).__name__}: {error}"
-        print(f"✗ {title} {fault}" if fault else f"✓ {title} {self.words.praise}")
+            fault = self._stopped("Your answer", error)
+        sign = "✓" if not fault else "○" if fault == _OPEN else "✗"
+        print(f"{sign} {title} {fault or self.words.praise}")
         return not fault
 
     def hint(self) -> None:
@@ -77,30 +77,33 @@ class Exercise:
         source = inspect.getsource(self.solve_with)
         print(re.sub(r"\A.*?^(?=def )", "", source, flags=re.MULTILINE | re.DOTALL).rstrip())  # no decorator
 
-    def solve(self) -> Any:
-        """A right answer: the function, or the value."""
-        return self.solve_with if self.parameters else self.solve_with()
+    def solve(self) -> Callable[..., Any]:
+        """A right answer."""
+        return self.solve_with
 
     @property
     def parameters(self) -> list[str]:
-        """What the student's function is given; empty where a value is wanted."""
+        """What the student's function is given."""
         return list(inspect.signature(self.solve_with).parameters)
 
     def _fault(self, answer: Any) -> str | None:
         """What is wrong with an answer and why, or None."""
-        if self.parameters and not callable(answer):
+        if answer is None or answer is ...:
+            return _OPEN
+        if not callable(answer):
             example = f"def {self.solve_with.__name__}({', '.join(self.parameters)})"
             return f"A function is wanted, such as `{example}`, not what it returns."
-        if not self.parameters and callable(answer):
-            return "A value is wanted, not a function: call it, and hand in what it returns."
-        if self.share and not 0 <= answer <= 1:
-            return f"A share lies between 0 and 1 (a quarter is 0.25). You gave {answer:g}."
         if self.judge:
             name = self.judge(answer)
             return name and self.words.mistakes[name]
         return self._first_failure(answer)
 
-    def _first_failure(self, answer: Any) -> str | None:
+    @staticmethod
+    def _stopped(what: str, error: Exception) -> str:
+        """What to say of an error; one about a `...` means that the scaffold is not filled in yet."""
+        return _OPEN if "ellipsis" in str(error) else f"{what} stops with {type(error).__name__}: {error}"
+
+    def _first_failure(self, answer: Callable[..., Any]) -> str | None:
         """Try an answer on each case, up to the first that fails."""
         cases, rights = self._all_cases(), [self.solve_with, *self.also]
         tried: list[tuple[Case, Any]] = []
@@ -108,9 +111,11 @@ class Exercise:
             given = copy.deepcopy(case)
             before = pickle.dumps(given)
             try:
-                found = answer(*given) if callable(answer) else answer
+                found = answer(*given)
             except Exception as error:
-                return f"{self._where(case)} your function stops with {type(error).__name__}: {error}"
+                return self._stopped(f"{self._where(case)} your function", error)
+            if found is ...:
+                return _OPEN
             if pickle.dumps(given) != before:
                 return "Your function changes what it is given, and the next cell would go on with that."
             tried.append((case, found))
@@ -119,18 +124,16 @@ class Exercise:
                 return self._explain(answer, tried, cases)
         return None
 
-    def _explain(self, answer: Any, tried: list[tuple[Case, Any]], cases: list[Case]) -> str:
+    def _explain(self, answer: Callable[..., Any], tried: list[tuple[Case, Any]], cases: list[Case]) -> str:
         """Why the last of the tried cases failed: by a known mistake, or else by what it should have been."""
         case, found = tried[-1]
         with contextlib.suppress(Exception):  # it may not even run on the other cases
-            if len(cases) > 1 and all(same(answer(*copy.deepcopy(other)), found) for other in cases):
+            if all(same(answer(*copy.deepcopy(other)), found) for other in cases):
                 why = "Does it end with `return`?" if found is None else "Its arguments have no say."
                 return f"Your function gives {_show(found) or 'the same'} whatever it is given. {why}"
         for name, mistake in self.mistakes.items():
             if all(self._same(mistake, other, seen) for other, seen in tried):
                 return self.words.mistakes[name]
-        if not self.parameters:
-            return self.words.otherwise
         wanted = self.solve_with(*case)
         got, right, shape = _show(found), _show(wanted), tuple(getattr(wanted, "shape", ()))
         if shape and np.shape(found) != shape:
@@ -138,12 +141,6 @@ class Exercise:
         else:
             fault = f"you get {got}, and {right} is right" if got and right else "your result is not right"
         return f"{self._where(case)} {fault}. {self.words.otherwise}"
-
-    def _example(self) -> str:
-        """What a right function gives for the first case; empty where that would fill the page."""
-        case = self._all_cases()[0]
-        where, result = self._where(case), _show(self.solve_with(*case)) if case else ""
-        return f"{where} a right function gives {result}. " if where.startswith("With") and result else ""
 
     def _where(self, case: Case) -> str:
         """A case as the student sees it, where that does not fill the page."""
@@ -153,10 +150,9 @@ class Exercise:
     def _all_cases(self) -> list[Case]:
         return list(self.cases() if callable(self.cases) else self.cases)
 
-    def _same(self, solution: Any, case: Case, found: Any) -> bool:
-        """Whether a solution, or a value in its place, gives for a case what was found."""
-        wanted = solution(*copy.deepcopy(case)) if callable(solution) else solution
-        return same(found, wanted, self.tolerance)
+    def _same(self, solution: Callable[..., Any], case: Case, found: Any) -> bool:
+        """Whether a solution gives for a case what was found."""
+        return same(found, solution(*copy.deepcopy(case)), self.tolerance)
 
 
 class Notebook:
@@ -181,7 +177,9 @@ class Notebook:
 
 
 def same(found: Any, wanted: Any, tolerance: float = 1e-6) -> bool:
-    """Whether two answers are one: names exactly, numbers and arrays nearly, tuples part by part."""
+    """Whether two answers are one: names and settings exactly, numbers nearly, tuples part by part."""
+    if is_dataclass(wanted):
+        return bool(found == wanted)
     if isinstance(wanted, tuple | list):
         parts = list(found) if hasattr(found, "__len__") and not isinstance(found, str) else []
         pairs = zip(parts, wanted, strict=False)

@@ -1,13 +1,11 @@
 """Notebook 00: how far a prediction is ahead, what chance gives, the worst confusion, what ten clips tell."""
 
-from functools import cache
 from math import comb
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import vcemo_lib as vc
 from vcemo_lib.course.exercises import Notebook
 
 notebook = Notebook("00")
@@ -32,24 +30,21 @@ def lead(probabilities):  # {"sad": 0.7, "angry": 0.2, ...} -> ("sad", 0.5)
     return ranked[0], probabilities[ranked[0]] - probabilities[ranked[1]]
 
 
-@cache
-def _shares(part: str) -> pd.Series:
-    return vc.splits.given(vc.load_corpus("sim"))[part].table["emotion"].value_counts(normalize=True)
-
-
 @notebook.exercise(
-    share=True,
-    tolerance=0.005,  # as the notebook prints it: a whole number of per cent
+    cases=(
+        (["sad", "sad", "angry", "sad"],),
+        (["angry", "neutral", "neutral", "fear", "happy"],),
+        (["happy", "sad"] * 2 + ["fear"] * 6,),
+    ),
     mistakes=dict(
-        die=1 / 6,
-        train=lambda: _shares("train").max(),
-        val=lambda: _shares("val").max(),
-        rarest=lambda: _shares("test").min(),
+        classes=lambda emotions: 1 / len(set(emotions)),
+        number=lambda emotions: max(map(emotions.count, emotions)),
+        first=lambda emotions: emotions.count(emotions[0]) / len(emotions),
+        rarest=lambda emotions: min(map(emotions.count, emotions)) / len(emotions),
     ),
 )
-def nothing():
-    test = vc.splits.given(vc.load_corpus("sim"))["test"]
-    return test.table["emotion"].value_counts(normalize=True).max()
+def always_same(emotions):  # the true emotion of each clip -> a share
+    return pd.Series(emotions).value_counts(normalize=True).max()
 
 
 _NAMES = ["angry", "fear", "happy", "sad"]
@@ -80,23 +75,26 @@ def worst(table):  # counts, true emotions in rows, predicted ones in columns
     return mistakes.idxmax()
 
 
-def _exactly(right: int) -> float:
-    """How likely it is to guess so many of ten."""
-    return comb(10, right) * 5 ** (10 - right) / 6**10
+def _exactly(clips: int, right: int) -> float:
+    """How likely it is to guess so many of the clips."""
+    return comb(clips, right) * 5 ** (clips - right) / 6**clips
+
+
+def _at_least(clips: int, right: int) -> float:
+    return sum(_exactly(clips, number) for number in range(right, clips + 1))
 
 
 @notebook.exercise(
-    share=True,
-    tolerance=0.006,  # a simulation comes out a little different each time
+    cases=((4, 2), (10, 4), (10, 1), (6, 1), (1, 1), (3, 0)),
+    tolerance=0.01,  # a simulation comes out a little different each time
     mistakes=dict(
-        exactly_four=_exactly(4),
-        more_than_four=sum(map(_exactly, range(5, 11))),
-        complement=sum(map(_exactly, range(4))),
-        observed=0.4,
-        one_clip=1 / 6,
-        given_four=(1 / 6) ** 4,
+        exactly=_exactly,
+        more_than=lambda clips, right: _at_least(clips, right + 1),
+        complement=lambda clips, right: 1 - _at_least(clips, right),
+        observed=lambda clips, right: right / clips,
+        given=lambda clips, right: (1 / 6) ** right,
     ),
 )
-def luck():
-    right = np.random.default_rng(0).random((100_000, 10)) < 1 / 6  # games, clips
-    return (right.sum(axis=1) >= 4).mean()
+def luck(clips, right):  # how likely are so many right, or more, of so many clips?
+    guesses = np.random.default_rng(0).random((100_000, clips)) < 1 / 6  # games, clips
+    return (guesses.sum(axis=1) >= right).mean()

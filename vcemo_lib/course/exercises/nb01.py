@@ -85,7 +85,9 @@ def _voices() -> list[Case]:
     emotions = np.array(["neutral", "neutral", "angry", "neutral", "angry", "angry", "sad"])
     drawn = np.random.default_rng(1).normal(200, 40, 14)
     others = np.array(["neutral"] * 6 + ["sad", "fear", "neutral", "sad", "fear", "fear", "sad", "neutral"])
-    return [(pitch, np.array(list("aaabbbb")), emotions), (drawn, np.resize(["x", "y", "z"], 14), others)]
+    small = np.array([200.0, 220.0, 90.0, 100.0]), np.array(list("aabb")), emotions[[0, 2, 4, 0]]
+    more = (pitch, np.array(list("aaabbbb")), emotions), (drawn, np.resize(["x", "y", "z"], 14), others)
+    return [small, *more]
 
 
 def _own(values: np.ndarray, speakers: np.ndarray, among: np.ndarray) -> np.ndarray:

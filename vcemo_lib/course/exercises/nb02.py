@@ -83,7 +83,7 @@ def _seconds(words: list) -> float:
     cases=(
         _timed(2.5, ("你", 0.5, 0.7), ("怎么", 0.7, 1.1), ("才", 1.1, 1.3), ("来？", 1.3, 1.5)),
         _timed(3.0, ("好，", 0.2, 0.6), ("我们", 1.0, 1.6), ("走吧。", 1.6, 2.2)),  # with a pause inside
-        _timed(1.2, ("谢谢！", 0.4, 0.8)),
+        _timed(1.2, ("谢谢！", 0.4, 0.9)),
     ),
     mistakes=dict(
         clip_length=lambda words, clip_seconds: _spoken(words) / clip_seconds,
@@ -94,6 +94,6 @@ def _seconds(words: list) -> float:
         inverse=lambda words, clip_seconds: _seconds(words) / _spoken(words),
     ),
 )
-def rate(words, clip_seconds):  # Word(text, start, end) each -> characters a second while speaking
+def speaking_rate(words, clip_seconds):  # Word(text, start, end) each -> characters a second while speaking
     spoken = sum(character.isalnum() for word in words for character in word.text)
     return spoken / (words[-1].end - words[0].start)

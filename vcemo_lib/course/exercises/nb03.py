@@ -55,7 +55,7 @@ def _clips() -> list[Case]:
     noise = np.random.default_rng(5).standard_normal((16, 4)) * 3
     speakers = np.array(list("babacbaccazyzzyy"))
     x = noise + [[3.0 * ord(name)] for name in speakers]
-    return [(x[:10], speakers[:10]), (x[10:], speakers[10:])]
+    return [(x[:10], speakers[:10]), (x[10:], speakers[10:]), (x[::-1], speakers[::-1])]
 
 
 def _scaled(x: np.ndarray, axis: int | None = 0, ddof: int = 0) -> np.ndarray:

@@ -73,29 +73,23 @@ def _padded() -> list[Case]:
         batch=lambda x, mask: x[mask].mean(0).expand(len(x), -1),
     ),
 )
-def mean(x, mask):  # (B, T, d), (B, T) -> (B, d)
+def masked_mean(x, mask):  # (B, T, d), (B, T) -> (B, d)
     total = (x * mask[..., None]).sum(dim=1)  # (B, d)
     return total / mask.sum(dim=1, keepdim=True)
 
 
-def _judge_rival(answer: Any) -> str | None:
-    from dataclasses import asdict
+def _variants() -> list[Case]:
+    from vcemo_lib.models import paper, tutorial
 
-    from vcemo_lib.models import Settings, paper
-
-    if not isinstance(answer, Settings):
-        return "type"
-    base = asdict(paper())
-    changed = {name for name, value in asdict(answer).items() if value != base[name]}
-    if changed == {"guided_by"}:
-        return None
-    if not changed:
-        return "unchanged"
-    return "more" if "guided_by" in changed else "guides" if "guides" in changed else "other"
+    return [(paper(),), (tutorial(layers=2),), (paper(heads=4, guides=("audio", "fused")),)]
 
 
-@notebook.exercise(judge=_judge_rival)
-def rival():
-    from vcemo_lib.models import paper
-
-    return paper().but(guided_by="same_depth")
+@notebook.exercise(
+    cases=_variants,
+    mistakes=dict(
+        unchanged=lambda settings: settings,
+        guides=lambda settings: settings.but(guides=("audio", "fused")),
+    ),
+)
+def rival(settings):  # Settings -> the same but for one field
+    return settings.but(guided_by="same_depth")

@@ -37,7 +37,7 @@ def _terms(z: np.ndarray, labels: np.ndarray, i: int, tau: float, below: str = "
         no_i=lambda z, labels, i, tau: _terms(z, labels, 0, tau).mean(),
     ),
 )
-def anchor(z, labels, i, tau):  # (N, D) of length one, (N,), an index, a number
+def anchor_loss(z, labels, i, tau):  # (N, D) of length one, (N,), an index, a number
     e = np.exp(z @ z[i] / tau)  # (N,)
     others = np.arange(len(z)) != i
     positives = others & (labels == labels[i])
@@ -45,12 +45,18 @@ def anchor(z, labels, i, tau):  # (N, D) of length one, (N,), an index, a number
 
 
 @notebook.exercise(
-    tolerance=0.05,  # rounded to one decimal
-    mistakes=dict(multiplied=0.1 * 0.07, factor=1 / 0.07, unchanged=0.1),
+    cases=((0.3, 0.14, 0.07), (0.1, 1.0, 0.07), (0.1, 0.07, 0.07), (100.0, 0.5, 0.2)),
+    tolerance=0.005,  # rounded to two decimals
+    mistakes=dict(
+        multiplied=lambda alpha, temperature, base: alpha * temperature * base,
+        factor=lambda alpha, temperature, base: temperature / base,
+        unchanged=lambda alpha, temperature, base: alpha,
+        inverse=lambda alpha, temperature, base: alpha * base / temperature,
+        always_one=lambda alpha, temperature, base: alpha / base,
+    ),
 )
-def factor():
-    alpha, temperature, base_temperature = 0.1, 1, 0.07
-    return alpha * temperature / base_temperature
+def true_alpha(alpha, temperature, base):
+    return alpha * temperature / base
 
 
 @notebook.exercise(
@@ -63,7 +69,7 @@ def factor():
         sign=lambda m, share: -np.log(1 - share) / np.log(m),
     ),
 )
-def slow(m, share):  # after n updates m ** n of the way is left
+def updates_needed(m, share):  # after n updates m ** n of the way is left
     return np.ceil(np.log(1 - share) / np.log(m))
 
 
@@ -76,5 +82,5 @@ def slow(m, share):  # after n updates m ** n of the way is left
         halved=lambda gain: 0.5 ** (gain + 1),
     ),
 )
-def least(gain):  # best case: `gain` utterances only the new model has right, none only the old one
+def least_p(gain):  # best case: `gain` utterances only the new model has right, none only the old one
     return min(1.0, 2 * 0.5**gain)

@@ -9,19 +9,18 @@ QUIZ = notebook.quiz
 
 
 @notebook.exercise(
-    share=True,
+    cases=((60.0, 61.0, 64.0, 66.0), (63.27, 65.21, 66.99, 67.40), (50.0, 58.0, 60.0, 59.0)),
     tolerance=0.006,  # rounded to whole per cent
     mistakes=dict(
-        architecture=(65.21 - 63.27) / (66.99 - 63.27),
-        supcon=(67.40 - 65.21) / (67.40 - 63.27),
-        points=(66.99 - 65.21) / 100,
-        of_accuracy=(66.99 - 65.21) / 66.99,
-        all=1.0,
+        architecture=lambda umons, two, three, supcon: (two - umons) / (three - umons),
+        supcon=lambda umons, two, three, supcon: (supcon - two) / (supcon - umons),
+        points=lambda umons, two, three, supcon: three - two,
+        of_accuracy=lambda umons, two, three, supcon: (three - two) / three,
+        per_cent=lambda umons, two, three, supcon: 100 * (three - two) / (three - umons),
     ),
 )
-def share():
-    without_bert, umons, ours = 65.21, 63.27, 66.99  # accuracy on VCEMO, four classes, as printed
-    return (ours - without_bert) / (ours - umons)
+def share(umons, two_inputs, three_inputs, with_supcon):  # accuracies
+    return (three_inputs - two_inputs) / (three_inputs - umons)
 
 
 @notebook.exercise(
