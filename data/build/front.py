@@ -1,5 +1,7 @@
-"""What is shown first: `python data/build/front.py` judges six clips (data/models/examples.json) for app and site,
-and takes README's picture (docs/player.png) of the player in a real Chromium. Run it after the recogniser's training.
+"""What is shown first: `python data/build/front.py`, after each training of the recogniser.
+
+It judges six clips for app and site (data/models/examples.json), and takes README's picture, docs/player.png,
+of the real player in a real Chromium.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shutil
 from vcemo_lib import EmotionRecognizer, audio, paths
 from vcemo_lib.course.listening import listen
 from vcemo_lib.course.widgets import stored
+from vcemo_lib.course.widgets.living import HERE, living, recogniser_digest
 from vcemo_lib.course.widgets.player import corpus_facts
 from vcemo_lib.course.widgets.voice import examples
 
@@ -21,12 +24,12 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><style>{css}</sty
 
 
 def judge() -> dict[str, object]:
-    """The examples with the words that Whisper hears in them and their times; six emotions, simulated speech."""
+    """Six simulated clips, an emotion each, with the words that Whisper hears in them and their times."""
     recogniser, clips = EmotionRecognizer.load(), {}
     for corpus, utt_id in examples().values():
         clip = listen(recogniser, audio.utterance(corpus, utt_id))
         clips[utt_id] = stored.stored(clip, **corpus_facts(corpus, utt_id))
-    text = json.dumps({"recogniser": stored.version(), "clips": clips}, ensure_ascii=False)
+    text = json.dumps({"recogniser": recogniser_digest(), "clips": clips}, ensure_ascii=False)
     paths.write_atomically(paths.repo_data() / "models" / "examples.json", text + "\n")
     return clips
 
@@ -36,8 +39,8 @@ def photograph(clips: dict[str, object]) -> None:
     from playwright.sync_api import sync_playwright
 
     (utt_id,) = [name for name, one in clips.items() if one["clip"]["truth"] == SHOWN]
-    css = (stored.HERE / "widgets.css").read_text(encoding="utf-8")
-    page = PAGE.format(css=css, utt_id=utt_id, living=stored.living(), clips=json.dumps(clips))
+    css = (HERE / "widgets.css").read_text(encoding="utf-8")
+    page = PAGE.format(css=css, utt_id=utt_id, living=living(clips), clips=json.dumps(clips))
     browser = os.environ.get("VCEMO_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])

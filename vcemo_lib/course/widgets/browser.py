@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
 from vcemo_lib.course.players import player_html
-from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
+from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, votes_text
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.predict import EmotionRecognizer, Prediction

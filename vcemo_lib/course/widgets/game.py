@@ -20,7 +20,8 @@ import traitlets
 from vcemo_lib import audio
 from vcemo_lib.corpora.splits import apportion, bare
 from vcemo_lib.course.players import encode_mp3, player_html
-from vcemo_lib.course.widgets.base import View, render, script, votes_text
+from vcemo_lib.course.widgets.base import View, render, votes_text
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.course.widgets.player import KBITS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically

@@ -3,6 +3,7 @@
 
 globalThis.vcemo = { clips: {}, folder: "vcemo/" };
 
+const SUFFIXES = [".wav", ".mp3", ".ogg", ".opus", ".flac"]; // that Python reads; the page decodes others
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
 /** What a script knows as its model; `answer(changed or message, buffers)` is its Python. */
@@ -94,6 +95,40 @@ vcemo.start = {
     vcemo.game.render({ model, el });
   },
 
+  /** The playground: examples; and, where `vcemo.judge` is given, one's own voice. */
+  async playground(el) {
+    const [player, takes, ids] = [vcemo.playerModel(), [], {}];
+    for (const id of vcemo.examples) {
+      const { clip } = await vcemo.clip(id);
+      ids[`${clip.truth}: ${clip.transcript}`] = id;
+    }
+    const show = (n) => player.show(takes[n], `${n + 1}. ${takes[n].clip.label}`);
+    const row = ({ clip, judgements: { "": { emotion, probabilities } } }) =>
+      ({ ...clip, emotion, share: probabilities[emotion] });
+    function take(one) {
+      show(takes.push(one) - 1);
+      const { emotion, share } = row(one);
+      const status = `Done: ${emotion}, ${vcemo.player.percent(share)}. See the player.`;
+      model.take({ rows: takes.map(row), status, busy: false });
+    }
+    async function answer({ kind, name, number }, [sound] = []) {
+      model.take({ problem: "" });
+      if (kind === "take") return show(number);
+      if (kind === "example") return take(await vcemo.clip(ids[name]));
+      model.take({ busy: true, status: "Whisper listens, the model judges …" });
+      const problem = "Python does not answer any more: run `make app` again, then reload this page.";
+      const one = await vcemo.judge(kind, name, sound).catch(() => ({ problem }));
+      if (one.problem) model.take({ ...one, status: "", busy: false });
+      else take(one);
+    }
+    const values = { status: "", busy: false, rows: [], problem: "", longest: 30, suffixes: SUFFIXES };
+    Object.assign(values, { example_names: Object.keys(ids), still: !vcemo.judge });
+    const model = vcemo.model(values, answer);
+    take(await vcemo.clip(vcemo.examples[0]));
+    vcemo.voice.render({ model, el });
+    vcemo.player.render({ model: player, el });
+  },
+
   /** A clip, and what do you hear? After the guess, the player with what the model says. */
   async guess(el, ...ids) {
     const { make, button, div, marked, percent, Transport } = vcemo.player;
@@ -144,7 +179,6 @@ vcemo.told = ({ clip, judgements: { "": { emotion: model, probabilities } } }) =
   confidence: probabilities[model],
 });
 
-document.addEventListener("DOMContentLoaded", () => vcemo.wake());
 /** Brings every wish of the page to life; where that fails, the still twin stays. */
 vcemo.wake = () => document.querySelectorAll("[data-vcemo]:not([data-awake])").forEach(async (place) => {
   const [name, ...values] = place.dataset.vcemo.split(" ");

@@ -21,7 +21,8 @@ from vcemo_lib import audio
 from vcemo_lib.course import listening
 from vcemo_lib.course.listening import PreparedClip
 from vcemo_lib.course.players import encode_mp3
-from vcemo_lib.course.widgets.base import View, html_table, render, script
+from vcemo_lib.course.widgets.base import View, html_table, render
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
@@ -15,23 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from vcemo_lib import audio, paths
 from vcemo_lib.course.listening import PreparedClip, listen
-from vcemo_lib.course.widgets.base import HERE, script
+from vcemo_lib.course.widgets.browser import judged, page
+from vcemo_lib.course.widgets.game import CLIPS, about, draw
+from vcemo_lib.course.widgets.living import HERE, examples, living, recogniser_digest
 from vcemo_lib.course.widgets.player import STEPS, corpus_facts, facts, judgement
 from vcemo_lib.predict import EmotionRecognizer
 
 if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
 
-WIDGETS = ("player", "browser", "game", "voice")
-
-
-def living() -> str:
-    """All widgets' scripts, and where their answers come from, as one classic script for a folder's pages."""
-    parts = [(HERE / "living.js").read_text(encoding="utf-8")]
-    for name in WIDGETS:
-        own = script(f"{name}.js").replace("export default", "return")
-        parts.append(f"vcemo.{name} = (() => {{\n{own}}})();")
-    return "\n".join(parts)
+GAMES = 20  # that a page without Python can draw
 
 
 def stored(clip: PreparedClip, along: bool = True, **own: Any) -> dict[str, Any]:
@@ -40,14 +33,14 @@ def stored(clip: PreparedClip, along: bool = True, **own: Any) -> dict[str, Any]
     `along`: also how the answer moves while the clip goes on, which takes most of the time.
     """
     names = clip.recogniser.modalities
-    judged = {
+    answers = {
         "+".join(mute): judgement(clip.predict(mute), clip.along(STEPS, mute) if along else None)
         for count in range(len(names) + 1)
         for mute in combinations(names, count)
     }
     told = facts(clip, **{"label": "", "utt_id": "", "truth": "", "votes": {}, **own})
     coded = {k: base64.b64encode(v).decode("ascii") if isinstance(v, bytes) else v for k, v in told.items()}
-    return {"clip": coded, "judgements": judged}
+    return {"clip": coded, "judgements": answers}
 
 
 def utterance(corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer, along: bool = True) -> dict:
@@ -57,30 +50,32 @@ def utterance(corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer, along:
     return stored(clip, along, **corpus_facts(corpus, utt_id))
 
 
-def version() -> str:
-    """Which bundled recogniser judges: 12 hex digits of its file."""
-    file = paths.repo_data() / "models" / "recogniser" / "run.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def write(out: Path, players: Iterable[str] = (), part: Corpus | None = None) -> None:
+    """What a folder's pages need into `out`: scripts, the examples, and of a part browser, games and clips.
 
-
-def write(corpus: Corpus, whole: Iterable[str], out: Path) -> None:
-    """A script for each clip of a corpus into `out`, for `living.js`; `whole`: those whose answer moves along.
-
-    What was judged once is kept in the cache, by recogniser and corpus.
+    `players`: clips of the part whose answer moves along. What was judged once is kept in the cache.
     """
-    kept = paths.cache_dir() / "stored" / f"{version()}-{corpus.fingerprint()}"
-    recogniser, whole = None, set(whole)
-    out.mkdir(parents=True, exist_ok=True)
-    for utt_id in corpus.ids:
-        file = kept / f"{utt_id}{'-along' * (utt_id in whole)}.json"
+    (out / "clips").mkdir(parents=True)
+    clips = {utt_id: json.dumps(one, ensure_ascii=False) for utt_id, one in examples().items()}
+    (out / "living.js").write_text(living(clips), "utf-8")
+    shutil.copy(HERE / "widgets.css", out)
+    if part is not None:
+        given = page(part, judged(part)) | {"game": about(part, part.labels)}
+        given["games"] = [draw(part, CLIPS, seed) for seed in range(GAMES)]
+        (out / "part.js").write_text(f"vcemo.part={json.dumps(given, ensure_ascii=False)}", "utf-8")
+        clips = _judged_before(part, set(players)) | clips
+    for utt_id, one in clips.items():
+        (out / "clips" / f"{utt_id}.js").write_text(f"vcemo.clips['{utt_id}']={one}", "utf-8")
+
+
+def _judged_before(part: Corpus, along: set[str]) -> dict[str, str]:
+    kept, recogniser = paths.cache_dir() / "stored" / f"{recogniser_digest()}-{part.fingerprint()}", None
+    clips = {}
+    for utt_id in part.ids:
+        file = kept / f"{utt_id}{'-along' * (utt_id in along)}.json"
         if not file.is_file():
             recogniser = recogniser or EmotionRecognizer.load()
-            made = utterance(corpus, utt_id, recogniser, utt_id in whole)
-            paths.write_atomically(file, json.dumps(made, ensure_ascii=False, separators=(",", ":")))
-        (out / f"{utt_id}.js").write_text(f"vcemo.clips['{utt_id}']={file.read_text('utf-8')}", "utf-8")
-
-
-def examples() -> dict[str, Any]:
-    """The six bundled clips, stored, by utt_id; `data/build/front.py` makes them."""
-    file = paths.repo_data() / "models" / "examples.json"
-    return json.loads(file.read_text(encoding="utf-8"))["clips"]
+            one = utterance(part, utt_id, recogniser, utt_id in along)
+            paths.write_atomically(file, json.dumps(one, ensure_ascii=False, separators=(",", ":")))
+        clips[utt_id] = file.read_text("utf-8")
+    return clips
