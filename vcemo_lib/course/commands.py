@@ -39,6 +39,13 @@ def site(chosen: Namespace) -> None:
     print(f"open {course.site.build(out=chosen.out, lane=chosen.lane)}")
 
 
+def answers(_chosen: Namespace) -> None:
+    """Print the answer key, for teachers."""
+    from vcemo_lib.course.answers import key
+
+    print(key(), end="")
+
+
 def app(chosen: Namespace) -> None:
     """Serve the playground as a page of its own, for this machine."""
     course.widgets.app.serve(chosen.port, chosen.host, not chosen.no_browser)
@@ -60,5 +67,5 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 COMMANDS = {
     "run": (run, "--lane --only --jobs --update-expected"), "list": (plan, ""), "store": (store, "--only"),
-    "site": (site, "--out --lane"), "app": (app, "--host --no-browser --port"),
+    "site": (site, "--out --lane"), "answers": (answers, ""), "app": (app, "--host --no-browser --port"),
 }  # fmt: skip

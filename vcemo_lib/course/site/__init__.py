@@ -25,16 +25,20 @@ TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']
 ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
 FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
 GLOSSARY = re.compile(r"\[([^\[\]]+)\]\(\s*\.\./docs/glossary\.md(#[\w-]*)?\s*\)")  # its anchors are HTML
+DOCUMENT = re.compile(r"\]\((?:\.\./)?(?:docs|notebooks)/")  # links lie in one folder here
 ALIVE = {  # what a cell's plain text must begin with, so that the page shows the widget itself
     "player": re.compile(r"Player\('(?:\d+\. )?(\w+), simulated'"),
     "browser": re.compile(r"Browser of (sim/test): "),
     "game": re.compile(r"Game: \d+ clips of sim/test, seed (\d+)"),
     "playground": re.compile(r"(Playground)$"),
 }
-FIRST_PAGE = """# Multimodal speech emotion recognition
-The course as it ran; to change it or to record your own voice, run `make lab`. All speech is *simulated*.
+FIRST_PAGE = """# What do you hear?
+<div class="text_html" data-vcemo="guess">{sound}</div>
 
-<div class="text_html">{sound}</div>
+**A course in multimodal speech emotion recognition**, as it ran. It plays, mutes, browses and scores here;
+to change it or to record your own voice, run `make lab`. All speech is *simulated*.
+
+{paths}
 
 | Notebook | Minutes | Afterwards you can |
 | --- | --- | --- |
@@ -119,10 +123,16 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
     part = vc.splits.given(vc.load_corpus("sim"))["test"] if alive else None
     stored.write(source / "extra" / "vcemo", {of for name, of in alive if name == "player"}, part)
     names = "\n".join(notebook.name for notebook in course.notebooks)
-    if (glossary := course.root / "docs" / "glossary.md").is_file():
-        shutil.copy(glossary, source)
-        names += "\nglossary"
-    page = FIRST_PAGE.format(sound="".join(sounds[:1]), rows="\n".join(rows), names=names)
+    for name in ("glossary", "teachers"):
+        if (file := course.root / "docs" / f"{name}.md").is_file():
+            text = DOCUMENT.sub("](", file.read_text(encoding="utf-8"))
+            (source / file.name).write_text(text, encoding="utf-8")
+            names += f"\n{name}"
+    readme = course.root / "README.md"
+    told = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    paths = DOCUMENT.sub("](", "".join(re.findall(r"^## Three paths$.*?(?=^## )", told, re.M | re.S)))
+    parts = {"sound": "".join(sounds[:1]), "rows": "\n".join(rows), "names": names, "paths": paths}
+    page = FIRST_PAGE.format(**parts)
     (source / "index.md").write_text(page, encoding="utf-8")
 
 

@@ -130,7 +130,8 @@ vcemo.start = {
   },
 
   /** A clip, and what do you hear? After the guess, the player with what the model says. */
-  async guess(el, ...ids) {
+  async guess(el) {
+    const ids = vcemo.examples.toSorted(() => Math.random() - 0.5);
     const { make, button, div, marked, percent, Transport } = vcemo.player;
     const transport = Transport.of("guess");
     const [choices, told, shown] = [div("vcemo-choices"), make("p", { role: "status" }), div("")];
