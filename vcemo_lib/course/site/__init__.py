@@ -114,6 +114,8 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
         for place, name in written + [(data, "text/markdown") for data in told if "text/markdown" in data]:
             place[name] = GLOSSARY.sub(r'<a href="glossary.html\2">\1</a>', place[name])
         sounds += [data["text/html"] for data in told if "<audio" in data.get("text/html", "")]
+        for data in (data for data in told if "<svg" in data.get("text/html", "")):
+            data["text/html"] = re.sub(r'(href="\d\d_\w+)\.ipynb"', r'\1.html"', data["text/html"])
         alive |= {wish for data in told if (wish := _wake(data))}
         nbformat.write(content, source / notebook.path.name)
         promise = content.cells[0].source.partition("**Afterwards you can**")[2].strip().partition("\n\n")[0]
