@@ -39,12 +39,27 @@ def site(chosen: Namespace) -> None:
     print(f"open {course.site.build(out=chosen.out, lane=chosen.lane)}")
 
 
+def answers(_chosen: Namespace) -> None:
+    """Print the answer key, for teachers."""
+    from vcemo_lib.course.answers import key
+
+    print(key(), end="")
+
+
+def app(chosen: Namespace) -> None:
+    """Serve the playground as a page of its own, for this machine."""
+    course.widgets.app.serve(chosen.port, chosen.host, not chosen.no_browser)
+
+
 def results(_chosen: Namespace) -> None:
     """Print README's results, number by number, from the runs stored in data/expected/results."""
     print(course.results.section(), end="")
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "--host": {"default": "127.0.0.1", "help": "0.0.0.0: for other machines too, without a password"},
+    "--no-browser": {"action": "store_true", "help": "do not open the page"},
+    "--port": {"type": int, "default": 8866, "help": "0: any free one"},
     "--jobs": {"type": int, "help": "notebooks at once"},
     "--lane": {"default": "cpu", "help": "smoke, cpu or gpu"},
     "--only": {"nargs": "+", "metavar": "NN", "help": "these notebooks, by number or name"},
@@ -52,5 +67,5 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 COMMANDS = {
     "run": (run, "--lane --only --jobs --update-expected"), "list": (plan, ""), "store": (store, "--only"),
-    "site": (site, "--out --lane"),
+    "site": (site, "--out --lane"), "answers": (answers, ""), "app": (app, "--host --no-browser --port"),
 }  # fmt: skip

@@ -25,10 +25,20 @@ TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']
 ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
 FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
 GLOSSARY = re.compile(r"\[([^\[\]]+)\]\(\s*\.\./docs/glossary\.md(#[\w-]*)?\s*\)")  # its anchors are HTML
-FIRST_PAGE = """# Multimodal speech emotion recognition
-The course as it ran; to change it or to record your own voice, run `make lab`. All speech is *simulated*.
+DOCUMENT = re.compile(r"\]\((?:\.\./)?(?:docs|notebooks)/")  # links lie in one folder here
+ALIVE = {  # what a cell's plain text must begin with, so that the page shows the widget itself
+    "player": re.compile(r"Player\('(?:\d+\. )?(\w+), simulated'"),
+    "browser": re.compile(r"Browser of (sim/test): "),
+    "game": re.compile(r"Game: \d+ clips of sim/test, seed (\d+)"),
+    "playground": re.compile(r"(Playground)$"),
+}
+FIRST_PAGE = """# What do you hear?
+<div class="text_html" data-vcemo="guess">{sound}</div>
 
-<div class="text_html">{sound}</div>
+**A course in multimodal speech emotion recognition**, as it ran. It plays, mutes, browses and scores here;
+to change it or to record your own voice, run `make lab`. All speech is *simulated*.
+
+{paths}
 
 | Notebook | Minutes | Afterwards you can |
 | --- | --- | --- |
@@ -92,26 +102,49 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
     """Write what Sphinx reads: the notebooks, and a first page with a sound and the table of the course."""
     import nbformat
 
+    import vcemo_lib as vc
+    from vcemo_lib.course.widgets import stored
+
     source.mkdir()
-    rows, sounds = [], []
+    rows, sounds, alive = [], [], set()
     for notebook in course.select():
         content = executed(course, notebook, lane)
         told = [o.data for cell in content.cells for o in cell.get("outputs", []) if "data" in o]
         written = [(cell, "source") for cell in content.cells if cell.cell_type == "markdown"]
         for place, name in written + [(data, "text/markdown") for data in told if "text/markdown" in data]:
             place[name] = GLOSSARY.sub(r'<a href="glossary.html\2">\1</a>', place[name])
-        nbformat.write(content, source / notebook.path.name)
         sounds += [data["text/html"] for data in told if "<audio" in data.get("text/html", "")]
+        for data in (data for data in told if "<svg" in data.get("text/html", "")):
+            data["text/html"] = re.sub(r'(href="\d\d_\w+)\.ipynb"', r'\1.html"', data["text/html"])
+        alive |= {wish for data in told if (wish := _wake(data))}
+        nbformat.write(content, source / notebook.path.name)
         promise = content.cells[0].source.partition("**Afterwards you can**")[2].strip().partition("\n\n")[0]
         goals = " ".join(re.findall(r"^(?:-|\d+\.) (.*)", promise.replace("|", r"\|"), re.M))
         title = f"[{notebook.number} · {notebook.title}]({notebook.path.name})"
         rows.append(f"| {title} | {notebook.minutes:g} | {goals} |")
+    part = vc.splits.given(vc.load_corpus("sim"))["test"] if alive else None
+    stored.write(source / "extra" / "vcemo", {of for name, of in alive if name == "player"}, part)
     names = "\n".join(notebook.name for notebook in course.notebooks)
-    if (glossary := course.root / "docs" / "glossary.md").is_file():
-        shutil.copy(glossary, source)
-        names += "\nglossary"
-    page = FIRST_PAGE.format(sound="".join(sounds[:1]), rows="\n".join(rows), names=names)
+    for name in ("glossary", "teachers"):
+        if (file := course.root / "docs" / f"{name}.md").is_file():
+            text = DOCUMENT.sub("](", file.read_text(encoding="utf-8"))
+            (source / file.name).write_text(text, encoding="utf-8")
+            names += f"\n{name}"
+    readme = course.root / "README.md"
+    told = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    paths = DOCUMENT.sub("](", "".join(re.findall(r"^## Three paths$.*?(?=^## )", told, re.M | re.S)))
+    parts = {"sound": "".join(sounds[:1]), "rows": "\n".join(rows), "names": names, "paths": paths}
+    page = FIRST_PAGE.format(**parts)
     (source / "index.md").write_text(page, encoding="utf-8")
+
+
+def _wake(data: Any) -> tuple[str, str] | None:
+    """Let an output's widget live on the page, its still twin standing in for it; which widget, of what."""
+    for name, pattern in ALIVE.items():
+        if found := pattern.match(data.get("text/plain", "")):
+            data["text/html"] = f'<div data-vcemo="{name} {found[1]}">{data["text/html"]}</div>'
+            return name, found[1]
+    return None
 
 
 def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
@@ -120,8 +153,9 @@ def _make_pages(folder: Path, private: tuple[Path, ...]) -> None:
     from sphinx.util.docutils import docutils_namespace
 
     source, made, told = folder / "source", folder / "html", io.StringIO()
+    own = {"html_extra_path": [str(source / "extra")]}
     with docutils_namespace():
-        Sphinx(source, Path(__file__).parent, made, folder / "read", "html", {}, None, told).build()
+        Sphinx(source, Path(__file__).parent, made, folder / "read", "html", own, None, told).build()
     if fault := re.sub(r"\x1b\[[\d;]*m|\S*[/\\]source[/\\]", "", told.getvalue()).strip():
         raise VcemoError(fault.splitlines()[0], do="mend the notebook")
     site = Path(shutil.copytree(made, folder / "site", ignore=shutil.ignore_patterns(*UNUSED)))

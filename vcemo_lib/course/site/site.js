@@ -7,3 +7,9 @@ for (const pre of document.querySelectorAll(".cell_input pre")) {
 document.addEventListener("play", (event) => {
   for (const audio of document.querySelectorAll("audio")) if (audio !== event.target) audio.pause();
 }, true);
+if (document.querySelector("[data-vcemo]")) { // widgets that live without Python
+  const [style, script] = [document.createElement("link"), document.createElement("script")];
+  Object.assign(style, { rel: "stylesheet", href: "vcemo/widgets.css" });
+  script.src = "vcemo/living.js";
+  document.head.append(style, script);
+}

@@ -14,6 +14,8 @@ __all__ = list(_NAMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "app":
+        return importlib.import_module("vcemo_lib.course.widgets.app")
     if name in _NAMES:
         return getattr(importlib.import_module(f"vcemo_lib.course.widgets.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'vcemo_lib.course.widgets' has no attribute {name!r}")

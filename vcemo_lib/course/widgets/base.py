@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 from markupsafe import Markup
 
+from vcemo_lib.course.widgets.living import HERE
 from vcemo_lib.errors import VcemoError
 
-HERE = Path(__file__).parent
 TABLE = """\
 <table>{% if caption %}<caption>{{ caption }}</caption>{% endif %}
 {% if heads %}<thead><tr>{% for head in heads %}<th scope='col'>{{ head }}</th>{% endfor %}</tr></thead>
 {% endif %}<tbody>{% for row in rows %}<tr><th scope='row'>{{ row[0] }}</th>
 {%- for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"""
-
-
-def script(name: str) -> str:
-    """A widget's script with the shared ones before it: in the page it is one text and can import nothing."""
-    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("dom.js", "transport.js", name))
 
 
 class HasTwin:

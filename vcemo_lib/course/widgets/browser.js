@@ -1,10 +1,14 @@
-// Draws the browser: filters, confusion matrix, map, list. What is found is decided in browser.py; the sound
-// is that of the player beside it.
+// The browser: filters, confusion matrix, map, list. A chosen clip goes, by browser.py or by what was stored,
+// into the player beside, whose sound is the browser's.
 
 const MOST = 400; // rows that the list shows
 const BANDS = { "0 1": "all", "0 0.5": "up to 50 %", "0.5 0.7": "50 to 70 %", "0.7 0.9": "70 to 90 %",
   "0.9 1": "above 90 %" }; // of confidence
-const [ID, TEXT, VOTES, CONFIDENCE, TRUE, PREDICTED, X, Y] = [0, 1, 2, 3, 4, 5, 6, 7]; // of a row
+const [ID, TEXT, VOTES, CONFIDENCE, TRUE, PREDICTED, SPEAKER, X, Y] = [0, 1, 2, 3, 4, 5, 6, 7, 8]; // of a row
+const ORDERS = ["corpus", "surest first", "least sure first"];
+const EVERYTHING = { // the query that finds every clip
+  emotion: "", predicted: "", speaker: "", verdict: "", text: "", low: 0, high: 1, order: ORDERS[0],
+};
 const [WIDTH, HEIGHT, EDGE, NEAR] = [600, 400, 14, 16]; // of the map, in its own units
 const SHAPES = [ // the markers of vcemo_lib.plots, in the same order: ^ v o s D *
   "M0-6L6 5H-6Z",
@@ -18,11 +22,28 @@ const shape = (label) => SHAPES[label % SHAPES.length];
 const right = (row) => row[TRUE] === row[PREDICTED];
 const place = (row) => [WIDTH / 2 + row[X] * (WIDTH / 2 - EDGE), HEIGHT / 2 - row[Y] * (HEIGHT / 2 - EDGE)];
 
+/** Numbers of the rows that fit a query (keys as in EVERYTHING), in the order it asks for. */
+function find(rows, labels, query) {
+  const text = query.text.trim().toLowerCase();
+  const fits = (row) =>
+    row[CONFIDENCE] >= query.low && row[CONFIDENCE] <= query.high &&
+    (!query.emotion || labels[row[TRUE]] === query.emotion) &&
+    (!query.predicted || labels[row[PREDICTED]] === query.predicted) &&
+    (!query.speaker || row[SPEAKER] === query.speaker) &&
+    (!query.verdict || right(row) === (query.verdict === "right")) &&
+    `${row[TEXT]}\n${row[ID]}`.toLowerCase().includes(text);
+  const found = [...rows.keys()].filter((i) => fits(rows[i]));
+  const sign = { "surest first": -1, "least sure first": 1 }[query.order] ?? 0;
+  return found.sort((a, b) => sign * (rows[a][CONFIDENCE] - rows[b][CONFIDENCE]));
+}
+
 function render({ model, el }) {
-  const get = (name) => model.get(name);
-  const rows = get("rows");
-  const { colours, everything, speakers, orders, note, sound } = get("about");
+  const rows = model.get("rows");
+  const { colours, note, sound } = model.get("about");
   const labels = Object.keys(colours);
+  const speakers = [...new Set(rows.map((row) => row[SPEAKER]))].sort();
+  const state = { query: EVERYTHING, found: [...rows.keys()] };
+  const get = (name) => state[name] ?? model.get(name);
   const transport = Transport.of(sound);
   const python = connect(model, "vcemo-browser-trouble");
   const uid = `vcemo-${Math.random().toString(36).slice(2, 8)}`;
@@ -63,8 +84,12 @@ function render({ model, el }) {
 
   // ---- filters
 
-  const ask = (change) => python.set("query", { ...get("query"), ...change });
-  const reset = () => ask(everything);
+  function ask(change) {
+    state.query = { ...state.query, ...change };
+    state.found = find(rows, labels, state.query);
+    draw();
+  }
+  const reset = () => ask(EVERYTHING);
   const selects = {};
   function choice(name, title, values, read = (value) => ({ [name]: value })) {
     const all = values.map((value) => make("option", { value, text: BANDS[value] ?? (value || "all") }));
@@ -82,7 +107,7 @@ function render({ model, el }) {
     choice("speaker", "Speaker", ["", ...speakers]),
     choice("confidence", "Confidence", Object.keys(BANDS), limits),
     make("label", {}, make("span", { text: "Search" }), search),
-    choice("order", "Order", orders),
+    choice("order", "Order", ORDERS),
     button("Reset", "vcemo-reset", reset));
   function drawFilters() {
     const query = { ...get("query"), confidence: `${get("query").low} ${get("query").high}` };
@@ -107,7 +132,10 @@ function render({ model, el }) {
   }
   function drawMatrix() {
     const focused = document.activeElement?.dataset.testid;
-    const lines = get("matrix").map((counts, i) => {
+    const every = labels.map(() => labels.map(() => 0)); // whichever cell is chosen
+    const rest = find(rows, labels, { ...get("query"), emotion: "", predicted: "" });
+    rest.forEach((i) => (every[rows[i][TRUE]][rows[i][PREDICTED]] += 1));
+    const lines = every.map((counts, i) => {
       const whole = counts.reduce((a, b) => a + b, 0) || 1;
       const cells = counts.map((count, j) => make("td", {}, drawCell(count, i, j, whole)));
       return make("tr", {}, make("th", { scope: "row", text: labels[i] }), ...cells);
@@ -222,15 +250,10 @@ function render({ model, el }) {
     python.line,
     list,
   ]);
-  const handlers = {
-    "change:query": () => (drawFilters(), drawMatrix()),
-    "change:found": () => (drawList(), drawMap()),
-    "change:matrix": drawMatrix,
-    "change:selected": () => (drawSelected(), drawMap()),
-  };
-  const stops = [transport.listen(follow), listen(model, handlers), python.stop];
-  handlers["change:query"]();
-  handlers["change:found"]();
+  const draw = () => [drawFilters, drawMatrix, drawList, drawMap].forEach((part) => part());
+  const chosen = { "change:selected": () => (drawSelected(), drawMap()) };
+  const stops = [transport.listen(follow), listen(model, chosen), python.stop];
+  draw();
   return () => stops.forEach((stop) => stop());
 }
 

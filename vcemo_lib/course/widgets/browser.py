@@ -3,12 +3,11 @@
     predictions = judged(part)      # the bundled recogniser's answers
     Browser(part, predictions)      # filters, confusion matrix, map, list; each clip plays
 
-What is found and counted is decided here; `browser.js` draws it. A chosen clip goes into the player beside.
+`browser.js` filters, counts and draws. A chosen clip goes into the player beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -18,7 +17,8 @@ from markupsafe import Markup
 
 from vcemo_lib import audio, evaluation
 from vcemo_lib.course.players import player_html
-from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, script, votes_text
+from vcemo_lib.course.widgets.base import HasTwin, View, html_table, render, votes_text
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.predict import EmotionRecognizer, Prediction
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from vcemo_lib.corpora import Corpus
     from vcemo_lib.training.runs import Predictions, Run
 
-ORDERS = ["corpus", "surest first", "least sure first"]
-EVERYTHING: dict[str, Any] = dict.fromkeys(("emotion", "predicted", "speaker", "verdict", "text"), "")
-EVERYTHING |= {"low": 0.0, "high": 1.0, "order": ORDERS[0]}  # the query that finds every clip
 TWIN_MISTAKES, TWIN_PLAYERS = 6, 3  # rows and sounds of the still twin: a stored notebook stays under 1 MB
 TWIN = """\
 <div class='vcemo-twin'><p>{{ clips }}, {{ right }} judged rightly. This is a still picture of the browser;
@@ -78,22 +75,17 @@ def table(corpus: Corpus, predictions: Predictions) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def find(clips: pd.DataFrame, query: Mapping[str, Any]) -> np.ndarray:
-    """Row numbers of `table` that fit a query (keys as in `EVERYTHING`), in the order it asks for."""
-    query = {**EVERYTHING, **query}
-    fits = clips["confidence"].between(query["low"] - 1e-9, query["high"] + 1e-9)
-    for column in ("emotion", "predicted", "speaker"):
-        if query[column]:
-            fits &= clips[column] == query[column]
-    if query["verdict"]:
-        fits &= clips["right"] == (query["verdict"] == "right")
-    searched = clips["text"].str.lower() + "\n" + clips.index.str.lower()
-    fits &= searched.str.contains(query["text"].strip().lower(), regex=False)
-    found = np.flatnonzero(fits)
-    if query["order"] != ORDERS[0]:
-        sure = clips["confidence"].to_numpy()[found]
-        found = found[np.argsort(-sure if query["order"] == "surest first" else sure, kind="stable")]
-    return found
+def page(corpus: Corpus, predictions: Predictions) -> dict[str, Any]:
+    """What the page gets: `about`, and `rows`, whose columns `browser.js` names."""
+    from vcemo_lib.plots import palette
+
+    clips, p = table(corpus, predictions), predictions
+    points = plane(p.features).round(3).T.tolist()
+    sure, answers = clips["confidence"].astype(float).round(4), (p.y_true.tolist(), p.y_pred.tolist())
+    columns = (clips["text"], clips["votes"], sure, *answers, clips["speaker"], *points)
+    note = "Simulated speech." if corpus.simulated else ""
+    rows = [list(row) for row in zip(p.ids, *columns, strict=True)]
+    return {"about": {"colours": palette(p.classes), "note": note}, "rows": rows}
 
 
 class BrowserView(View):
@@ -103,9 +95,6 @@ class BrowserView(View):
 
     about = traitlets.Dict().tag(sync=True)  # what never changes
     rows: traitlets.List[Any] = traitlets.List().tag(sync=True)  # browser.js names their columns
-    query = traitlets.Dict(dict(EVERYTHING)).tag(sync=True)
-    found: traitlets.List[int] = traitlets.List().tag(sync=True)  # row numbers, in the order of the list
-    matrix: traitlets.List[Any] = traitlets.List().tag(sync=True)  # (C, C), whichever cell is chosen
     selected = traitlets.Int(-1).tag(sync=True)  # row number, -1 for none
 
 
@@ -121,37 +110,20 @@ class Browser(HasTwin, ipywidgets.Box):
         self, corpus: Corpus, predictions: Predictions | None = None,
         recogniser: EmotionRecognizer | None = None,
     ) -> None:  # fmt: skip
-        from vcemo_lib.plots import palette
-
         if not len(corpus):
             raise VcemoError("there are no clips to browse", where=corpus.name, do="give another part")
         self.corpus, self.recogniser, self.player = corpus, recogniser, Player()
         self.predictions = p = predictions or judged(corpus, recogniser.run if recogniser else None)
         self.table = table(corpus, p)
         self.points = plane(p.features)  # (N, 2)
-        columns = [self.table[name].tolist() for name in ("text", "votes", "confidence")]
-        points = self.points.round(3).T.tolist()
-        rows = zip(p.ids, *columns, p.y_true.tolist(), p.y_pred.tolist(), *points, strict=True)
-        about = dict(
-            colours=palette(p.classes), orders=ORDERS, everything=EVERYTHING, sound=self.player.sound,
-            speakers=sorted(set(self.table["speaker"])), note="Simulated speech." if corpus.simulated else "",
-        )  # fmt: skip
-        self.view = BrowserView(about=about, rows=list(map(list, rows)))
-        self.view.observe(lambda change: self._search(), "query")
+        given = page(corpus, p)
+        self.view = BrowserView(about=given["about"] | {"sound": self.player.sound}, rows=given["rows"])
         self.view.observe(lambda change: self._show(), "selected")
-        self._search()
         self.view.selected = 0
         for part in (self.view, self.player):
             part.layout = ipywidgets.Layout(flex="1 1 440px", min_width="0")
         layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", grid_gap="12px")
         super().__init__([self.view, self.player], layout=layout)
-
-    def _search(self) -> None:
-        query, p = {**EVERYTHING, **self.view.query}, self.predictions
-        rest = find(self.table, {**query, "emotion": "", "predicted": ""})
-        with self.view.hold_sync():
-            self.view.found = find(self.table, query).tolist()
-            self.view.matrix = evaluation.counts(p.y_true[rest], p.y_pred[rest], len(p.classes)).tolist()
 
     def _show(self) -> None:
         """Put the chosen clip into the player."""

@@ -1,4 +1,62 @@
-// Draws the game: a clip after the other, six buttons, then the report, which game.py makes.
+// The game: a clip after the other, six buttons, then the report. What the clips are comes with the reveal.
+
+/** Agreement beyond chance (Cohen, 1960): 1 at most, 0 for what chance gives; null where undefined. */
+function kappa(pairs) {
+  const share = (side, label) => pairs.filter((pair) => pair[side] === label).length / pairs.length;
+  const labels = [...new Set(pairs.flat())];
+  const chance = labels.reduce((sum, label) => sum + share(0, label) * share(1, label), 0);
+  const agreed = pairs.filter(([a, b]) => a === b).length / pairs.length;
+  return labels.length > 1 ? (agreed - chance) / (1 - chance) : null;
+}
+
+/** Bounds of a share, k of n (95 %, Wilson). */
+function wilson(k, n, z = 1.959964) {
+  const [middle, half] = [k + z ** 2 / 2, z * Math.sqrt((k * (n - k)) / n + z ** 2 / 4)];
+  return [-half, half].map((side) => (middle + side) / (n + z ** 2));
+}
+
+/** Probability of a split at least as uneven as a : b, were both equally likely (McNemar, exact). */
+function mcnemar(a, b) {
+  let [term, sum] = [0.5 ** (a + b), 0];
+  for (let k = 0; k <= Math.min(a, b); k++) [sum, term] = [sum + term, (term * (a + b - k)) / (k + 1)];
+  return Math.min(1, 2 * sum);
+}
+
+/** Everybody's score: who, right, of, low, high, kappa. Raters have no bounds: see the note on them. */
+function scores(clips) {
+  const score = (who) => {
+    const pairs = clips.map((clip) => [clip.label, clip[who]]);
+    const right = pairs.filter(([a, b]) => a === b).length;
+    const [low, high] = wilson(right, pairs.length);
+    return { who, right, of: pairs.length, low, high, kappa: kappa(pairs) };
+  };
+  const each = (votes) => Object.entries(votes).flatMap(([label, n]) => Array(n).fill(label));
+  const cast = clips.map(({ label, votes }) => each(votes).map((vote) => [label, vote]));
+  if (!cast.every((pairs) => pairs.length)) return [score("you"), score("model")];
+  const agreed = cast.map((pairs) => pairs.filter(([a, b]) => a === b).length / pairs.length);
+  const right = agreed.reduce((a, b) => a + b, 0);
+  const raters = { who: "raters", right, of: clips.length, kappa: kappa(cast.flat()) };
+  return [score("you"), raters, score("model")];
+}
+
+/** What the scores of a game say, and what they do not. */
+function notes(clips, [you, ...others]) {
+  const hit = (clip, who) => clip[who] === clip.label;
+  const only = (who, other) => clips.filter((clip) => hit(clip, who) && !hit(clip, other)).length;
+  const [yours, its] = [only("you", "model"), only("model", "you")];
+  const [lead, share] = [yours - its, you.right / you.of];
+  const way = `You are ${Math.abs(lead)} clip${Math.abs(lead) > 1 ? "s" : ""} ${lead > 0 ? "ahead" : "behind"}`;
+  const needed = 10 * Math.round((1.96 ** 2 * Math.max(share * (1 - share), 0.09)) / 0.05 ** 2 / 10);
+  const said = [
+    `${lead ? way : "You and the model are level"}. Only you had ${yours} right, only the model ${its}; were ` +
+      "you equally good, a split at least as uneven would come up with probability " +
+      `${mcnemar(yours, its).toFixed(2)} (McNemar).`,
+    `${you.of} clips are few: ${you.right} right fits a true share from ${percent(you.low)} to ` +
+      `${percent(you.high)}, and kappa is as unsure. To know it within 5 points takes some ${needed} clips.`,
+  ];
+  const raters = "Each rater's vote is part of the majority that it is measured against: that flatters them.";
+  return others.length > 1 ? [...said, raters] : said;
+}
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
@@ -82,15 +140,33 @@ function render({ model, el }) {
 
   // ---- revealed
 
-  const report = make("div", { class: "vcemo-scroll", testid: "vcemo-game-report", onclick: replay });
+  const report = make("div", { class: "vcemo-scroll", testid: "vcemo-game-report" });
   const revealed = make("div", {}, report, div("vcemo-line",
     button("Save the result as JSON", "vcemo-game-save", save),
     button("Play again, other clips", "vcemo-game-again", () => (transport.pause(), ask("again")))));
-  function replay({ target: { dataset } }) {
-    if (dataset.clip) play(+dataset.clip);
+  const clips = () => get("clips").map((clip, i) => ({ ...clip, you: get("answers")[i] }));
+  const cells = (values) => values.map((value) => make("td", {}, value));
+  function drawReport() {
+    const all = scores(clips());
+    const results = all.map(({ who, right, of, low, high, kappa: agreement }) => make("tr", {},
+      make("th", { scope: "row", text: who }),
+      ...cells([`${+right.toFixed(1)} of ${of}`, low >= 0 ? `${percent(low)} to ${percent(high)}` : "–",
+        agreement?.toFixed(2) ?? "–"])));
+    const rows = clips().map(({ text, label, you, model: its, votes, confidence }, i) => {
+      const name = { label: `play clip ${i + 1}, ${label}` };
+      const again = button("▶", `vcemo-game-clip-${i}`, () => play(i), name);
+      const raters = Object.entries(votes).map(([vote, n]) => `${vote} ${n}`).join(", ");
+      const [yours, model] = [you, its].map((said) => `${said === label ? "✓" : "✗"} ${said}`);
+      return make("tr", {}, make("td", {}, again), make("td", { lang: "zh", text }),
+        ...cells([label, yours, raters, `${model} (${percent(confidence)})`]));
+    });
+    report.replaceChildren(table(["who", "right", "95 % interval", "Cohen's kappa"], results),
+      ...notes(clips(), all).map((text) => make("p", { text })),
+      table(["", "words", "label", "you", "raters", "model (how sure)"], rows));
   }
   function save() {
-    const file = new Blob([JSON.stringify(get("report"), null, 1)], { type: "application/json" });
+    const kept = { seed: get("seed"), scores: scores(clips()), clips: clips() };
+    const file = new Blob([JSON.stringify(kept, null, 1)], { type: "application/json" });
     const href = URL.createObjectURL(file);
     make("a", { href, download: `beat-the-model-${get("seed")}.json` }).click();
     URL.revokeObjectURL(href);
@@ -115,7 +191,7 @@ function render({ model, el }) {
     playing.hidden = get("stage") === "revealed";
     revealed.hidden = !playing.hidden;
     drawPlaying();
-    report.innerHTML = get("report_html"); // escaped in game.py
+    if (playing.hidden) drawReport();
     if (root.contains(document.activeElement) && document.activeElement.closest("[hidden]")) root.focus();
   }
   const handlers = { "change:answers": drawPlaying, "change:stage": draw, "msg:custom": receive };
@@ -125,4 +201,4 @@ function render({ model, el }) {
   return () => [...stops, python.stop].forEach((stop) => stop());
 }
 
-export default { render };
+export default { render, scores, notes };

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
-from markupsafe import Markup
 
 from vcemo_lib import audio
 from vcemo_lib.corpora.splits import bare
 from vcemo_lib.course.dials import apportion
 from vcemo_lib.course.players import encode_mp3, player_html
-from vcemo_lib.course.widgets.base import View, html_table, render, script, votes_text
+from vcemo_lib.course.widgets.base import View, render, votes_text
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.course.widgets.player import KBITS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from vcemo_lib.training.runs import Predictions
 
 CLIPS = 10
-RATERS_NOTE = "Each rater's vote is part of the majority that it is measured against: that flatters them."
 TWIN = """\
 <div class='vcemo-twin'><p><b>Beat the model</b>: {{ clips | length }} {{ "simulated " if simulated }}clips.
-Choose from {{ labels | join(", ") }} by ear, write it down, then unfold. The notebook counts for you.</p>
+Choose from {{ labels | join(", ") }} by ear, write it down, then unfold.
+In the notebook and on the site it is counted for you.</p>
 <ol>{% for clip in clips %}<li style='margin:.5em 0'>{{ clip.sound | safe }}
 <details><summary>What is it? Decide first</summary><p>label: <b>{{ clip.label }}</b>;
 {% if clip.votes %}raters: {{ votes_text(clip.votes) }};{% endif %}
 model: {{ clip.model }} ({{ clip.confidence | percent }} sure); {{ clip.text }}</p></details></li>
 {% endfor %}</ol>
-<details><summary>The model's score</summary><p>{{ score.right }} of {{ score.of }} right;
-that fits a true share from {{ score.low | percent }} to {{ score.high | percent }}.</p></details></div>"""
+<details><summary>The model's score</summary><p>{{ right }} of {{ clips | length }} right: ten clips are few,
+and the notebook says how unsure that is.</p></details></div>"""
 
 
 def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
@@ -71,31 +71,12 @@ def draw(corpus: Corpus, clips: int = CLIPS, seed: int = 0) -> list[str]:
     return rng.permutation([*chosen.values()]).tolist()
 
 
-def score(who: str, true: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
-    """How answers (N,) agree with labels (N,): `right` of `of`, `low` and `high` of the share (95 %, Wilson),
-    `kappa` (Cohen's, None where everybody always gave the same answer).
-    """
-    from scipy.stats import binomtest
+def about(corpus: Corpus, classes: Sequence[str]) -> dict[str, Any]:
+    """What the page knows from the first: colours by label, number of clips, a note."""
+    from vcemo_lib.plots import palette
 
-    right = sum(a == b for a, b in zip(true, answers, strict=True))
-    low, high = map(float, binomtest(right, len(true)).proportion_ci(method="wilson"))
-    kappa = cohen_kappa(true, answers)
-    return {"who": who, "right": right, "of": len(true), "low": low, "high": high, "kappa": kappa}
-
-
-def score_of_raters(true: Sequence[str], votes: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    """The raters' mean score, without interval: each is measured against a majority that he is a part of."""
-    cast = [[vote for vote, count in of.items() for _ in range(count)] for of in votes]
-    right = sum(each.count(label) / len(each) for label, each in zip(true, cast, strict=True))
-    kappa = cohen_kappa([label for label, each in zip(true, cast, strict=True) for _ in each], sum(cast, []))
-    return {"who": "raters", "right": right, "of": len(true), "low": None, "high": None, "kappa": kappa}
-
-
-def cohen_kappa(true: Sequence[str], answers: Sequence[str]) -> float | None:
-    """Agreement beyond chance: 1 at most, 0 for what chance gives; None where undefined (Cohen, 1960)."""
-    from sklearn.metrics import cohen_kappa_score
-
-    return float(cohen_kappa_score(true, answers)) if len({*true, *answers}) > 1 else None
+    note = "Simulated voices, simulated raters." if corpus.simulated else ""
+    return {"colours": palette(classes), "clips": CLIPS, "note": note}
 
 
 class Game(View):
@@ -107,20 +88,15 @@ class Game(View):
     seed = traitlets.Int().tag(sync=True)
     answers = traitlets.List(traitlets.Unicode()).tag(sync=True)  # so far, in the order of the clips
     stage = traitlets.Enum(("playing", "revealed"), "playing").tag(sync=True)
-    report = traitlets.Dict().tag(sync=True)  # empty before the reveal
-    report_html = traitlets.Unicode().tag(sync=True)
+    clips: traitlets.List[Any] = traitlets.List().tag(sync=True)  # what they are; empty before the reveal
 
     def __init__(self, corpus: Corpus, predictions: Predictions, seed: int = 0) -> None:
-        from vcemo_lib.plots import palette
-
         if missing := set(predictions.ids) ^ set(corpus.ids):
             what = f"{len(missing)} clips are in the corpus or among the answers only"
             raise VcemoError(what, where=corpus.name, do="give the part that was judged")
         self.corpus, self.predictions = corpus, predictions
         self.ids = draw(corpus, CLIPS, seed)
-        note = "Simulated voices, simulated raters." if corpus.simulated else ""
-        about = {"colours": palette(predictions.classes), "clips": CLIPS, "note": note}
-        super().__init__(about=about, seed=seed)
+        super().__init__(about=about(corpus, predictions.classes), seed=seed)
 
     def answer(self, label: str) -> None:
         """Say what the present clip is."""
@@ -139,8 +115,7 @@ class Game(View):
         if left := CLIPS - len(self.answers):
             raise VcemoError(f"{left} of {CLIPS} clips have no answer yet", do="listen to them first")
         with self.hold_sync():
-            self.report = self._report()
-            self.report_html = report_html(self.report)
+            self.clips = self._clips()
             self.stage = "revealed"
 
     def again(self) -> None:
@@ -148,13 +123,17 @@ class Game(View):
         self.ids = draw(self.corpus, CLIPS, self.seed + 1)
         with self.hold_sync():
             self.seed += 1
-            self.stage, self.answers, self.report, self.report_html = "playing", [], {}, ""
+            self.stage, self.answers, self.clips = "playing", [], []
 
     def result(self) -> dict[str, Any]:
         """Everything about a finished game, as plain values. Raises VcemoError before the reveal."""
-        if not self.report:
+        if not self.clips:
             raise VcemoError("this game is not finished", do="answer all clips and reveal")
-        return self.report
+        clips = [{**clip, "you": answer} for clip, answer in zip(self.clips, self.answers, strict=True)]
+        of, said = self.corpus, [(clip["label"], clip["you"], clip["model"]) for clip in clips]
+        right = {"you": sum(label == you for label, you, _ in said), "model": sum(t == m for t, _, m in said)}
+        facts = dict(corpus=of.name, simulated=of.simulated, fingerprint=of.fingerprint(), seed=self.seed)
+        return {**facts, "right": right, "clips": clips}
 
     def save(self, path: Path | str) -> Path:
         """Write the result as JSON."""
@@ -174,21 +153,6 @@ class Game(View):
             for utt_id, i in zip(self.ids, map(p.ids.index, self.ids), strict=True)
         ]  # fmt: skip
 
-    def _report(self) -> dict[str, Any]:
-        from vcemo_lib.course.sweeps import mcnemar
-
-        clips = [{**clip, "you": answer} for clip, answer in zip(self._clips(), self.answers, strict=True)]
-        names = ("label", "you", "model", "votes")
-        label, you, model, votes = ([clip[name] for clip in clips] for name in names)
-        yours, its = score("you", label, you), score("model", label, model)
-        raters = [score_of_raters(label, votes)] if all(votes) else []
-        test = mcnemar(*map(np.array, (label, you, model)))
-        return dict(
-            corpus=self.corpus.name, simulated=self.corpus.simulated, fingerprint=self.corpus.fingerprint(),
-            seed=self.seed, scores=[yours, *raters, its], p=test["p"], clips=clips,
-            notes=[*notes(yours, its, test), *([RATERS_NOTE] if raters else [])],
-        )  # fmt: skip
-
     def receive_message(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
         """From the page: an answer, its retraction, the reveal, a new game, or a clip to be heard."""
         match message:
@@ -205,43 +169,9 @@ class Game(View):
         clips = self._clips()
         for number, clip in enumerate(clips, start=1):
             clip["sound"] = player_html(audio.utterance(self.corpus, clip["utt_id"]), f"clip {number}")
-        model = score("model", [clip["label"] for clip in clips], [clip["model"] for clip in clips])
-        values = {"simulated": self.corpus.simulated, "labels": self.predictions.classes, "score": model}
+        right = sum(clip["label"] == clip["model"] for clip in clips)
+        values = {"simulated": self.corpus.simulated, "labels": self.predictions.classes, "right": right}
         return render(TWIN, clips=clips, votes_text=votes_text, **values)
 
     def __repr__(self) -> str:
         return f"Game: {CLIPS} clips of {self.corpus.name}, seed {self.seed}, {self.stage}"
-
-
-def notes(you: Mapping[str, Any], model: Mapping[str, Any], test: Mapping[str, float]) -> list[str]:
-    """What the scores of a game say, and what they do not."""
-    lead, share = you["right"] - model["right"], you["right"] / you["of"]
-    outcome = f"You are {abs(lead)} clip{'s' * (abs(lead) > 1)} {'ahead' if lead > 0 else 'behind'}"
-    needed = round(1.96**2 * max(share * (1 - share), 0.09) / 0.05**2, -1)
-    return [
-        f"{outcome if lead else 'You and the model are level'}. Only you had {test['only_a']} right, only "
-        f"the model {test['only_b']}; were you equally good, a split at least as uneven would come up with "
-        f"probability {test['p']:.2f} (McNemar).",
-        f"{you['of']} clips are few: {you['right']:g} right fits a true share from {you['low']:.0%} to "
-        f"{you['high']:.0%}, and kappa is as unsure. To know it within 5 points takes some {needed:.0f} "
-        "clips.",
-    ]
-
-
-def report_html(report: Mapping[str, Any]) -> str:
-    """A finished game's scores, notes and clips as HTML; a button replays its clip."""
-    button = Markup("<button type='button' data-clip='{}' aria-label='play clip {}, {}'>▶</button>")
-    scores, clips = [], []
-    for each in report["scores"]:
-        interval = "–" if each["low"] is None else f"{each['low']:.0%} to {each['high']:.0%}"
-        kappa = "–" if each["kappa"] is None else f"{each['kappa']:.2f}"
-        scores.append([each["who"], f"{each['right']:.3g} of {each['of']}", interval, kappa])
-    for i, clip in enumerate(report["clips"]):
-        you, model = (f"{'✓' if clip[who] == clip['label'] else '✗'} {clip[who]}" for who in ("you", "model"))
-        cells = [clip["label"], you, votes_text(clip["votes"]), f"{model} ({clip['confidence']:.0%})"]
-        clips.append([button.format(i, i + 1, clip["label"]), clip["text"], *cells])
-    return (
-        html_table(scores, ("who", "right", "95 % interval", "Cohen's kappa"))
-        + Markup("").join(Markup("<p>{}</p>").format(note) for note in report["notes"])
-        + html_table(clips, ("", "words", "label", "you", "raters", "model (how sure)"))
-    )

@@ -1,4 +1,4 @@
-// Draws what player.py computed, plays it, and hands back which modalities are muted.
+// Draws what player.py computed, plays it, and asks for another judgement when modalities are muted.
 
 const MODALITIES = { audio: "voice", words: "words", bert: "BERT" };
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5];
@@ -66,8 +66,8 @@ function render({ model, el }) {
   const overlay = make("div", { class: "vcemo-overlay", "aria-hidden": "true" }, cursor);
   const controls = div("vcemo-line", play, stop, make("label", {}, "Speed ", speed),
     make("label", {}, loop, " Loop"));
-  const texts = [words, soFar, switches, status, warnings, python.line];
-  const parts = [head, transport.audio, controls, lanes, ...texts];
+  const answer = [status, switches, warnings, python.line];
+  const parts = [head, transport.audio, controls, ...answer, lanes, words, soFar];
   const root = makeRoot(el, "player", "player", "Player", parts, { tabindex: -1, onkeydown: keys });
   transport.audio.dataset.testid = "player-audio";
 
@@ -162,7 +162,7 @@ function render({ model, el }) {
     const sum = (values) => percent(values.reduce((a, b) => a + b, 0));
     const mirrored = (sign) => peaks.map((peak, i) => [(i + 0.5) / peaks.length, 0.5 + (sign * peak) / 2]);
     const alt = `log-mel spectrogram of ${label || "the clip"}, ${seconds.toFixed(1)} seconds`;
-    const src = URL.createObjectURL(new Blob([picture], { type: "image/png" }));
+    const src = URL.createObjectURL(new Blob([picture], { type: "image/webp" }));
     const image = make("img", { class: "vcemo-mel", alt, src, onload: () => URL.revokeObjectURL(src) });
     const rows = [
       row("time", seek, "", "", make("div", {}, clock)),
@@ -219,4 +219,4 @@ function render({ model, el }) {
   return () => stops.forEach((end) => end());
 }
 
-export default { render };
+export default { render, make, button, div, marked, percent, Transport };

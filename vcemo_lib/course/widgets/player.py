@@ -21,7 +21,8 @@ from vcemo_lib import audio
 from vcemo_lib.course import listening
 from vcemo_lib.course.listening import PreparedClip
 from vcemo_lib.course.players import encode_mp3
-from vcemo_lib.course.widgets.base import View, html_table, render, script
+from vcemo_lib.course.widgets.base import View, html_table, render
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.predict import Clip, EmotionRecognizer, Prediction
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ MODALITY = {"audio": "voice", "words": "words", "bert": "BERT"}  # as a reader c
 
 TWIN = """\
 <div class='vcemo-twin'><p><b>{{ label }}</b>
-{%- for fact in facts %}; {{ fact }}{% endfor %}. A still page: run the notebook for the player itself.</p>
+{%- for fact in facts %}; {{ fact }}{% endfor %}. A still page: in the notebook and on the site it plays.</p>
 <audio controls aria-label='{{ label }}' src='data:audio/mpeg;base64,{{ mp3 | base64 }}'></audio>
 <p><img style='max-width:100%' alt='{{ alt }}' src='data:image/png;base64,{{ picture | base64 }}'></p>
 {{ tables | join }}{% for warning in warnings %}<p>{{ warning }}</p>{% endfor %}</div>"""
@@ -63,8 +64,8 @@ def peaks(wave: np.ndarray) -> list[float]:
     return (loudest / max(float(loudest.max()), 1e-9)).astype(float).round(3).tolist()
 
 
-def mel_png(wave: np.ndarray) -> bytes:
-    """The log-mel (T, 80) as a PNG, time to the right, low bands below; at most 600 pixels wide."""
+def mel_image(wave: np.ndarray) -> bytes:
+    """The log-mel (T, 80) as a WebP, time to the right, low bands below; at most 600 pixels wide."""
     from matplotlib import colormaps
     from PIL import Image
 
@@ -73,7 +74,7 @@ def mel_png(wave: np.ndarray) -> bytes:
     shades = np.clip((mel.T[::-1] - low) / max(high - low, 1e-6), 0, 1)
     image = Image.fromarray(np.ascontiguousarray(colormaps["magma"](shades, bytes=True)[..., :3]))
     out = io.BytesIO()
-    image.resize((min(600, image.width), image.height)).quantize(64).save(out, "PNG", optimize=True)
+    image.resize((min(600, image.width), image.height)).save(out, "WEBP", quality=70)
     return out.getvalue()
 
 
@@ -106,12 +107,29 @@ def judgement(prediction: Prediction, along: tuple[np.ndarray, np.ndarray] | Non
     )  # fmt: skip
 
 
+def facts(ready: Judged, **own: Any) -> dict[str, Any]:
+    """What the page gets of a clip, however it is judged, beside `own`: label, utt_id, truth, votes."""
+    from vcemo_lib.plots import palette
+
+    wave = np.asarray(ready.wave)
+    classes, modalities = (
+        (list(ready.probabilities), ())
+        if isinstance(ready, Prediction)
+        else (list(ready.recogniser.classes), ready.recogniser.modalities)
+    )
+    return dict(
+        own, transcript=ready.transcript, mp3=encode_mp3(wave, KBITS), picture=mel_image(wave),
+        peaks=peaks(wave), seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
+        modalities=list(modalities), warnings=list(ready.warnings),
+    )  # fmt: skip
+
+
 class Player(View):
     """A clip to play, with its words, its picture and the recogniser's judgement; muting judges again.
 
     source      a path, samples, a Prediction, or what `listen` gave
     recogniser  judges the clip; without one the player shows a Prediction's bars, or just plays
-    facts       text (what was said, else Whisper listens), truth, votes, label, mute; see `show`
+    own         text (what was said, else Whisper listens), truth, votes, label, mute; see `show`
     Raises VcemoError for a clip that cannot be judged.
     """
 
@@ -123,12 +141,12 @@ class Player(View):
     muted: traitlets.List[str] = traitlets.List().tag(sync=True)
 
     def __init__(
-        self, source: Source | None = None, recogniser: EmotionRecognizer | None = None, **facts: Any
+        self, source: Source | None = None, recogniser: EmotionRecognizer | None = None, **own: Any
     ) -> None:
         self._prepared: PreparedClip | None = None
         super().__init__(sound=uuid.uuid4().hex)
         if source is not None:
-            self.show(source, recogniser, **facts)
+            self.show(source, recogniser, **own)
 
     @classmethod
     def of(cls, corpus: Corpus, utt_id: str, recogniser: EmotionRecognizer | None = None) -> Player:
@@ -141,23 +159,11 @@ class Player(View):
         mute: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Put another clip into this player. The page gets the sound first, then the judgement."""
-        from vcemo_lib.plots import palette
-
         ready = prepare(source, recogniser, text)
-        wave = np.asarray(ready.wave)
         self._prepared = None  # muting judges nothing while the clips change
-        if isinstance(ready, Prediction):
-            classes, modalities, judged = list(ready.probabilities), [], judgement(ready)
-        else:
-            classes, modalities, judged = list(ready.recogniser.classes), ready.recogniser.modalities, {}
         with self.hold_sync():
-            self.muted, self.judgement = list(mute), judged
-            self.clip = dict(
-                label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}), transcript=ready.transcript,
-                mp3=encode_mp3(wave, KBITS), picture=mel_png(wave), peaks=peaks(wave),
-                seconds=len(wave) / audio.SAMPLE_RATE, classes=classes, colours=palette(classes),
-                modalities=list(modalities), warnings=list(ready.warnings),
-            )  # fmt: skip
+            self.muted, self.judgement = list(mute), judgement(ready) if isinstance(ready, Prediction) else {}
+            self.clip = facts(ready, label=label, utt_id=utt_id, truth=truth, votes=dict(votes or {}))
         if isinstance(ready, PreparedClip):
             self._prepared = ready
             self.judgement = judgement(ready.predict(mute), ready.along(STEPS, mute))
@@ -190,20 +196,20 @@ class Player(View):
         if not (clip := self.clip):
             return "<p class='vcemo-twin'>A player, with no clip in it yet.</p>"
         judged, classes, label = self.judgement, clip["classes"], clip["label"] or "clip"
-        facts, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
+        told, alt = [], f"Waveform and log-mel of {label}, {clip['seconds']:.1f} s"
         answers, words = [], []  # rows of the two tables
         if clip["truth"]:
-            facts.append(f"true: {clip['truth']}")
+            told.append(f"true: {clip['truth']}")
         if judged["emotion"]:
             answer = f"{judged['emotion']}, {judged['probabilities'][judged['emotion']]:.0%}"
-            facts.append(f"the model says: {answer}")
+            told.append(f"the model says: {answer}")
             alt += f"; below, how the probabilities move along the clip, ending at {answer}"
             shares = [f"{judged['probabilities'][c]:.0%}" for c in classes]
             answers = [["emotion", *classes], ["probability", *shares]]
             if clip["votes"]:
                 answers.append(["raters", *(clip["votes"].get(c, "") for c in classes)])
         if self.muted:
-            facts.append(f"without {' and '.join(MODALITY[name] for name in self.muted)}")
+            told.append(f"without {' and '.join(MODALITY[name] for name in self.muted)}")
         if spoken := judged["words"]:  # numbered, as the picture's font may have no Chinese
             words = [["no.", *range(1, len(spoken) + 1)], ["words heard", *(word["text"] for word in spoken)]]
             if not spoken[0]["approximate"]:
@@ -214,7 +220,7 @@ class Player(View):
         curves = (*judged["along"].values(), classes, spoken)
         picture = plots.png(timeline(clip["peaks"], mel, clip["seconds"], *curves))
         tables = [html_table(rows) for rows in (answers, words) if rows]
-        page = {**clip, "label": label, "facts": facts, "alt": alt, "picture": picture, "tables": tables}
+        page = {**clip, "label": label, "facts": told, "alt": alt, "picture": picture, "tables": tables}
         return render(TWIN, **page)
 
 

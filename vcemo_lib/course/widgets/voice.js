@@ -1,4 +1,4 @@
-// The microphone, a file, or an example: hands the sound to voice.py and shows how far it is.
+// The microphone, a file, or an example: hands the sound to Python and shows how far it is.
 
 const RATE = 16000; // Hz, what the recogniser hears
 const LARGEST = 8e6; // bytes of a file
@@ -12,6 +12,7 @@ const REFUSALS = { // each goes on: ", or choose a file."
 const PRIVACY =
   "Your voice goes from this page to the Python kernel behind it and no further: to no service and onto no " +
   "disk. It is forgotten when the kernel ends.";
+const STILL = "To record your own voice: make app, or notebook 09.";
 // loudness tells of emotion: the browser must not even it out
 const MICROPHONE = { autoGainControl: false, noiseSuppression: false, echoCancellation: false };
 
@@ -43,25 +44,31 @@ function render({ model, el }) {
   let recorder = null;
   const record = button("", "voice-record", () => (recorder ? recorder.stop() : start()));
   const file = make("input", { type: "file", class: "vcemo-hidden", accept: "audio/*", testid: "voice-file",
-    onchange: upload });
+    onchange: () => upload(file.files[0]) });
   const level = make("meter", { min: 0, max: 1, value: 0, low: 0.05, high: 0.95, optimum: 0.5,
     label: "Level of the microphone", testid: "voice-level" });
   const clock = make("span", { class: "vcemo-clock" });
-  const example = make("select", { testid: "voice-example" });
-  const show = button("Show", "voice-show", () => python.send({ kind: "example", name: example.value }));
-  const examples = div("vcemo-line", make("label", {}, "A clip of the corpus: ", example), show);
-  const chooser = make("label", { class: "vcemo-button" }, "Choose a sound file …", file);
+  const examples = get("example_names").map((name, i) => {
+    const choose = () => python.send({ kind: "example", name });
+    return button(marked(name.split(":")[0]), `voice-example-${i}`, choose, { title: name });
+  });
+  const chips = make("div", { class: "vcemo-line", role: "group", label: "Clips of the corpus" }, ...examples);
+  const chooser = make("label", { class: "vcemo-button" }, "Choose or drop a sound file …", file);
   const progress = make("progress", { label: "Working", testid: "voice-progress" });
   const status = make("span", { role: "status", testid: "voice-status" });
   const takes = make("div", { class: "vcemo-scroll", testid: "voice-takes" });
+  const own = get("still") ? [make("p", { class: "vcemo-hint", text: STILL })]
+    : [div("vcemo-line", record, level, clock, chooser), make("p", { class: "vcemo-hint", text: PRIVACY })];
+  const dropped = (event) => !get("still") && event.dataTransfer?.types.includes("Files");
+  const over = (event) => dropped(event) && event.preventDefault();
+  const ondrop = (event) => dropped(event) && (event.preventDefault(), upload(event.dataTransfer.files[0]));
   makeRoot(el, "voice", "voice", "Own voice", [
-    examples,
-    div("vcemo-line", record, level, clock, chooser),
-    make("p", { class: "vcemo-hint", text: PRIVACY }),
+    chips,
+    ...own,
     make("p", { class: "vcemo-line" }, progress, status),
     python.line,
     takes,
-  ]);
+  ], { ondragover: over, ondrop });
 
   async function start() {
     const refuse = (name) => python.tell(`${REFUSALS[name]}, or choose a file.`);
@@ -98,9 +105,8 @@ function render({ model, el }) {
     draw();
   }
 
-  async function upload() {
-    const chosen = file.files[0];
-    if (!chosen) return;
+  async function upload(chosen) {
+    if (!chosen || get("busy")) return;
     const suffix = chosen.name.slice(chosen.name.lastIndexOf(".")).toLowerCase();
     try {
       if (chosen.size > LARGEST) {
@@ -120,15 +126,11 @@ function render({ model, el }) {
     const busy = get("busy");
     record.textContent = recorder ? "■ Stop" : "● Record";
     record.disabled = busy && !recorder;
-    show.disabled = file.disabled = busy;
+    [...examples, file].forEach((control) => (control.disabled = busy));
     level.hidden = clock.hidden = !recorder;
     progress.hidden = !busy;
     status.textContent = recorder ? "Recording: speak now." : get("status");
     if (busy) python.expect(JUDGED_WITHIN_S);
-    const names = get("example_names");
-    examples.hidden = !names.length;
-    const options = names.map((text) => make("option", { text }));
-    if (example.length !== names.length) example.replaceChildren(...options);
     const rows = get("rows").map(({ label, transcript, emotion, share, seconds }, i) => {
       const again = () => python.send({ kind: "take", number: i });
       return make("tr", {},
@@ -138,9 +140,9 @@ function render({ model, el }) {
         make("td", { text: `${seconds.toFixed(1)} s` }));
     });
     const heads = ["take (shows it again)", "words heard", "the model says", "length"];
-    takes.replaceChildren(...(rows.length ? [table(heads, rows)] : []));
+    takes.replaceChildren(...(rows.length > 1 ? [table(heads, rows)] : []));
   }
-  const watched = ["busy", "status", "example_names", "rows"].map((name) => [`change:${name}`, draw]);
+  const watched = ["busy", "status", "rows"].map((name) => [`change:${name}`, draw]);
   const stop = listen(model, Object.fromEntries(watched));
   draw();
   return () => {

@@ -17,7 +17,8 @@ import traitlets
 
 from vcemo_lib import audio
 from vcemo_lib.course.listening import PreparedClip, listen
-from vcemo_lib.course.widgets.base import HasTwin, View, script
+from vcemo_lib.course.widgets.base import HasTwin, View
+from vcemo_lib.course.widgets.living import script
 from vcemo_lib.course.widgets.player import Player, corpus_facts
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.predict import EmotionRecognizer, Prediction, checked
@@ -31,6 +32,7 @@ SUFFIXES = (".wav", ".mp3", ".ogg", ".opus", ".flac")  # of the files that libsn
 LONGEST_S = 30.0  # what Whisper hears at a time
 MARGIN = 3_200  # samples (0.2 s) kept before the first and after the last sound
 NO_WORDS = "Whisper heard no words, so the voice alone decides; was it Mandarin?"
+OTHER = "Whisper takes this for {} ({:.0%}); all is judged as Mandarin, so words and answer mean little."
 QUIET_DB = -40.0  # dB re full scale of the loudest 10 ms: heard, but barely
 TWIN = """<p class='vcemo-twin'><b>Own voice</b>: run the notebook to record here, or to choose a sound file.
 This is a still page.</p>"""
@@ -64,6 +66,40 @@ def prepared(wave: np.ndarray, name: str = "the recording") -> tuple[np.ndarray,
     if (loudest := audio.levels(core).max()) < QUIET_DB:
         warnings += (f"it is very quiet ({loudest:.0f} dB at its loudest); go nearer to the microphone",)
     return core, warnings
+
+
+def language(wave: np.ndarray) -> tuple[str, float]:
+    """The language that Whisper hears in a wave (N,), such as "english", and its probability."""
+    import torch
+    from whisper.tokenizer import LANGUAGES, get_tokenizer
+
+    from vcemo_lib.asr import load_model
+    from vcemo_lib.asr.encoder import encode, log_mel
+
+    model = load_model()
+    start = torch.tensor([[get_tokenizer(True).sot]], device=model.device)
+    with torch.inference_mode():
+        encoded = encode(model, log_mel(model, [wave], len(wave) + audio.SAMPLE_RATE))
+        logits = model.logits(start, encoded)[0, 0]
+    tokens = get_tokenizer(True).all_language_tokens
+    shares = logits[list(tokens)].float().softmax(-1)
+    return LANGUAGES[get_tokenizer(True).all_language_codes[int(shares.argmax())]], float(shares.max())
+
+
+def heard(recogniser: EmotionRecognizer, wave: np.ndarray, name: str, keep: bool = False) -> PreparedClip:
+    """A recording trimmed, checked, transcribed; it warns of another language and where no word was heard.
+
+    Raises VcemoError where it cannot be judged.
+    """
+    core, warnings = prepared(wave, name)
+    clip = listen(recogniser, core, keep=keep)
+    if not any(map(str.isalnum, clip.transcript)):  # punctuation is no word
+        clip.transcript, clip.words, warnings = "", (), (*warnings, NO_WORDS)
+    spoken, share = language(core)
+    if spoken != "chinese" and share > 0.5:
+        warnings += (OTHER.format(spoken.capitalize(), share),)
+    clip.warnings = (*clip.warnings, *warnings)
+    return clip
 
 
 class Voice(View):
@@ -102,10 +138,9 @@ class Voice(View):
     ) -> Prediction | None:
         self.busy, self.problem, self.status = True, "", "Reading the sound …"
         try:
-            wave, warnings = prepared(sound(), label)
+            wave = sound()
             self.status = "Whisper listens to the words …"
-            clip = listen(self.recogniser, wave, keep=not own)
-            clip.warnings = warnings if clip.transcript else (*warnings, NO_WORDS)
+            clip = heard(self.recogniser, wave, label, keep=not own)
             self.status = "The model judges …"
             prediction = clip.predict()
             facts = {"label": f"{len(self.takes) + 1}. {label}", **facts}
