@@ -1,4 +1,4 @@
-"""Clips judged before: what is stored is what the recogniser says, and the bundled ones are this recogniser's."""
+"""Clips judged before: stored is what the recogniser says, and the bundled ones are of this recogniser."""
 
 from __future__ import annotations
 
