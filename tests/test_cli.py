@@ -210,9 +210,6 @@ def test_prediction_names_an_emotion_for_each_clip(capsys, trained, tones):
     lines = told(capsys)[0].splitlines()
     assert [line.split(":")[0] for line in lines] == ["s5_angry.wav", "s5_surprise.wav"]
     assert all(line.split()[1] in LABELS and "%" in line for line in lines)
-    assert main(["predict", clips[0], "--run", str(trained), "--json"]) == 0
-    answer = json.loads(told(capsys)[0])
-    assert answer["clip"] == clips[0] and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     assert main(["predict", "absent.wav", "--run", str(trained)]) == 2
     assert "absent.wav" in told(capsys)[1]
 

@@ -37,9 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vcemo: interrupted; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, say `head`, has gone
-        sys.stderr.close()
-        return 0
     except VcemoError as error:
         print(f"vcemo: {error}", file=sys.stderr)
     except OSError as error:  # no permission, a full disk, a name that is too long
@@ -129,9 +126,6 @@ def predict(chosen: Chosen) -> None:
     """Predict the emotion of each clip; Whisper transcribes them first if the model reads words."""
     predictions = vc.predict.EmotionRecognizer.load(chosen.run, chosen.whisper).predict(chosen.clips)
     for clip, found in zip(chosen.clips, predictions, strict=True):
-        if chosen.json:
-            print(json.dumps({"clip": clip, **found.as_dict()}, ensure_ascii=False))
-            continue
         ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
         shares = ", ".join(f"{emotion} {share:.0%}" for emotion, share in ranked)
         words = f" “{found.transcript}”" if found.transcript else ""
@@ -206,7 +200,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what `add_argument` takes
     "corpus": {"nargs": "?", "default": "sim", "help": "sim, vcemo, or the path of a CSV manifest"},
     "run": {"type": Path, "help": "the folder that train wrote"},
     "clips": {"nargs": "+", "help": "audio files"},
-    "--json": {"action": "store_true", "help": "one JSON object a clip"},
     "--kinds": {"nargs": "+", "default": ("mel", "words", "bert"), "metavar": "KIND"},
     "--model": {"default": "vcemo", "help": "vcemo, or a baseline: xu, yoon, mdre, umons, cme"},
     "--models": {"nargs": "+", "metavar": "NAME", "help": "rows of the tables, such as 'Xu 2019'"},
@@ -237,7 +230,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {  # name -> what it calls, its arguments
     "evaluate": (evaluate, "run corpus --root --out --part"),
     "ablate": (ablate, SWEEP),
     "compare": (compare, f"{SWEEP} --models --word-times"),
-    "predict": (predict, "clips --run --whisper --json"),
+    "predict": (predict, "clips --run --whisper"),
     "results": (commands.results, ""),
 }
 OUT = {"train": Path("run"), "ablate": Path("run/ablation"), "compare": Path("run/compare")}  # by default

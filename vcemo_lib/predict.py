@@ -143,7 +143,7 @@ class EmotionRecognizer:
         """Features as the model wants them, and which modalities it must do without."""
         if unknown := set(mute) - set(self.modalities):
             raise VcemoError(
-                f"no modality {', '.join(unknown)} to mute", do=f"use {', '.join(self.modalities)}"
+                f"no modality {', '.join(unknown)} here", do=f"mute {', '.join(self.modalities)}"
             )
         return self.scaler.apply(replace(self._part(arrays), muted=tuple(mute)))
 
@@ -157,7 +157,7 @@ class EmotionRecognizer:
         return InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds)
 
     def judge(self, part: InMemoryDataset, which: Sequence[int]) -> tuple[np.ndarray, Output]:
-        """Probabilities (n, C) of n clips of scaled features, and the model's output, in one forward pass."""
+        """Probabilities (n, C) of n clips of scaled features, and the model's output."""
         where = next(self.run.model.parameters()).device
         with torch.inference_mode(), autocast(where):
             output = self.run.model.eval()(part.to(where).batch(np.asarray(which)))

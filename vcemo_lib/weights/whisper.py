@@ -125,9 +125,7 @@ def _convert(path: Path, full: str, source: str) -> Path:
         tensors = {name: value.half().numpy() for name, value in checkpoint["model_state_dict"].items()}
         return _keep(tensors, dict(checkpoint["dims"]), full, source)
     except (pickle.UnpicklingError, RuntimeError, LookupError, EOFError, ValueError, TypeError) as error:
-        raise VcemoError(
-            "this is not a Whisper checkpoint", path, "give openai-whisper's .pt file"
-        ) from error
+        raise VcemoError("this is no Whisper checkpoint", path, "give openai-whisper's .pt file") from error
 
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
