@@ -1,7 +1,4 @@
-"""The command `vcemo`: reads arguments, calls the library and prints what it gives.
-
-A user's mistake gives one line and exit code 2; a check that fails ends with 1.
-"""
+"""The command `vcemo`: reads arguments, calls the library and prints what it gives."""
 
 from __future__ import annotations
 

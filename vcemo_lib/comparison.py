@@ -44,10 +44,7 @@ def read(folder: Path | str) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted")) -> pd.DataFrame:
-    """One row a config: of each metric mean, low and high (95 %, over speakers and seeds), sd between seeds.
-
-    Beside them, under "runs": seeds, parameters, seconds (mean of a run).
-    """
+    """A row a config: each metric's mean, low, high (95 %, over speakers and seeds), sd between seeds."""
     import pandas as pd
 
     rows = {}

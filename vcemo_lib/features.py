@@ -1,7 +1,4 @@
-"""Features of a corpus: computed once, kept on disk, read through a memory map.
-
-An `ArrayCache` for each kind and all that decides its numbers; its keys are digests of sound or words.
-"""
+"""Features of a corpus: computed once, kept on disk under digests of sound and words, memory-mapped."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from vcemo_lib.asr import Word, transcribe
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import InMemoryDataset, Ragged
 from vcemo_lib.models.vcemo import Output
-from vcemo_lib.training.runs import RUN_FILE, Run, autocast, kinds_of
+from vcemo_lib.training.runs import Run, autocast, kinds_of
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
 SHORTEST_S = 0.3  # shorter than a syllable: nothing to hear
@@ -85,7 +85,7 @@ class EmotionRecognizer:
         """The bundled recogniser, one saved in a folder, or one on the Hugging Face hub ("user/name")."""
         name = str(source or weights.bundled(BUNDLED))
         if not Path(name).exists() and name.count("/") == 1 and not name.startswith("."):
-            name = str(weights.hub(name, RUN_FILE))
+            name = str(weights.hub(name))
         return cls(Run.load(name), whisper)
 
     def predict(

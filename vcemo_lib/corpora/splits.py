@@ -51,10 +51,7 @@ def given(corpus: Corpus) -> Parts:
 
 
 def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) -> Iterator[tuple[str, Parts]]:
-    """For each group (session, speaker): it as the test part, another one, chosen by seed, as validation.
-
-    The paper reports the validation fold itself as its result; here choosing and reporting are kept apart.
-    """
+    """For each group (session, speaker): it as the test part, another one, chosen by seed, as validation."""
     import numpy as np
 
     if column not in corpus.table or corpus.table[column].nunique() < 3:
