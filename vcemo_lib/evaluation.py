@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRICS = ("wa", "ua", "f1_weighted", "f1_macro")
 Classes = int | Sequence[str] | None  # how many there are, or their names; by default as many as occur
@@ -75,8 +72,6 @@ def confusion(
     y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence[str], share: bool = False
 ) -> pd.DataFrame:
     """Counts, or with `share` each row's shares: true emotions in rows, predicted ones in columns."""
-    import pandas as pd
-
     table = counts(y_true, y_pred, classes)
     values = table / np.maximum(table.sum(1, keepdims=True), 1) if share else table
     return pd.DataFrame(values, pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
@@ -123,7 +118,6 @@ def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds:
     `tables` are counts (S, G, C, C) of the same speakers; `weights` 1, -1 for a difference, 1, -1, -1, 1 for
     a gain over a gain; `same_seeds`: the models' seeds go in pairs, else each has seeds of its own.
     """
-    import pandas as pd
     from scipy.stats import t
 
     found = [_jackknife(table) for table in tables]

@@ -6,19 +6,17 @@ import html
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DPI = 100  # of a displayed figure; 6 by 4 inches are 600 by 400 pixels
 COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#666666", "#0072B2", "#009E73", "#56B4E9", "#F0E442")

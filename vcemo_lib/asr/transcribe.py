@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from vcemo_lib import audio, weights
@@ -22,9 +23,6 @@ from vcemo_lib.asr.encoder import FULL_WINDOW, Clip, encode, load_model, log_mel
 from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
 PROMPT_TOKENS = 200  # of a prompt, its last ones: a transcript needs room, too
@@ -75,8 +73,6 @@ def transcribe(
 
     `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
     """
-    import pandas as pd
-
     chosen = TranscribeOptions(**options)
     sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
     languages = [chosen.language or "zh"] * len(sounds)

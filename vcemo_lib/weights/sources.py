@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
+
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, repo_data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONNECT_SECONDS = 5  # a host that does not answer within this is out of reach
 STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
@@ -104,8 +103,6 @@ def _bundled_sums(name: str) -> dict[Path, str]:
 
 def table() -> pd.DataFrame:
     """What weights are here and would be fetched: columns name, kind, found, source, megabytes."""
-    import pandas as pd
-
     missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
     names = {path.name.rsplit(".", 2)[0] for path in weights_dir().glob("*.*.safetensors")}
     rows: list[tuple] = []
