@@ -1,7 +1,4 @@
-"""Multimodal speech emotion recognition: a small tested library, and the course over it.
-
-Heavy libraries load where they are used: this imports none, each name of `__init__.pyi` on first use.
-"""
+"""Multimodal speech emotion recognition: each name of `__init__.pyi` is imported on first use."""
 
 import os
 

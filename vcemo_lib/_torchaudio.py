@@ -1,8 +1,6 @@
-"""Make `import torchaudio` work beside a CPU-only torch.
+"""Make `import torchaudio` work beside a CPU-only torch, where its extension, linked to CUDA, cannot load.
 
-Its one Linux build is linked against CUDA: beside a CPU-only torch its extension cannot be loaded, and
-importing it, or transformers, fails. Without the extension it works in pure PyTorch, so an import hook has it
-look in an empty folder. `import vcemo_lib` sets the hook, `make setup` for every start of its Python.
+It works without, so an import hook has it look in an empty folder. `make setup` sets it for every start.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Augmentation of training audio (section 4.2): Gaussian noise at 30 dB SNR, pitch shift, time stretch.
-
-Each transform takes a wave (N,) or a batch (B, N) at 16 kHz, an array or a tensor, and returns the same.
-"""
+"""Augmentation (section 4.2) of waves (N,) or batches (B, N) at 16 kHz, arrays or tensors."""
 
 from __future__ import annotations
 

@@ -10,13 +10,12 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from vcemo_lib.errors import VcemoError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from vcemo_lib.corpora import Corpus
 
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
@@ -103,8 +102,6 @@ def cer_table(
 
     `by` is a column of the manifest or "length" (characters in the reference); `hyps` are texts by utt_id.
     """
-    import pandas as pd
-
     if missing := [utt_id for utt_id in corpus.ids if utt_id not in hyps]:
         raise VcemoError(f"{len(missing)} clips have no transcript", missing[0], "transcribe all")
     if by != "length" and by not in corpus.table:

@@ -1,7 +1,4 @@
-"""The command `vcemo`: reads arguments, calls the library and prints what it gives.
-
-A user's mistake gives one line and exit code 2; a check that fails ends with 1.
-"""
+"""The command `vcemo`: reads arguments, calls the library and prints what it gives."""
 
 from __future__ import annotations
 
@@ -38,9 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vcemo: interrupted; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, say `head`, has gone
-        sys.stderr.close()
-        return 0
     except VcemoError as error:
         print(f"vcemo: {error}", file=sys.stderr)
     except OSError as error:  # no permission, a full disk, a name that is too long

@@ -6,15 +6,13 @@ import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import contrast, counts_by_speaker, difference, intervals
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def facts(file: Path | str) -> dict[str, Any]:
@@ -36,20 +34,13 @@ def row(file: Path | str) -> dict[str, Any]:
 
 def read(folder: Path | str) -> pd.DataFrame:
     """The table of the runs that lie in a folder, whoever made them, in order of config and seed."""
-    import pandas as pd
-
     if not (files := sorted(Path(folder).glob("*.json"))):
         raise VcemoError("no results of runs", where=folder, do="run the experiment, or name another folder")
     return pd.DataFrame([row(file) for file in files]).sort_values(["config", "seed"], ignore_index=True)
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str] = ("wa", "ua", "f1_weighted")) -> pd.DataFrame:
-    """One row a config: of each metric mean, low and high (95 %, over speakers and seeds), sd between seeds.
-
-    Beside them, under "runs": seeds, parameters, seconds (mean of a run).
-    """
-    import pandas as pd
-
+    """A row a config: each metric's mean, low, high (95 %, over speakers and seeds), sd between seeds."""
     rows = {}
     for config, runs in table.groupby("config", sort=False):
         scores, columns = runs[list(metrics)], ("mean", "low", "high", "sd")
@@ -76,8 +67,6 @@ def compare_gains(
 
 def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
     """Every config against every other by `compare`, best first, with `p_holm` (Holm 1979)."""
-    import pandas as pd
-
     order = table.groupby("config")[metric].mean().sort_values(ascending=False).index
     pairs = list(combinations(order, 2))
     rows = [compare(table, a, b).loc[metric, ["difference", "low", "high", "p"]] for a, b in pairs]
@@ -89,8 +78,6 @@ def all_pairs(table: pd.DataFrame, metric: str = "ua") -> pd.DataFrame:
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
     """Every answer of every run, a row each: config, seed, utt_id, speaker, emotion, predicted, right."""
-    import pandas as pd
-
     parts = []
     for config, seed, file in zip(table.config, table.seed, table.file, strict=True):
         found = facts(file)["predictions"]

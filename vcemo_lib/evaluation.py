@@ -1,21 +1,17 @@
-"""Scores, confusion, and intervals and tests that take the chance of speakers and of seeds together.
+"""Scores, and intervals and tests that take the chance of speakers and of seeds together.
 
-WA is the share of utterances that are right (accuracy). UA is the mean of the classes' recalls, so every
-emotion counts the same. The literature sometimes swaps the two names; here they mean this (section 4.2).
+WA is accuracy, UA the mean of the classes' recalls (section 4.2); the literature sometimes swaps the names.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRICS = ("wa", "ua", "f1_weighted", "f1_macro")
 Classes = int | Sequence[str] | None  # how many there are, or their names; by default as many as occur
@@ -56,10 +52,7 @@ def counts_by_speaker(
 
 
 def from_counts(table: np.ndarray) -> np.ndarray:
-    """Confusion counts (..., C, C), possibly many at once -> the scores in the order of METRICS, (M, ...).
-
-    A class that never occurs counts in neither mean, as in scikit-learn's balanced accuracy.
-    """
+    """Confusion counts (..., C, C) -> METRICS, (M, ...); a class that never occurs counts in neither mean."""
     table = np.asarray(table, dtype=float)
     right = np.diagonal(table, axis1=-2, axis2=-1)  # (..., C)
     true, predicted = table.sum(-1), table.sum(-2)  # (..., C)
@@ -79,8 +72,6 @@ def confusion(
     y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence[str], share: bool = False
 ) -> pd.DataFrame:
     """Counts, or with `share` each row's shares: true emotions in rows, predicted ones in columns."""
-    import pandas as pd
-
     table = counts(y_true, y_pred, classes)
     values = table / np.maximum(table.sum(1, keepdims=True), 1) if share else table
     return pd.DataFrame(values, pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
@@ -95,10 +86,7 @@ def intervals(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Every metric with its 95 % interval, a row each: value, low, high, speakers, seeds.
-
-    Of one seed the interval lacks the chance of training, of one speaker there is none (NaN).
-    """
+    """Every metric with its 95 % interval (of one speaker NaN): value, low, high, speakers, seeds."""
     found = contrast([counts_by_speaker(y_true, y_pred, speakers, seeds, classes)], [1.0]).drop(columns="p")
     return found.assign(low=found.low.clip(lower=0), high=found.high.clip(upper=1))
 
@@ -130,7 +118,6 @@ def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds:
     `tables` are counts (S, G, C, C) of the same speakers; `weights` 1, -1 for a difference, 1, -1, -1, 1 for
     a gain over a gain; `same_seeds`: the models' seeds go in pairs, else each has seeds of its own.
     """
-    import pandas as pd
     from scipy.stats import t
 
     found = [_jackknife(table) for table in tables]
@@ -178,10 +165,7 @@ def _jackknife(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _standard_error(
     scores: Sequence[np.ndarray], influences: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two-way clustered standard error (M,) of a sum of mean scores, and its degrees of freedom (M,).
-
-    Cameron, Gelbach & Miller (2011), section 2.1; Satterthwaite (1946).
-    """
+    """Two-way clustered error (M,) (Cameron et al. 2011), degrees of freedom (M,) (Satterthwaite 1946)."""
     groups = influences[0].shape[-1]
     if groups == 1:
         return np.full(len(METRICS), np.nan), np.ones(len(METRICS))

@@ -1,7 +1,4 @@
-"""Features of a corpus: computed once, kept on disk, read through a memory map.
-
-An `ArrayCache` for each kind and all that decides its numbers; its keys are digests of sound or words.
-"""
+"""Features of a corpus: computed once, kept on disk under digests of sound and words, memory-mapped."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ from vcemo_lib.paths import cache_dir
 
 Arrays = list[np.ndarray]  # each (rows, width)
 BATCH = 32  # clips or texts computed at a time; what a kill can cost
+MOST = np.finfo(np.float16).max  # what can be kept
 FORMAT = 3  # of the functions below: raise it when what they compute changes
 
 
@@ -178,7 +176,7 @@ def settings_of(kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cache_of(kind: str, chosen: Mapping[str, Any], cache: Path | str | None = None) -> ArrayCache:
-    """The cache of a kind with these settings, in the library's cache folder or another one."""
+    """The cache of a kind with these settings."""
     facts = json.dumps({kind: recipe(kind, **chosen)}, sort_keys=True)
     name = f"{kind}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     return ArrayCache(Path(cache or cache_dir() / "features") / name)
@@ -215,11 +213,8 @@ def compute(
                 part = todo[start : start + BATCH]
                 contents = [_content(corpus, whose[key], of, text) for key in part]
                 made = dict(zip(part, make(contents, **chosen[kind]), strict=True))
-                for key, array in made.items():
-                    if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:  # NaN included
-                        raise VcemoError(
-                            f"{kind} features are not finite", whose[key], "check clip and words"
-                        )
+                if bad := [whose[key] for key, a in made.items() if not np.abs(a).max(initial=0) <= MOST]:
+                    raise VcemoError(f"{kind} features are not finite", bad[0], "check its clip and words")
                 arrays.add(made)
     return store
 
@@ -232,7 +227,7 @@ def _content(corpus: Corpus, utt_id: str, of: str, text: str) -> Any:
 
 
 def _key(corpus: Corpus, utt_id: str, of: str, text: str) -> str:
-    """What that is kept under: digests of the clip's bytes, with its place in the file, and of the words."""
+    """What that is kept under: digests of the clip's bytes, its place in the file, and the words."""
     if of == "both":
         return f"{_key(corpus, utt_id, 'audio', text)} {_key(corpus, utt_id, 'text', text)}"
     if of == "text":

@@ -13,9 +13,7 @@ def repo_data() -> Path:
     """The bundled `data/` folder (corpus, encoders, expected figures). `VCEMO_DATA` names another one."""
     data = Path(os.environ.get("VCEMO_DATA", Path(__file__).resolve().parent.parent / "data"))
     if not data.is_dir():
-        raise VcemoError(
-            "the bundled data folder is missing", data, "point VCEMO_DATA at the repository's data/"
-        )
+        raise VcemoError("the bundled data folder is missing", data, "let VCEMO_DATA name the repository's")
     return data
 
 

@@ -1,7 +1,4 @@
-"""Figures of predictions and experiments. Each function returns a Matplotlib Figure; `show` displays it.
-
-An emotion has the same colour and marker everywhere (Okabe and Ito's palette, safe for the colour-blind).
-"""
+"""Figures, which `show` displays; an emotion has its colour (Okabe and Ito's) and marker everywhere."""
 
 from __future__ import annotations
 
@@ -9,19 +6,17 @@ import html
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DPI = 100  # of a displayed figure; 6 by 4 inches are 600 by 400 pixels
 COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#666666", "#0072B2", "#009E73", "#56B4E9", "#F0E442")
@@ -62,10 +57,7 @@ def markers(labels: Iterable[str] = LABELS) -> dict[str, str]:
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure with its alternative text: what it shows, in words, for those who cannot see it.
-
-    `alt` stands in the picture's metadata and, as JupyterLab does not read it there, unfoldable below it.
-    """
+    """Display a figure with its alternative text, in its metadata and, unfoldable, below it."""
     from IPython.display import HTML, display
 
     if not alt.strip():
@@ -117,10 +109,7 @@ def waveform_and_mel(
 
 @matplotlib.rc_context(STYLE)
 def confusion(matrix: np.ndarray | pd.DataFrame, labels: Sequence[str] = (), title: str = "") -> Figure:
-    """A matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts.
-
-    Names of classes and axes are `labels` or a DataFrame's own; else the six emotions, "true", "predicted".
-    """
+    """A matrix (C, C) of counts, true classes in rows: shares of each row as colour, and the counts."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
     labels = list(labels or getattr(matrix, "index", LABELS))
@@ -144,10 +133,9 @@ def intervals(
     table: pd.DataFrame, value: str = "value", group: str | None = None, reference: float | None = None,
     reference_label: str = "", xlabel: str = "",
 ) -> Figure:  # fmt: skip
-    """Dots with whiskers from `low` to `high`: a line for each name in the table's index.
+    """Dots with whiskers from `low` to `high`, a line for each name in the index.
 
-    `group` names a column that colours the rows and sets those of one name beside each other; `reference`
-    draws a line (zero difference, a majority baseline).
+    `group`: a column that colours the rows of one name, beside each other; `reference` draws a line.
     """
     if missing := [column for column in (value, "low", "high", group) if column and column not in table]:
         raise VcemoError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")

@@ -16,7 +16,7 @@ from vcemo_lib.asr import Word, transcribe
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import InMemoryDataset, Ragged
 from vcemo_lib.models.vcemo import Output
-from vcemo_lib.training.runs import RUN_FILE, Run, autocast, kinds_of
+from vcemo_lib.training.runs import Run, autocast, kinds_of
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
 SHORTEST_S = 0.3  # shorter than a syllable: nothing to hear
@@ -85,7 +85,7 @@ class EmotionRecognizer:
         """The bundled recogniser, one saved in a folder, or one on the Hugging Face hub ("user/name")."""
         name = str(source or weights.bundled(BUNDLED))
         if not Path(name).exists() and name.count("/") == 1 and not name.startswith("."):
-            name = str(weights.hub(name, RUN_FILE))
+            name = str(weights.hub(name))
         return cls(Run.load(name), whisper)
 
     def predict(
@@ -143,7 +143,7 @@ class EmotionRecognizer:
         """Features as the model wants them, and which modalities it must do without."""
         if unknown := set(mute) - set(self.modalities):
             raise VcemoError(
-                f"no modality {', '.join(unknown)} to mute", do=f"use {', '.join(self.modalities)}"
+                f"no modality {', '.join(unknown)} here", do=f"mute {', '.join(self.modalities)}"
             )
         return self.scaler.apply(replace(self._part(arrays), muted=tuple(mute)))
 
@@ -157,7 +157,7 @@ class EmotionRecognizer:
         return InMemoryDataset(nobody, torch.zeros(len(nobody)).long(), np.array(nobody), kinds)
 
     def judge(self, part: InMemoryDataset, which: Sequence[int]) -> tuple[np.ndarray, Output]:
-        """Probabilities (n, C) of n clips of scaled features, and the model's output, in one forward pass."""
+        """Probabilities (n, C) of n clips of scaled features, and the model's output."""
         where = next(self.run.model.parameters()).device
         with torch.inference_mode(), autocast(where):
             output = self.run.model.eval()(part.to(where).batch(np.asarray(which)))

@@ -1,7 +1,4 @@
-"""Text as numbers: words as 300-dimensional vectors (spaCy), sentences as BERT vectors (transformers).
-
-Both (paper, section 3.1) are bundled, as a model hub may be out of reach: see data/models/README.md.
-"""
+"""Text as numbers (section 3.1): words as 300-dimensional vectors (spaCy), sentences as BERT vectors."""
 
 from __future__ import annotations
 
@@ -28,10 +25,9 @@ BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
 
 
 def load_words(name: str = BUNDLED) -> Language:
-    """A spaCy pipeline with a word segmenter and word vectors (V, 300).
+    """A spaCy pipeline with a word segmenter and word vectors (V, 300); VcemoError where it has none.
 
-    `name`: "bundled"; an installed spaCy package ("zh_core_web_md"); the path of a pipeline, or of a folder
-    laid out as the bundled one. Raises VcemoError where it has no vectors.
+    `name`: "bundled"; an installed package ("zh_core_web_md"); the path of a pipeline or a folder like ours.
     """
     return _load_words(str(name))
 
@@ -131,10 +127,7 @@ class TextEncoder:
 
 
 def load_bert(name: str = BUNDLED) -> TextEncoder:
-    """A frozen BERT: "bundled", a folder, or a name from the hub ("bert-base-chinese", perhaps @revision).
-
-    Weights are read from safetensors only, and no code is run. Raises VcemoError if it can't be had.
-    """
+    """A frozen BERT: "bundled", a folder, or a name from the hub ("bert-base-chinese", perhaps @revision)."""
     return _load_bert(str(name))
 
 

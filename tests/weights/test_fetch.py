@@ -28,7 +28,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_recovers(
 ):
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.3)
     target, server.manner = tmp_path / "new" / "file.pt", manner
-    with pytest.raises(sources.Unavailable) as failed:
+    with pytest.raises(VcemoError) as failed:
         sources.download(server.url, target, sum_of(server))
     assert "127.0.0.1" in str(failed.value) and "\n" not in str(failed.value)
     assert set(os.listdir(target.parent)) <= {"file.pt.part"}
@@ -39,7 +39,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_recovers(
 
 def test_a_download_goes_on_where_it_broke_off(server, tmp_path: Path):
     server.manner = "dropped"
-    with pytest.raises(sources.Unavailable):
+    with pytest.raises(VcemoError):
         sources.download(server.url, tmp_path / "file.pt", sum_of(server))
     server.manner, have = "rest", (tmp_path / "file.pt.part").stat().st_size
     assert have > 0
@@ -69,9 +69,9 @@ def test_offline_the_hub_is_not_asked(asked: list[tuple], server, monkeypatch: p
     monkeypatch.setenv("VCEMO_OFFLINE", "1")
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server.server_port}")
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was tried"))
-    for name, file in (("bert-base-chinese", None), ("a/b", None), ("a/b", "run.safetensors")):
+    for name in ("bert-base-chinese", "a/b"):
         with pytest.raises(VcemoError, match=f"could not get {name} from the hub, VCEMO_OFFLINE is set"):
-            weights.hub(name, file)
+            weights.hub(name)
     assert asked and all(cached for _, cached in asked)
 
 
@@ -88,9 +88,6 @@ def test_offline_what_the_client_kept_is_taken(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("VCEMO_OFFLINE", "1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the network was tried"))
     assert weights.hub("a/b") == weights.hub("a/b@main") == kept / "snapshots" / commit
-    assert weights.hub("a/b", "config.json").read_text(encoding="utf-8") == "{}"
-    with pytest.raises(VcemoError, match="could not get a/b from the hub, VCEMO_OFFLINE is set"):
-        weights.hub("a/b", "run.safetensors")
 
 
 def test_hub_repositories_are_taken_at_a_commit(asked: list[tuple], server, monkeypatch: pytest.MonkeyPatch):

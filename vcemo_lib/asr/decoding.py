@@ -1,7 +1,4 @@
-"""Whisper's decoder for a batch of clips, greedy, in windows as short as the clips.
-
-It loops where it sees no silence at the end, so it also attends to that of a full window's rest.
-"""
+"""Whisper's decoder, greedy, for a batch of short clips; it attends to silence behind them, or it loops."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from vcemo_lib import audio, weights
@@ -23,19 +24,14 @@ from vcemo_lib.cer import cer
 from vcemo_lib.corpora import Corpus
 from vcemo_lib.paths import cache_dir, write_atomically
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MANDARIN_PROMPT = "以下是普通话的句子。"  # Simplified instead of Traditional output, and steadier punctuation
 PROMPT_TOKENS = 200  # of a prompt, its last ones: a transcript needs room, too
-UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # languages whose words are not divided by spaces
 BATCH = 16  # clips decoded at a time
 WINDOW_STEP = 0.5  # s; windows are this coarse, so that clips of like length share one
 EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 EDGE_BESIDE_SILENCE = 1.0  # the same where the encoder attends to silence
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
-CUT_SECONDS = 10  # a recording is cut at the quietest 0.2 s of a window's last 10 s
 # (probability of no speech above, mean log probability a token below): both mean that nothing was said.
 # Measured: 50 silent, noisy and tonal clips have at least 0.81; in English at most -0.58 ("you"), beside 0.96
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6), (0.95, -0.5))
@@ -48,7 +44,7 @@ class TranscribeOptions:
 
     language: str = ""  # "zh", "en", ...; "": the manifest's, and Mandarin where it tells none
     prompt: str | None = MANDARIN_PROMPT  # the default one is used for Mandarin alone
-    word_times: bool = False  # when each word is heard
+    word_times: bool = False  # when each word is heard, in clips of up to 30 s
     gate: bool = True  # leave silence, noise and music empty
     beside_silence: bool = False  # encode as in a full window; of people (AISHELL) 17.0, not 19.1 % CER
     progress: bool = True
@@ -77,8 +73,6 @@ def transcribe(
 
     `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
     """
-    import pandas as pd
-
     chosen = TranscribeOptions(**options)
     sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
     languages = [chosen.language or "zh"] * len(sounds)
@@ -102,32 +96,6 @@ def window_of(seconds: float, edge: float = EDGE_SECONDS) -> float:
     """The window (s) in which the encoder sees a clip, up to the next half second; inf: it needs several."""
     window = min(FULL_WINDOW, ceil((seconds + edge) / WINDOW_STEP) * WINDOW_STEP)
     return window if seconds <= FULL_WINDOW else np.inf
-
-
-def pieces(wave: np.ndarray) -> list[np.ndarray]:
-    """A recording in pieces of at most 30 s (less the edge), cut where it is quietest."""
-    longest, found = int((FULL_WINDOW - EDGE_SECONDS) * audio.SAMPLE_RATE), []
-    first = longest - CUT_SECONDS * audio.SAMPLE_RATE
-    while len(wave) > longest:
-        power = 10 ** (audio.levels(wave[first:longest]) / 10)  # of every 10 ms
-        cut = first + (np.convolve(power, np.ones(20), mode="valid").argmin() + 10) * audio.HOP
-        found.append(wave[:cut])
-        wave = wave[cut:]
-    return [*found, wave]
-
-
-def join(parts: Sequence[Transcript]) -> Transcript:
-    """The transcript of a recording, from those of its pieces; as certain as the first one spoken in."""
-    spoken, words, seconds = [part for part in parts if part.text] or parts, [], 0.0
-    for part in parts:
-        later = [(w, round(w.start + seconds, 2), round(w.end + seconds, 2)) for w in part.words or ()]
-        words += [replace(word, start=start, end=end) for word, start, end in later]
-        seconds += part.seconds
-    return replace(
-        spoken[0], seconds=seconds, retried=any(part.retried for part in parts),
-        text=("" if spoken[0].language in UNSPACED else " ").join(part.text for part in spoken),
-        peak_db=max(part.peak_db for part in parts), words=spoken[0].words and tuple(words),
-    )  # fmt: skip
 
 
 class Listener:
@@ -163,11 +131,10 @@ class Listener:
             same, step = list(group), BATCH if window <= FULL_WINDOW else 1
             batches += [same[start : start + step] for start in range(0, len(same), step)]
         for batch in tqdm(batches, "Whisper", unit="batch", disable=not self.options.progress):
-            waves, long = [audio.load(clips[i]) for _, i, _ in batch], batch[0][0] > FULL_WINDOW
-            heard = [join(self(pieces(waves[0])))] if long else self.batch(waves)  # pieces are kept, each
+            heard = self.batch([audio.load(clips[i]) for _, i, _ in batch])
             for (_, i, file), transcript in zip(batch, heard, strict=True):
                 found[i] = transcript
-                if file and not long:
+                if file:
                     write_atomically(file, json.dumps(asdict(transcript), ensure_ascii=False))
         if self.options.gate:
             for i, heard in found.items():
@@ -177,7 +144,8 @@ class Listener:
 
     def batch(self, waves: Sequence[np.ndarray]) -> list[Transcript]:
         """Transcribe clips in the window of the longest, and those that loop once more in the full one."""
-        heard = self.decode(waves, window_of(max(map(len, waves)) / audio.SAMPLE_RATE, self.edge))
+        window = window_of(max(map(len, waves)) / audio.SAMPLE_RATE, self.edge)
+        heard = self.decode(waves, window) if window <= FULL_WINDOW else [self.long(waves[0])]
         loops = [k for k, c in enumerate(heard) if c.unfinished or c.tokens != cut_loops(c.tokens)]
         second = self.decode([waves[k] for k in loops], FULL_WINDOW, retry=True) if loops else []
         for k, clip in zip(loops, second, strict=True):
@@ -191,6 +159,16 @@ class Listener:
             )
             for k, (clip, wave) in enumerate(zip(heard, waves, strict=True))
         ]  # fmt: skip
+
+    def long(self, wave: np.ndarray) -> Decoded:
+        """A recording of more than one window, as openai-whisper transcribes it."""
+        parts = self.model.transcribe(
+            wave, language=self.language, initial_prompt=self.prompt, carry_initial_prompt=bool(self.prompt),
+            temperature=0.0, condition_on_previous_text=False, fp16=self.model.device.type == "cuda",
+        )["segments"]  # fmt: skip
+        tokens = cut_loops([t for part in parts for t in part["tokens"] if t < self.tokenizer.eot])
+        facts = [(part["no_speech_prob"], part["avg_logprob"]) for part in parts] or [(1.0, -9.0)]
+        return Decoded(tokens, *np.mean(facts, axis=0).tolist(), unfinished=False)
 
     def decode(self, waves: Sequence[np.ndarray], window: float, retry: bool = False) -> list[Decoded]:
         """Encode and decode clips in one window (s); a retry has Whisper's own token cap, and cuts loops."""
@@ -211,9 +189,7 @@ class Listener:
 
 
 def gate(heard: Transcript, prompt: str | None) -> str:
-    """Why this is no speech, or "" when it may be; a recording's pieces were judged each."""
-    if heard.seconds > FULL_WINDOW:
-        return ""
+    """Why this is no speech, or "" when it may be."""
     if heard.peak_db < audio.SILENT_DB:
         return "silence"
     unsure = any(heard.no_speech > most and heard.avg_logprob < least for most, least in NO_SPEECH)

@@ -6,15 +6,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from vcemo_lib.corpora.labels import FOUR, LABELS
 from vcemo_lib.corpora.manifest import REQUIRED, check, parse_votes
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,6 @@ def from_table(
     manifest: Path | str = "manifest", **facts: Any,
 ) -> Corpus:  # fmt: skip
     """A Corpus from a table of strings with a manifest's columns. VcemoError names all bad rows."""
-    import pandas as pd
-
     check(table, root, labels, manifest)
     table = table.set_index("utt_id")
     if "english" not in table:  # a translation of `text`

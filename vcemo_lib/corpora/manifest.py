@@ -8,12 +8,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REQUIRED = ("utt_id", "audio", "text", "emotion", "speaker")
 SPLITS = ("train", "val", "test")
@@ -25,8 +23,6 @@ COUNT = re.compile(r"[0-9]{1,6}(\.0)?")  # of votes
 
 def read_table(manifest: Path) -> pd.DataFrame:
     """A CSV (or TSV) manifest as text; row i stands on line i + 2. VcemoError where it cannot be read."""
-    import pandas as pd
-
     if not manifest.is_file():
         what = "the manifest is not a file" if manifest.exists() else "no such manifest"
         raise VcemoError(what, manifest, "give the path of a CSV file, or a corpus' name")

@@ -6,6 +6,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
+
 from vcemo_lib.corpora.corpus import Corpus, from_table
 from vcemo_lib.corpora.manifest import read_table
 from vcemo_lib.paths import repo_data
@@ -24,7 +26,5 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
 @lru_cache(maxsize=2)
 def translations(folder: Path | None = None) -> dict[str, str]:
     """Every sentence written for VCEMO-Sim -> its English; none where the folder has no translations.csv."""
-    import pandas as pd
-
     file = (folder or repo_data() / "vcemo_sim") / "translations.csv"
     return pd.read_csv(file, index_col="text")["english"].to_dict() if file.is_file() else {}

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from vcemo_lib.corpora.corpus import Corpus
 from vcemo_lib.corpora.manifest import SPLITS
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 Parts = dict[str, Corpus]
 Fractions = tuple[float, float, float]
@@ -51,12 +49,7 @@ def given(corpus: Corpus) -> Parts:
 
 
 def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) -> Iterator[tuple[str, Parts]]:
-    """For each group (session, speaker): it as the test part, another one, chosen by seed, as validation.
-
-    The paper reports the validation fold itself as its result; here choosing and reporting are kept apart.
-    """
-    import numpy as np
-
+    """For each group (session, speaker): it as the test part, another one, chosen by seed, as validation."""
     if column not in corpus.table or corpus.table[column].nunique() < 3:
         raise VcemoError(f"column {column!r} needs three groups", corpus.name, "use splits.by_speaker")
     groups, member = np.unique(corpus.table[column], return_inverse=True)
@@ -68,7 +61,6 @@ def leave_one_group_out(corpus: Corpus, column: str = "group", seed: int = 0) ->
 
 def audit(parts: Parts) -> pd.DataFrame:
     """Every speaker, sentence and clip (equal bytes, equal stretch) that two parts share, a row each."""
-    import pandas as pd
 
     @cache  # a recording of many utterances is read once
     def digest(path: Path) -> str:
@@ -93,8 +85,6 @@ def audit(parts: Parts) -> pd.DataFrame:
 
 def _by_group(corpus: Corpus, groups: np.ndarray, fractions: Fractions, seed: int) -> Parts:
     """Deal whole groups (in random order, large ones first) to where their emotions are most wanting."""
-    import numpy as np
-
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise VcemoError(f"fractions {fractions} are not three positive shares that add up to 1")
     names, member = np.unique(groups, return_inverse=True)

@@ -1,7 +1,4 @@
-"""Where pre-trained weights come from, each with its checksum; `used()` tells which source gave them.
-
-In this order: a path the user gives; the cache; the official source; the package index; what is bundled.
-"""
+"""Where pre-trained weights come from, each with its checksum; `used()` tells which source gave them."""
 
 from vcemo_lib.weights.sources import (
     about,

