@@ -74,7 +74,7 @@ def prepare(chosen: Chosen) -> None:
     """Check a corpus and write its manifest with --out: a release's, or a manifest with Whisper's words."""
     from tqdm import tqdm
 
-    if chosen.corpus in readers.LAYOUTS:
+    if chosen.corpus in readers.READABLE:
         return releases.manifest(chosen.corpus, chosen.root, chosen.out)
     corpus = vc.load_corpus(chosen.corpus, chosen.root)
     if chosen.out:

@@ -17,7 +17,7 @@ import vcemo_lib as vc
 from vcemo_lib import VcemoError, audio
 from vcemo_lib.cli import main
 from vcemo_lib.corpora import readers
-from vcemo_lib.corpora.readers import CORPORA, LAYOUTS, parquet, read
+from vcemo_lib.corpora.readers import CORPORA, READABLE, parquet, read
 from vcemo_lib.corpora.readers.tree import decode
 
 RATES = [16_000, 44_100, 48_000]
@@ -200,7 +200,9 @@ def test_a_release_is_read_and_its_manifest_is_the_same_corpus(name: str, tmp_pa
     build(root)
     clutter(root)
     table, report = read(name, root)
-    assert len(table) == number and set(table["emotion"]) == set(CORPORA[name].kept()) & set(table["emotion"])
+    assert len(table) == number and set(table["emotion"]) == set(CORPORA[name].classes) & set(
+        table["emotion"]
+    )
     assert all(part in str(report) for part in told), str(report)
     assert not any("c.wav" in line or "b.wav" in line for line in report.extra)
     with pytest.warns(UserWarning) if report.faults() else pytest.MonkeyPatch.context():
@@ -220,10 +222,10 @@ def test_a_release_is_read_and_its_manifest_is_the_same_corpus(name: str, tmp_pa
 
 
 def test_every_reader_is_tested() -> None:
-    assert set(LAYOUTS) == {*RELEASES, "csemotions"} and set(CORPORA) == {*LAYOUTS, "vcemo", "aishell"}
+    assert set(READABLE) == {*RELEASES, "csemotions"} and set(CORPORA) == {*READABLE, "vcemo", "aishell"}
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", READABLE)
 def test_another_tree_is_refused_with_what_is_wrong(name: str, tmp_path: Path) -> None:
     for nth in range(20):
         sound(tmp_path / "music" / f"song{nth}.wav")
@@ -327,7 +329,6 @@ def test_iemocap_whole_has_the_counts_that_papers_give(tmp_path: Path) -> None:
     )
     labels = rng.permutation(labels).tolist() + ["fru"] * (10_039 - 5_531)
     at, sizes = 0, [*CORPORA["iemocap"].groups.values()]
-    clip = sound(tmp_path / "one.bin")
     for nth, size in enumerate(sizes, 1):
         below, turns = tmp_path / f"Session{nth}", []
         chosen = labels[at : at + size] + (labels[5_531:] if nth == 5 else [])
@@ -336,7 +337,7 @@ def test_iemocap_whole_has_the_counts_that_papers_give(tmp_path: Path) -> None:
         for i, label in enumerate(chosen):
             utt_id = f"Ses0{nth}F_impro01_{'FM'[i % 2]}{i:04d}"
             turns.append(f"[1.0 - 2.0]\t{utt_id}\t{label}\t[2.5, 2.5, 2.5]")
-            os.link(clip, below / f"sentences/wav/d/{utt_id}.wav")
+            (below / f"sentences/wav/d/{utt_id}.wav").write_bytes(b"RIFF" * 50)  # no reader decodes it
         text(below / f"dialog/EmoEvaluation/Ses0{nth}F_impro01.txt", turns)
     table, report = read("iemocap", tmp_path)
     assert len(table) == 5_531 and report.faults() == []
