@@ -18,7 +18,8 @@ from vcemo_lib.paths import cache_dir, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CORPORA", "READABLE", "Facts", "Report", "load", "place", "read", "remember"]
+__all__ = ["CORPORA", "READABLE", "Facts", "Report", "load", "note", "noted", "place", "read", "remember"]
+PLACES = "corpora.json"  # in the cache: where corpora were last read
 READABLE = tuple(name for name, facts in CORPORA.items() if facts.reader)
 
 
@@ -56,18 +57,23 @@ def place(name: str) -> Path | None:
     """Where a corpus lies on this machine: below VCEMO_CORPORA, where it was last read, or in the cache."""
     below = os.environ.get("VCEMO_CORPORA")
     places = [Path(below, name)] if below else []
-    places += [Path(_places()[name])] if name in _places() else []
+    places += [Path(path) for path in [noted(cache_dir() / PLACES).get(name)] if path]
     return next((path for path in [*places, cache_dir() / "corpora" / name] if path.is_dir()), None)
 
 
 def remember(name: str, root: Path) -> None:
     """Keep where a corpus lies, so that its name is enough the next time."""
-    known = {**_places(), name: str(root.resolve())}
-    write_atomically(cache_dir() / "corpora.json", json.dumps(known, indent=1, ensure_ascii=False))
+    note(cache_dir() / PLACES, name, str(root.resolve()))
 
 
-def _places() -> dict[str, str]:
+def noted(file: Path) -> dict[str, str]:
+    """The notes in a file of ours; none where it is not there or damaged."""
     try:
-        return dict(json.loads((cache_dir() / "corpora.json").read_text(encoding="utf-8")))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def note(file: Path, key: str, value: str) -> None:
+    """Add a note to a file of ours."""
+    write_atomically(file, json.dumps({**noted(file), key: value}, indent=1, ensure_ascii=False))

@@ -34,7 +34,7 @@ class Facts:
     reader: str = ""  # its file here and function; "": none
     clips: int = 0
     speakers: int = 0
-    labels: Mapping[str, str | None] = field(default_factory=dict)  # own, lower case -> ours; None: left out
+    labels: Mapping[str, str] = field(default_factory=dict)  # own, lower case -> ours, or what is left out
     counts: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)  # kept utterances of each session
     names: str = ""  # where the file's name tells all: its pattern (emotion, speaker, sentence)
@@ -46,7 +46,7 @@ class Facts:
     size: float = 0  # bytes on disk while it is fetched and unpacked
 
 
-def _facts(told: dict[str, Any], spellings: Mapping[str, str | None]) -> Facts:
+def _facts(told: dict[str, Any], spellings: Mapping[str, str]) -> Facts:
     labels = told.get("labels", spellings)
     classes = told.get("classes") or [label for label in LABELS if label in set(labels.values())]
     files = tuple(File(**file) for file in told.get("files", ()))
@@ -56,7 +56,7 @@ def _facts(told: dict[str, Any], spellings: Mapping[str, str | None]) -> Facts:
 
 def _read() -> dict[str, Facts]:
     told = yaml.safe_load((Path(__file__).parent / "facts.yaml").read_text(encoding="utf-8"))
-    spellings = {form: label or None for label, forms in told["spellings"].items() for form in forms.split()}
+    spellings = {form: label or form for label, forms in told["spellings"].items() for form in forms.split()}
     return {name: _facts(known, spellings) for name, known in told["corpora"].items()}
 
 

@@ -87,12 +87,16 @@ class Tree:
         if not root.is_dir():
             raise VcemoError("no such folder", root, "give the folder that the release was unpacked to")
         self.root, self.sizes = root, dict[str, int]()
-        folders = [""]
+        folders, walked = [""], {os.path.realpath(root)}
         while folders:
             with os.scandir(root / (inside := folders.pop())) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or entry.name.lower() in STRAY:
                         continue
+                    if entry.is_symlink() and (real := os.path.realpath(entry.path)) not in walked:
+                        walked.add(real)
+                    elif entry.is_symlink():
+                        continue  # a circle of links
                     if entry.is_dir():
                         folders.append(f"{inside}{entry.name}/")
                     elif entry.is_file():
@@ -156,21 +160,21 @@ def gather(facts: Facts, tree: Tree, rows: Iterator[Row], report: Report) -> lis
             report.unknown.append(f"label {row.emotion!r} of {row.utt_id}")
         elif row.audio is None or (why := tree.wrong(row.audio)):
             report.missing.append(row.utt_id if row.audio is None else f"{row.audio} is {why}")
-        elif (label := facts.labels[own]) is None:
-            left_out[own] += 1
+        elif (label := facts.labels[own]) not in facts.classes:
+            left_out[label] += 1
         else:
             votes = Counter[str]()
             for vote, count in row.votes.items():
-                votes[facts.labels.get(vote.strip().lower()) or "other"] += count
-            language = row.language or facts.language
-            kept[row.utt_id] = replace(row, emotion=label, votes=dict(votes), language=language)
+                voted = facts.labels.get(vote.strip().lower(), "")
+                votes[voted if voted in facts.classes else "other"] += count
+            language, speaker = row.language or facts.language, row.speaker.strip() or "unknown"
+            kept[row.utt_id] = replace(row, emotion=label, speaker=speaker, language=language, votes=votes)
     report.extra += [file for file in tree.sounds if file not in named]
     _tell(facts, tree, list(kept.values()), left_out, len(seen), report)
     wrong = len(report.extra) + len(report.unknown)
     if not kept or wrong > max(len(kept), 8) + sum(left_out.values()):
-        listed = "\n  ".join(report.faults() or ["nothing of it was found"])
-        what = f"this is not {facts.title}"
-        raise VcemoError(what, tree.root, f"its layout is {facts.layout}\n  {listed}")
+        what = f"this is not {facts.title}" if kept or not seen else f"no clip of {facts.title} can be used"
+        raise VcemoError(what, tree.root, f"its layout is {facts.layout}\n  {report}")
     return list(kept.values())
 
 
