@@ -66,6 +66,7 @@ def test_version_help_and_no_command(capsys):
     commands = (
         "doctor",
         "corpora",
+        "fetch",
         "prepare",
         "features",
         "train",

@@ -62,7 +62,7 @@ def corpora(chosen: Chosen) -> None:
 def prepare(chosen: Chosen) -> None:
     """Check a corpus and write its manifest to --out: a release's, or one with Whisper's words."""
     out = chosen.out and (chosen.out if chosen.out.suffix == ".csv" else chosen.out / "manifest.csv")
-    if chosen.corpus in readers.LAYOUTS:
+    if chosen.corpus in readers.READABLE:
         return releases.manifest(chosen.corpus, chosen.root, out)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

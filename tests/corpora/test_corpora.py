@@ -154,8 +154,8 @@ def test_a_corpus_is_written_as_the_manifest_that_it_was_read_from(folder: Path)
 
 
 def test_unknown_names_missing_files_and_columns_are_told(folder: Path) -> None:
-    with pytest.raises(VcemoError, match="unknown corpus 'emodb'"):
-        load_corpus("emodb")
+    with pytest.raises(VcemoError, match="unknown corpus 'savee'"):
+        load_corpus("savee")
     with pytest.raises(VcemoError, match="no such manifest"):
         load_corpus(folder / "none.csv")
     with pytest.raises(VcemoError, match="lacks the column.*speaker"):

@@ -27,11 +27,11 @@ def load_corpus(name: str | Path, root: str | Path | None = None, **options: Any
     if str(name) in readers.CORPORA:
         return readers.load(str(name), root, **options)
     if (path := Path(name)).suffix.lower() not in {".csv", ".tsv"}:
-        do = f"use one of {', '.join((*READERS, *readers.LAYOUTS))}, or the path of a CSV manifest"
+        do = f"use one of {', '.join((*READERS, *readers.READABLE))}, or the path of a CSV manifest"
         raise VcemoError(f"unknown corpus {str(name)!r}", do=do)
     table = read_table(path)
     of, roots = (set(table.get(column, ())) - {""} for column in ("corpus", "root"))
-    if len(of) == 1 and (release := of.pop()) in readers.LAYOUTS:  # its own classes, not always our six
-        options.setdefault("labels", readers.CORPORA[release].kept())
+    if len(of) == 1 and (release := of.pop()) in readers.READABLE:  # its own classes, not always our six
+        options.setdefault("labels", readers.CORPORA[release].classes)
     root = Path(root or (roots.pop() if len(roots) == 1 else path.parent))
     return from_table(path.stem, table, root, manifest=path, **options)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,15 +20,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from vcemo_lib.corpora.readers import CORPORA, remember
+from vcemo_lib.corpora.readers import CORPORA, note, noted, remember
 from vcemo_lib.corpora.readers.facts import Facts, File
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, write_atomically, write_error
+from vcemo_lib.paths import cache_dir, write_error
 
 TIMEOUT = (5.0, 30.0)  # s: to connect, and for a transfer that stands still
 TRIES, PAUSE = 6, 1.0  # of one file, and s before the second, twice as long before each that follows
 AT_ONCE, BLOCK = 8, 1 << 16  # small clips; bytes, of which a drop loses one block
-MARK = ".vcemo_fetch.json"  # in a folder that is ours: which archives it holds, unpacked
+MARK = ".vcemo_fetch.json"  # in a folder that is ours: which files of the release it holds, unpacked
 BEGINNINGS = {".zip": b"PK", ".tgz": b"\x1f\x8b", ".gz": b"\x1f\x8b", ".parquet": b"PAR1", ".wav": b"RIFF"}
 ENDS = {".parquet": b"PAR1"}
 CLIP_NAME = re.compile(r"\w{1,40}")
@@ -45,35 +44,24 @@ def fetch(name: str, to: Path | None, agree: Callable[[Facts], bool]) -> Path:
     if not facts.files:
         raise VcemoError(f"{facts.title} cannot be fetched openly", do=facts.get)
     licences = cache_dir() / "licences.json"
-    agreed = json.loads(licences.read_text(encoding="utf-8")) if licences.is_file() else {}
-    if agreed.get(name) != facts.licence:
+    if noted(licences).get(name) != facts.licence:
         if not agree(facts):
             raise VcemoError(f"the licence of {name} was not agreed to, nothing was fetched")
-        write_atomically(licences, json.dumps({**agreed, name: facts.licence}, indent=1))
+        note(licences, name, facts.licence)
     folder = to or cache_dir() / "corpora" / name
     if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
         raise VcemoError("this folder is not empty", folder, "give --to a new one")
-    done = _ours(folder)
+    note(mark := folder / MARK, "corpus", name)
     have = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    if (free := shutil.disk_usage(folder).free) < facts.size - have:
+    left = [file for file in facts.files if file.url not in noted(mark)]
+    if left and (free := shutil.disk_usage(folder).free) < facts.size - have:
         what = f"{name} needs {(facts.size - have) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
         raise VcemoError(what, folder, "free some, or give --to a folder elsewhere")
-    for file in facts.files:
-        if file.url not in done:
-            _one(facts, file, folder)
-            write_atomically(folder / MARK, json.dumps([*done, file.url], indent=1))
-            done.append(file.url)
+    for file in left:
+        _one(facts, file, folder)
+        note(mark, file.url, "done")
     remember(name, folder)
     return folder
-
-
-def _ours(folder: Path) -> list[str]:
-    """Mark a folder as ours; the addresses of what it holds already."""
-    try:
-        return list(json.loads((folder / MARK).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        write_atomically(folder / MARK, "[]")
-        return []
 
 
 def _one(facts: Facts, file: File, folder: Path) -> None:
@@ -122,11 +110,7 @@ def download(
             except requests.RequestException as error:
                 answer = error.response
                 why = f"{answer.status_code}" if answer is not None else type(error).__name__
-                if (
-                    answer is not None
-                    and answer.status_code < 500
-                    and answer.status_code not in (408, 416, 429)
-                ):
+                if why.isdecimal() and 400 <= int(why) < 500 and why not in ("408", "416", "429"):
                     break  # it has no such file
             except OSError as error:
                 raise write_error(error, part) from error

@@ -20,7 +20,7 @@ def listing() -> None:
         here = place(name)
         clips = f", {facts.clips:,} clips" if facts.clips else ""
         print(f"{name:<12}{facts.title} ({facts.language or 'any language'}{clips}; {facts.licence})")
-        print(printable(f"{'':<12}{f'here: {here}' if here else 'to get it: ' + facts.get.splitlines()[0]}"))
+        print(printable(f"{'':<12}{f'here: {here}' if here else 'to get it: ' + facts.get}"))
 
 
 def manifest(name: str, root: Path | str | None, out: Path | None) -> None:

@@ -18,13 +18,9 @@ from vcemo_lib.paths import cache_dir, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CORPORA", "Facts", "Report", "load", "place", "read", "remember"]
-LAYOUTS = {  # corpus -> the file and function that read it; those whose names tell all: names.rows
-    "csemotions": "parquet.rows", "emotiontalk": "dialogues.emotiontalk", "iemocap": "dialogues.iemocap",
-    "m3ed": "dialogues.m3ed", "casia": "folders.casia", "esd": "folders.esd", "folders": "folders.folders",
-    "meld": "tables.meld", "mer2023": "tables.mer2023", "ch-sims": "tables.ch_sims",
-    "ravdess": "names.rows", "crema-d": "names.rows", "emodb": "names.rows",
-}  # fmt: skip
+__all__ = ["CORPORA", "READABLE", "Facts", "Report", "load", "note", "noted", "place", "read", "remember"]
+PLACES = "corpora.json"  # in the cache: where corpora were last read
+READABLE = tuple(name for name, facts in CORPORA.items() if facts.reader)
 
 
 def read(name: str, root: Path | str) -> tuple[pd.DataFrame, Report]:
@@ -35,7 +31,7 @@ def read(name: str, root: Path | str) -> tuple[pd.DataFrame, Report]:
     import pandas as pd
 
     facts, report, tree = CORPORA[name], Report(), Tree(Path(root))
-    file, _, function = LAYOUTS[name].partition(".")
+    file, _, function = facts.reader.partition(".")
     rows = getattr(import_module(f"{__name__}.{file}"), function)(tree, facts, report)
     table = pd.DataFrame(map(vars, gather(facts, tree, rows, report)))
     table["votes"] = [" ".join(f"{label}:{n}" for label, n in votes.items()) for votes in table["votes"]]
@@ -46,7 +42,7 @@ def read(name: str, root: Path | str) -> tuple[pd.DataFrame, Report]:
 def load(name: str, root: Path | str | None = None, **facts: Any) -> Corpus:
     """A release as a Corpus; a copy that is not complete is told as a warning. `about` holds the report."""
     known = CORPORA[name]
-    if name not in LAYOUTS:
+    if name not in READABLE:
         raise VcemoError(f"{name} has no emotions", do="use it for speech recognition")
     if (folder := Path(root) if root else place(name)) is None:
         raise VcemoError(f"{name} is not on this machine", do=f"{known.get}, then give root=FOLDER")
@@ -54,25 +50,30 @@ def load(name: str, root: Path | str | None = None, **facts: Any) -> Corpus:
     if faults := report.faults():
         warnings.warn(f"{name}: {'; '.join(faults)}", stacklevel=2)
     about = {"report": str(report).splitlines(), "licence": known.licence}
-    return from_table(name, table, folder, known.kept(), folder, about=about, **facts)
+    return from_table(name, table, folder, known.classes, folder, about=about, **facts)
 
 
 def place(name: str) -> Path | None:
     """Where a corpus lies on this machine: below VCEMO_CORPORA, where it was last read, or in the cache."""
     below = os.environ.get("VCEMO_CORPORA")
     places = [Path(below, name)] if below else []
-    places += [Path(_places()[name])] if name in _places() else []
+    places += [Path(path) for path in [noted(cache_dir() / PLACES).get(name)] if path]
     return next((path for path in [*places, cache_dir() / "corpora" / name] if path.is_dir()), None)
 
 
 def remember(name: str, root: Path) -> None:
     """Keep where a corpus lies, so that its name is enough the next time."""
-    known = {**_places(), name: str(root.resolve())}
-    write_atomically(cache_dir() / "corpora.json", json.dumps(known, indent=1, ensure_ascii=False))
+    note(cache_dir() / PLACES, name, str(root.resolve()))
 
 
-def _places() -> dict[str, str]:
+def noted(file: Path) -> dict[str, str]:
+    """The notes in a file of ours; none where it is not there or damaged."""
     try:
-        return dict(json.loads((cache_dir() / "corpora.json").read_text(encoding="utf-8")))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def note(file: Path, key: str, value: str) -> None:
+    """Add a note to a file of ours."""
+    write_atomically(file, json.dumps({**noted(file), key: value}, indent=1, ensure_ascii=False))

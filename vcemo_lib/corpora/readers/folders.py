@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from vcemo_lib.corpora.readers.facts import Facts
 from vcemo_lib.corpora.readers.tree import Report, Row, Tree
@@ -49,14 +49,13 @@ def folders(tree: Tree, facts: Facts, report: Report) -> Iterator[Row]:
     """The emotion is the last folder that is called like one; the speaker is the folder beside it."""
     speakers = set[str]()
     for file in tree.sounds:
-        path = PurePosixPath(file)
-        places = [i for i, part in enumerate(path.parts[:-1]) if part.strip().lower() in facts.labels]
+        *parts, name = file.split("/")
+        places = [i for i, part in enumerate(parts) if part.strip().lower() in facts.labels]
         if places:
-            others = [part for i, part in enumerate(path.parts[:-1]) if i not in places]
-            near = others[-1] if others else re.split(r"[_\-. ]", path.stem)[0]
+            others = [part for i, part in enumerate(parts) if i not in places]
+            near = others[-1] if others else re.split(r"[_\-. ]", name)[0]
             speakers.add("folders" if others else "the beginning of file names")
-            text = f"{path.with_suffix('')}.txt"
+            bare, text = os.path.splitext(file)[0], f"{os.path.splitext(file)[0]}.txt"
             words = tree.text(text).strip() if text in tree.sizes else ""
-            utt_id = re.sub(r"[^\w-]+", "_", str(path.with_suffix("")))
-            yield Row(utt_id, file, path.parts[places[-1]], near, words)
+            yield Row(re.sub(r"[^\w-]+", "_", bare), file, parts[places[-1]], near, words)
     report.about.append(f"speakers were taken from {' and '.join(sorted(speakers)) or 'nothing'}: check them")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from vcemo_lib.corpora.readers.facts import Facts
-from vcemo_lib.corpora.readers.tree import Report, Row, Tree
+from vcemo_lib.corpora.readers.tree import Report, Row, Tree, stem
 
 VOTES = dict(zip("ADFHNS", ("ang", "dis", "fea", "hap", "neu", "sad"), strict=True))  # CREMA-D's columns
 VOICE = "1"  # its rows' numbers begin with what raters had: 1 the voice, 2 the face, 3 both
@@ -18,11 +17,10 @@ def rows(tree: Tree, facts: Facts, report: Report) -> Iterator[Row]:
     """A row for each sound whose name fits; the text is the sentence that its code stands for."""
     pattern, votes = re.compile(facts.names, re.IGNORECASE), _votes(tree, report)
     for file in tree.sounds:
-        stem = PurePosixPath(file).stem
-        if match := pattern.fullmatch(stem):
+        if match := pattern.fullmatch(name := stem(file)):
             text = facts.sentences.get(match["sentence"].lower(), "")
-            heard = votes.get(stem.lower(), {})
-            yield Row(stem, file, match["emotion"], match["speaker"], text, votes=heard)
+            heard = votes.get(name.lower(), {})
+            yield Row(name, file, match["emotion"], match["speaker"], text, votes=heard)
 
 
 def _votes(tree: Tree, report: Report) -> dict[str, dict[str, int]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from vcemo_lib.corpora.readers.facts import Facts
-from vcemo_lib.corpora.readers.tree import Report, Row, Tree
+from vcemo_lib.corpora.readers.tree import Report, Row, Tree, stem
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically
 
@@ -20,7 +20,7 @@ ROWS = 32  # read at a time: a clip of 48 kHz is a megabyte
 def rows(tree: Tree, facts: Facts, report: Report) -> Iterator[Row]:
     """A row for each of the table; its clip is cut out to a file once, where it is not there already."""
     for _, file in tree.find(r"[^/]+\.parquet"):
-        shard = PurePosixPath(file).stem
+        shard = stem(file)
         for utt_id, record in cut(records(tree.root / file), tree.root / CLIPS, shard):
             name = record["clip"]
             if name:

@@ -6,9 +6,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vcemo_lib.corpora.readers.facts import Facts
 from vcemo_lib.errors import VcemoError
@@ -70,6 +70,16 @@ def decode(raw: bytes) -> str:
         return raw.decode("gb18030", errors="replace")
 
 
+def ending(file: str) -> str:
+    """ ".wav" of a/b.WAV; pathlib takes ten times as long, and there are a hundred thousand files."""
+    return os.path.splitext(file)[1].lower()
+
+
+def stem(file: str) -> str:
+    """The name "b" of a/b.wav."""
+    return os.path.splitext(file)[0].rpartition("/")[2]
+
+
 class Tree:
     """The files below a release's folder, hidden ones and those of systems left out; / between names."""
 
@@ -77,17 +87,25 @@ class Tree:
         if not root.is_dir():
             raise VcemoError("no such folder", root, "give the folder that the release was unpacked to")
         self.root, self.sizes = root, dict[str, int]()
-        for folder, names, files in os.walk(root):
-            names[:] = sorted(n for n in names if not n.startswith(".") and n.lower() not in STRAY)
-            inside = Path(folder).relative_to(root)
-            for name in sorted(files):
-                if not name.startswith(".") and name.lower() not in STRAY:
-                    self.sizes[(inside / name).as_posix()] = os.stat(os.path.join(folder, name)).st_size
+        folders, walked = [""], {os.path.realpath(root)}
+        while folders:
+            with os.scandir(root / (inside := folders.pop())) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.startswith(".") or entry.name.lower() in STRAY:
+                        continue
+                    if entry.is_symlink() and (real := os.path.realpath(entry.path)) not in walked:
+                        walked.add(real)
+                    elif entry.is_symlink():
+                        continue  # a circle of links
+                    if entry.is_dir():
+                        folders.append(f"{inside}{entry.name}/")
+                    elif entry.is_file():
+                        self.sizes[f"{inside}{entry.name}"] = entry.stat().st_size
 
     @cached_property
     def sounds(self) -> list[str]:
         """Every file that is a sound by its name, WAV before the copies of it in other formats."""
-        found = [file for file in self.sizes if PurePosixPath(file).suffix.lower() in SOUNDS]
+        found = [file for file in self.sizes if ending(file) in SOUNDS]
         return sorted(found, key=lambda file: (not file.lower().endswith(".wav"), file))
 
     @cached_property
@@ -100,12 +118,12 @@ class Tree:
         """A sound's name without its ending, in lower case -> the sounds so called."""
         found: dict[str, list[str]] = {}
         for file in self.sounds:
-            found.setdefault(PurePosixPath(file).stem.lower(), []).append(file)
+            found.setdefault(stem(file).lower(), []).append(file)
         return found
 
-    def clip(self, stem: str, under: str = "") -> str | None:
-        """The sound of this name, in a folder whose path the pattern `under` finds."""
-        listed = self.stems.get(stem.lower(), ())
+    def clip(self, name: str, under: str = "") -> str | None:
+        """The sound so called, whatever its ending, in a folder whose path the pattern `under` finds."""
+        listed = self.stems.get(name.lower(), ())
         return next((file for file in listed if re.search(under, file, re.IGNORECASE)), None)
 
     def find(self, pattern: str) -> Iterator[tuple[re.Match[str], str]]:
@@ -132,7 +150,7 @@ def gather(facts: Facts, tree: Tree, rows: Iterator[Row], report: Report) -> lis
     kept: dict[str, Row] = {}
     named, left_out, seen = set[str](), Counter[str](), set[str]()
     for row in rows:
-        named |= {row.audio} if row.audio else set()
+        named.add(row.audio or "")
         if row.utt_id in seen:
             report.extra.append(f"a second {row.utt_id}")
             continue
@@ -142,21 +160,21 @@ def gather(facts: Facts, tree: Tree, rows: Iterator[Row], report: Report) -> lis
             report.unknown.append(f"label {row.emotion!r} of {row.utt_id}")
         elif row.audio is None or (why := tree.wrong(row.audio)):
             report.missing.append(row.utt_id if row.audio is None else f"{row.audio} is {why}")
-        elif (label := facts.labels[own]) is None:
-            left_out[own] += 1
+        elif (label := facts.labels[own]) not in facts.classes:
+            left_out[label] += 1
         else:
             votes = Counter[str]()
             for vote, count in row.votes.items():
-                votes[facts.labels.get(vote.strip().lower()) or "other"] += count
-            known = {"emotion": label, "votes": dict(votes), "language": row.language or facts.language}
-            kept[row.utt_id] = Row(**{**vars(row), **known})
+                voted = facts.labels.get(vote.strip().lower(), "")
+                votes[voted if voted in facts.classes else "other"] += count
+            language, speaker = row.language or facts.language, row.speaker.strip() or "unknown"
+            kept[row.utt_id] = replace(row, emotion=label, speaker=speaker, language=language, votes=votes)
     report.extra += [file for file in tree.sounds if file not in named]
     _tell(facts, tree, list(kept.values()), left_out, len(seen), report)
     wrong = len(report.extra) + len(report.unknown)
     if not kept or wrong > max(len(kept), 8) + sum(left_out.values()):
-        listed = "\n  ".join(report.faults() or ["nothing of it was found"])
-        what = f"this is not {facts.title}"
-        raise VcemoError(what, tree.root, f"its layout is {facts.layout}\n  {listed}")
+        what = f"this is not {facts.title}" if kept or not seen else f"no clip of {facts.title} can be used"
+        raise VcemoError(what, tree.root, f"its layout is {facts.layout}\n  {report}")
     return list(kept.values())
 
 
@@ -165,7 +183,7 @@ def _tell(
 ) -> None:
     """What was read, beside a complete copy."""
     classes, speakers = Counter(row.emotion for row in kept), {row.speaker for row in kept}
-    counted = ", ".join(f"{label} {classes[label]:,}" for label in facts.kept() if classes[label])
+    counted = ", ".join(f"{label} {classes[label]:,}" for label in facts.classes if classes[label])
     line = f"{facts.title}: {len(kept):,} utterances by {len(speakers)} speakers ({counted})"
     report.about.insert(0, line)
     if left_out:
@@ -181,6 +199,6 @@ def _tell(
     for what, (here, complete) in whole.items():
         if complete and here != complete:
             report.counts.append(f"{here:,} of {complete:,} {what}")
-    films = {PurePosixPath(f).stem.lower() for f in tree.sizes if PurePosixPath(f).suffix.lower() in VIDEOS}
-    if films and report.missing and len(films) > len(tree.sounds):
+    films = sum(ending(file) in VIDEOS for file in tree.sizes)
+    if report.missing and films > len(tree.sounds):
         report.about.append("its clips are video: ffmpeg -i X.mp4 -ac 1 -ar 16000 X.wav makes sound of each")
