@@ -1,10 +1,8 @@
 """Figures: what they draw is what they were given; colours can be told apart; no empty boxes for Chinese."""
 
-import base64
 import gc
 import importlib.util
 import io
-import re
 import warnings
 import weakref
 from itertools import combinations
@@ -22,10 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from vcemo_lib import course, plots
+from vcemo_lib import plots
 from vcemo_lib.corpora.labels import LABELS
 from vcemo_lib.course import pictures
 from vcemo_lib.course import plots as teaching
@@ -49,14 +46,6 @@ def rows(names, **more):
     return pd.DataFrame({"value": value, "low": value - 0.1, "high": value + 0.06, **more}, list(names))
 
 
-def shifts():
-    """Two features, two emotions, human and simulated, a row each."""
-    values = ("human", "simulated"), ("angry", "sad"), ("level_db", "f0_range")
-    names = ["source", "emotion", "feature"]
-    table = pd.MultiIndex.from_product(values, names=names).to_frame(index=False)
-    return table.assign(mean_shift=1.0, sd_between_speakers=0.5)
-
-
 def differences(scores):
     names = list(scores)
     return pd.DataFrame([{"a": a, "b": b, "p_holm": 0.01 if abs(scores[a] - scores[b]) > 0.04 else 0.4}
@@ -75,13 +64,10 @@ CASES = {
     "intervals": lambda: plots.intervals(rows("abc"), reference=0.2, reference_label="one label for all"),
     "intervals, groups": lambda: plots.intervals(
         pd.concat([rows(LABELS, who="human"), rows(LABELS, who="simulated")]), group="who", xlabel="share"),
-    "class_balance": lambda: teaching.class_balance(
-        {"train": [*LABELS] * 30 + ["calm"], "test": ["sad"] * 4}),
     "spread": lambda: teaching.spread(
         pd.DataFrame({"s": RNG.gamma(3, size=60), "e": [*LABELS] * 10}), "s", "e"),
     "spread, no emotions": lambda: teaching.spread(
         pd.DataFrame({"s": [1.0, 2.0, 4.0], "e": [*"aab"]}), "s", "e"),
-    "prosody_shift": lambda: teaching.prosody_shift(shifts(), reference="human"),
     "spectrograms": lambda: teaching.spectrograms(
         {name: RNG.normal(size=(50, 80)) for name in ("plain", "noisy", "fast", "low")}),
     "curves": lambda: teaching.curves(
@@ -91,8 +77,6 @@ CASES = {
     "diagram": lambda: teaching.diagram(BOXES, [("mel", "lstm"), ("lstm", "out")], bold=["out"]),
     "attention": lambda: teaching.attention(HEADS, ["oh", "no"], 0.08, mel=np.ones((240, 80))),
     "attention, words": lambda: teaching.attention(np.eye(3), [*"abc"], [*"xyz"], title="fusion 1"),
-    "plane": lambda: teaching.plane(
-        {"0 steps": (CIRCLE, -CIRCLE), "20 steps": (CIRCLE, None)}, [*LABELS[:5]]),
     "critical_difference": lambda: teaching.critical_difference(
         SCORES, differences(SCORES), xlabel="mean UA"),
     "trade_off": lambda: teaching.trade_off(rows(SCORES, ms=np.arange(3.0, 21.0, 3.0)), "ms", ylabel="UA"),
@@ -219,18 +203,6 @@ def test_waveform_and_mel_share_the_seconds():
     assert [text.get_text() for text in top.texts] == ["hello"]
 
 
-def test_class_balance_counts():
-    figure = teaching.class_balance({"train": ["angry", "sad", "sad"], "test": ["angry"]})
-    assert [[bar.get_width() for bar in axis.patches] for axis in figure.axes] == [[1, 2], [1, 0]]
-    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["1 (33%)", "2 (67%)"]
-
-
-def test_class_balance_of_a_corpus():
-    corpus = SimpleNamespace(table=pd.DataFrame({"emotion": ["happy", "happy"]}))
-    figure = teaching.class_balance({"tiny": corpus})
-    assert figure.axes[0].get_title() == "tiny, 2 utterances"
-
-
 def test_confusion_shows_row_shares_and_counts():
     table = pd.DataFrame([[3, 1], [0, 0]], index=["happy", "sad"], columns=["happy", "sad"])
     figure = plots.confusion(table)
@@ -284,13 +256,6 @@ def test_attention_labels_words_and_seconds():
         teaching.attention(weights, ["a", "b", "c"], 0.1, "words")
     with pytest.raises(VcemoError, match="choose a head"):
         teaching.attention(np.ones((4, 2, 2)), 0.1, 0.1)
-
-
-def test_prosody_shift_has_a_panel_a_feature_and_a_dot_an_emotion():
-    figure = teaching.prosody_shift(shifts(), reference="human")
-    assert [axis.get_title() for axis in figure.axes] == ["level db", "f0 range"]
-    assert all(len(axis.patches) == 2 for axis in figure.axes)  # the reference's bands
-    assert [patch.get_width() for patch in figure.axes[0].patches] == [1.0, 1.0]
 
 
 def test_spectrograms_share_one_scale_of_colours_and_of_seconds():
@@ -349,9 +314,7 @@ def shown(monkeypatch, figure, alt="two bars"):
 
 
 def test_show_gives_a_small_png_with_its_alternative_text(monkeypatch):
-    bundle, metadata, below = shown(
-        monkeypatch, teaching.class_balance({"all": list(LABELS) * 20}), "six bars & no more"
-    )
+    bundle, metadata, below = shown(monkeypatch, plots.intervals(rows(LABELS)), "six bars & no more")
     image = Image.open(io.BytesIO(bundle["image/png"]))
     assert image.mode == "P" and len(bundle["image/png"]) < 30_000
     assert (
@@ -360,17 +323,7 @@ def test_show_gives_a_small_png_with_its_alternative_text(monkeypatch):
     )
     assert "six bars &amp; no more" in below and "<table>" not in below
     with pytest.raises(VcemoError, match="alternative text"):
-        plots.show(teaching.class_balance({"all": ["sad"]}), alt=" ")
-
-
-def test_alternative_text_reaches_the_html_pages(monkeypatch):
-    bundle, metadata, _ = shown(monkeypatch, teaching.class_balance({"all": ["sad"]}), 'one "bar"')
-    data = {**bundle, "image/png": base64.b64encode(bundle["image/png"]).decode()}
-    cell = new_code_cell("show()", outputs=[new_output("display_data", data=data, metadata=metadata)])
-    page = course.report.to_html(new_notebook(cells=[cell]), "a page")
-    (picture,) = re.findall("<img[^>]*>", page)
-    assert "alt='one \"bar\"'" in picture or 'alt="one &quot;bar&quot;"' in picture
-    assert data["image/png"] in picture
+        plots.show(plots.intervals(rows("a")), alt=" ")
 
 
 def ink(text):
@@ -432,11 +385,6 @@ def test_spread_draws_a_box_a_group_with_its_median_and_count() -> None:
         teaching.spread(table, "seconds", "emotion", order=["fear"])
 
 
-def test_alignment_marks_every_edit_in_words_and_escapes() -> None:
-    text = teaching.alignment([("=", "你", "你"), ("~", "好", "号"), ("-", "吗", ""), ("+", "", "<")])
-    assert text.count("<td") == 12 and all(mark in text for mark in ("≠", "lost", "new", "&lt;"))
-
-
 def test_intervals_of_one_name_share_a_line() -> None:
     table = pd.DataFrame(
         {"value": [1.0, 2.0, 3.0, 4.0], "low": 0.0, "high": 5.0, "source": ["a", "a", "b", "b"]},
@@ -453,18 +401,6 @@ def test_confusion_says_what_its_rows_and_columns_are() -> None:
     axis = plots.confusion(table).axes[0]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("vote", "label")
     assert plots.confusion(np.eye(6)).axes[0].get_xlabel() == "predicted"
-
-
-def test_plane_draws_every_point_its_letter_and_its_arrow() -> None:
-    points = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    figure = teaching.plane(
-        {"pulled": (points, points / 7), "still": (points, None)}, ["happy", "sad", "happy"]
-    )
-    pulled, still = figure.axes
-    assert [text.get_text() for text in pulled.texts] == ["a", "b", "c"]
-    (arrows,) = [one for one in pulled.collections if hasattr(one, "U")]
-    assert np.allclose(np.hypot(arrows.U, arrows.V), 0.8)
-    assert not any(hasattr(found, "U") for found in still.collections)
 
 
 def test_critical_difference_joins_what_is_not_shown_to_differ() -> None:

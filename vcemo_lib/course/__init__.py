@@ -1,6 +1,6 @@
 """Run the notebooks headless and compare what they measured with what they are expected to measure.
 
-    vcemo course run --lane cpu          # every notebook, executed copies and an index in build/cpu/
+    vcemo course run --lane cpu          # every notebook, executed copies and results.md in build/cpu/
     vcemo course store                   # those outputs become the ones that notebooks/ shows
 
 `data/expected/course.yaml` names the notebooks, `<lane>.json` beside it the metrics that they `record`, with

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from itertools import combinations, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from vcemo_lib.corpora.labels import LABELS
-from vcemo_lib.course.pictures import embedding as embedding
 from vcemo_lib.course.pictures import to_plane
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, markers, new_figure, palette
@@ -21,30 +19,8 @@ from vcemo_lib.plots import COLOURS, MARKERS, SERIES, STYLE, markers, new_figure
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vcemo_lib.corpora import Corpus
 
 matplotlib.rcParams["font.family"] = STYLE["font.family"]  # Chinese in a notebook's own figures, too
-_EDITS = {  # operation -> its name below the character, and its colours
-    "=": ("", "#ffffff", "#222222"),
-    "~": ("≠", "#fde3c8", "#8a3c00"),
-    "-": ("lost", "#d7e8f7", "#004a80"),
-    "+": ("new", "#f6dcea", "#8a1c5c"),
-}
-
-
-@matplotlib.rc_context(STYLE)
-def class_balance(parts: Mapping[str, Corpus | Sequence[str]]) -> Figure:
-    """How many of each emotion there are in Corpora or sequences of labels: a bar a label, a panel a part."""
-    emotions = {name: list(getattr(of, "table", {"emotion": of})["emotion"]) for name, of in parts.items()}
-    colours = palette(set().union(*emotions.values()))
-    figure, axes = new_figure(2 + 2.4 * len(parts), 2.6, columns=len(parts), sharey=True, squeeze=False)
-    for axis, (name, found) in zip(axes[0], emotions.items(), strict=True):
-        counts = [found.count(label) for label in colours]
-        bars = axis.barh(list(colours), counts, color=colours.values())
-        axis.bar_label(bars, [f" {count} ({count / max(1, len(found)):.0%})" for count in counts])
-        axis.set(title=f"{name}, {len(found)} utterances", xlabel="utterances", xlim=(0, 1.45 * max(counts)))
-    axes[0][0].invert_yaxis()
-    return figure
 
 
 @matplotlib.rc_context(STYLE)
@@ -67,49 +43,6 @@ def spread(table: pd.DataFrame, value: str, by: str, order: Sequence[str] = (), 
     axis.invert_yaxis()
     axis.grid(axis="x", linewidth=0.4)
     return figure
-
-
-@matplotlib.rc_context(STYLE)
-def prosody_shift(table: pd.DataFrame, reference: str) -> Figure:
-    """Shifts of prosodic features from neutral: a panel for each feature, a dot for each emotion and source.
-
-    Columns: emotion, feature, source, mean_shift, sd_between_speakers; the source `reference` gives bands.
-    """
-    features, emotions = table["feature"].unique(), list(palette(table["emotion"]))
-    size = (1.2 + 2.1 * len(features), 0.9 + 0.42 * len(emotions))
-    figure, axes = new_figure(*size, columns=len(features), sharey=True, squeeze=False)
-    offsets = np.linspace(-0.2, 0.2, table["source"].nunique())
-    for axis, feature in zip(axes[0], features, strict=True):
-        axis.use_sticky_edges = False  # bands keep clear of the frame
-        sources = table[table["feature"] == feature].groupby("source", sort=False)
-        for nth, (name, rows) in enumerate(sources):
-            mean, deviation = rows[["mean_shift", "sd_between_speakers"]].to_numpy(float).T
-            where = offsets[nth] + [emotions.index(emotion) for emotion in rows["emotion"]]
-            if name == reference:
-                band = {"height": 0.3, "color": "#BBBBBB", "label": f"{name} ± spread"}
-                axis.barh(where, 2 * deviation, left=mean - deviation, **band)
-                axis.plot(mean, where, "|", color="black", markersize=9)
-            else:
-                style = {"fmt": MARKERS[nth + 2], "color": SERIES[nth], "markersize": 5}
-                axis.errorbar(mean, where, xerr=deviation, label=name, **style)
-        axis.axvline(0, color="#888888", linewidth=0.8)
-        axis.set(title=feature.replace("_", " "), yticks=range(len(emotions)), yticklabels=emotions)
-    axes[0][0].invert_yaxis()
-    figure.supxlabel("shift from neutral (mean; whisker: a standard deviation between speakers)", fontsize=9)
-    handles = axes[0][0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=len(offsets), fontsize=8)
-    return figure
-
-
-def alignment(steps: Sequence[tuple[str, str, str]]) -> str:
-    """An alignment of two texts, as `asr.align` gives it, as an HTML table with its edits marked."""
-    rows = {name: f"<th style='text-align:left'>{name}</th>" for name in ("said", "heard", "")}
-    for operation, said, heard in steps:
-        mark, back, front = _EDITS[operation]
-        style = f"style='text-align:center;padding:0 .35em;background:{back};color:{front}'"
-        for row, text in {"said": said or "·", "heard": heard or "·", "": mark}.items():
-            rows[row] += f"<td lang='zh' {style}>{html.escape(text)}</td>"
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows.values())}</table>"
 
 
 @matplotlib.rc_context(STYLE)
@@ -237,33 +170,6 @@ def attention(
             raise VcemoError(f"{len(names)} names for {steps} {label} steps")
         side.set_label_text(label)
     figure.colorbar(image, ax=axis, label="attention", pad=0.01)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def plane(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], labels: Sequence[str]) -> Figure:
-    """Lettered points on the unit circle, {"title": (points (N, 2), arrows (N, 2) or None)}.
-
-    The arrows of a panel are drawn to one scale: the longest is 0.8 of a radius.
-    """
-    names = list(dict.fromkeys(labels))
-    figure, axes = new_figure(0.9 + 2.5 * len(panels), 2.9, columns=len(panels), squeeze=False)
-    for axis, (title, (points, arrows)) in zip(axes[0], panels.items(), strict=True):
-        points, angle = np.asarray(points, float), np.linspace(0, 2 * np.pi, 200)
-        axis.plot(np.cos(angle), np.sin(angle), color="#BBBBBB", linewidth=0.8)
-        for name in names:
-            own = points[np.asarray(labels) == name]
-            axis.scatter(*own.T, 36, palette(names)[name], marker=markers(names)[name], zorder=2, label=name)
-        for nth, (x, y) in enumerate(1.17 * points):
-            axis.text(x, y, chr(ord("a") + nth), ha="center", va="center")
-        if arrows is not None:
-            scaled = 0.8 * np.asarray(arrows) / max(np.linalg.norm(arrows, axis=1).max(), 1e-12)
-            style = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
-            axis.quiver(*points.T, *scaled.T, **style)
-        axis.set(title=title, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xticks=[], yticks=[], aspect="equal")
-        axis.spines[:].set_visible(False)
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=len(names), fontsize=8)
     return figure
 
 

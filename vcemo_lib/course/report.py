@@ -1,9 +1,8 @@
-"""What a run leaves behind: a table, results.json, an index page, and the outputs stored in the notebooks."""
+"""What a run leaves behind: a table, results.json and .md, and the outputs stored in the notebooks."""
 
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import re
 import sys
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 
 STORED_LIMIT_BYTES = 1_000_000  # a notebook with its outputs, in the repository
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>The course, {lane} lane</title><style>body {{ font: 16px/1.5 sans-serif; margin: 2rem }}</style>
-<h1>The course, {lane} lane</h1>
-<p>{date}; last run {seconds} s with {jobs} at once, {threads} thread(s) each</p>
-{notebooks}<h2>Metrics</h2>{metrics}<p>{facts}</p></html>
-"""
 
 
 @dataclass
@@ -67,34 +59,29 @@ def table(results: list[Result]) -> str:
 
 
 def publish(course: Course, about: dict[str, Any], results: list[Result]) -> Path:
-    """Write results.json and index.html: these results, and earlier ones of other notebooks."""
+    """Write results.json and results.md: these results, and earlier ones of other notebooks."""
     folder = course.build / about["lane"]
     known = read_results(folder) | {result.name: result for result in results}
     results = [known[notebook.name] for notebook in course.notebooks if notebook.name in known]
     content = {**about, "notebooks": [{**asdict(result), "ok": result.ok} for result in results]}
     write_atomically(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(folder / "index.html", _index(about, results))
-    return folder / "index.html"
+    write_atomically(folder / "results.md", _page(about, results))
+    return folder / "results.md"
 
 
-def _index(about: dict[str, Any], results: list[Result]) -> str:
-    """The index page: a row for each notebook with its link, then each metric beside what was expected."""
-    import pandas as pd
-
-    notebooks, metrics = [], []
-    for result in results:
-        link = f'<a href="html/{result.name}.html">{html.escape(f"{result.name[:2]} {result.title}")}</a>'
-        notebooks.append((link, f"{result.seconds:.1f}", result.cells, html.escape(result.summary)))
-        for check in result.checks:
-            row = (result.name, check.metric, number(check.value), check.expected)
-            metrics.append((*row, "in" if check.ok else "✗ OUT"))
+def _page(about: dict[str, Any], results: list[Result]) -> str:
+    """The table of a run, then each metric beside what was expected, as Markdown."""
     used = [weight for result in results for weight in result.stamp.get("weights", [])]
     weights = {f"{weight['name']} from {weight['source']}": "" for weight in used}
     facts = [f"{name} {value}" for name, value in (about["versions"] | about["hardware"] | weights).items()]
-    above = pd.DataFrame(notebooks, columns=["notebook", "seconds", "cells", "state"])
-    below = pd.DataFrame(metrics, columns=["notebook", "metric", "measured", "expected", ""])
-    tables = {"notebooks": above.to_html(index=False, escape=False), "metrics": below.to_html(index=False)}
-    return _PAGE.format(**about, **tables, facts=html.escape(", ".join(facts)))
+    head = "# The {lane} lane, {date}\n\nLast run {seconds} s with {jobs} at once, {threads} thread(s) each."
+    rows = ["| notebook | metric | measured | expected | |", "|---|---|--:|--:|---|"]
+    for result in results:
+        for check in result.checks:
+            row = (result.name, check.metric, number(check.value), check.expected)
+            rows.append(f"| {' | '.join(row)} | {'' if check.ok else '✗ OUT'} |")
+    parts = (head.format(**about), f"```\n{table(results)}\n```", "\n".join(rows), ", ".join(facts))
+    return "\n\n".join(parts) + "\n"
 
 
 def read_results(folder: Path) -> dict[str, Result]:
@@ -108,14 +95,6 @@ def read_results(folder: Path) -> dict[str, Result]:
         return known
     except (KeyError, TypeError, ValueError) as error:
         raise VcemoError(f"not the results of a run: {error!r}", where=path, do="delete it") from error
-
-
-def to_html(notebook: NotebookNode, title: str) -> str:
-    """A notebook as one HTML page. The classic template keeps the alternative text of pictures."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(template_name="classic")
-    return exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
 
 
 def code_digest(notebook: NotebookNode) -> str:
@@ -178,8 +157,8 @@ def store(course: Course | None = None, only: list[str] | None = None) -> list[P
             over = f"{size / 1e6:.2f} MB with its outputs, over 1 MB"
             raise VcemoError(over, where=notebook.name, do="show less")
         written[notebook.path] = text
-    for path, text in written.items():
-        write_atomically(path, text)
+    for file, text in written.items():
+        write_atomically(file, text)
     return list(written)
 
 

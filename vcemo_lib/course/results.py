@@ -1,6 +1,6 @@
 """README's results, number by number, from the bundled result files: `vcemo results` prints them.
 
-`data/build/results.py` writes the same text into README, so that the two cannot differ.
+The text around them is `data/build/results.md`; `data/build/results.py` writes it into README as well.
 """
 
 from __future__ import annotations
@@ -15,65 +15,12 @@ from vcemo_lib.course.sweeps import beside_line
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
 
-SECTION = """\
-On VCEMO-Sim (*simulated*; six classes; test part: {test} utterances by 20 speakers whom the model never \
-heard, saying sentences it never read), tutorial-size model, {seeds} seeds, without SupCon; 95 % intervals \
-over speakers and seeds (docs/statistics.md):
-
-| modalities | WA | UA | weighted F1 |
-|---|---|---|---|
-{modalities}
-
-All three modalities against each single one, paired:
-
-| against | difference in WA | in UA |
-|---|---|---|
-{singles}
-
-A straight line beside each: balanced logistic regression on the means and deviations over time of a clip's \
-features, scaled alike, its penalty chosen on validation (docs/straight_line.md: what was tried). {verdict}
-
-| inputs | WA of the line | UA of the line | the network over it, in WA | in UA |
-|---|---|---|---|---|
-{line}
-
-Supervised contrastive learning (weight alpha) against none, same seeds:
-
-| alpha | difference in WA | in UA |
-|---|---|---|
-{supcon}
-
-The baselines of the paper's Tables 1 and 2, all small and trained alike (notebook 07; docs/readings.md says \
-what is equal):
-
-| model | WA | UA | parameters |
-|---|---|---|---|
-{baselines}
-
-| step | difference in WA | in UA |
-|---|---|---|
-{steps}
-
-Whisper base on it: CER {cer:.1%} (after sifting; {cer_before:.1%} before). Prosody of the finished sound: \
-{inside} of {of} shifts within one human between-speaker spread.
-
-Bundled text encoders on real Weibo posts (SMP2020, six emotions, 200 labelled posts, ten draws, frozen, \
-macro-F1):
-
-| encoder | macro-F1 |
-|---|---|
-{encoders}
-
-Measured again by `make bench` on {machine}: at most {moved:.3f} away.
-
-{speeds}
-"""
-
 
 def section() -> str:
     """The results as Markdown. Raises VcemoError where a bundled file is missing or damaged."""
     try:
-        return SECTION.format(**_cells())
+        text = (repo_data() / "build" / "results.md").read_text(encoding="utf-8")
+        return text.format(**_cells())
     except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
         what = f"a result file is missing or damaged ({type(error).__name__}: {' '.join(str(error).split())})"
         raise VcemoError(what, where=repo_data(), do="restore it with git checkout") from error
@@ -95,7 +42,7 @@ def benchmarks() -> dict[str, dict[str, Any]]:
 
 
 def _cells() -> dict[str, Any]:
-    """What stands in the gaps of SECTION."""
+    """What stands in the gaps of `data/build/results.md`."""
     ablation, supcon, compared = (stored(name) for name in ("ablation", "supcon", "compare"))
     summary, bench = comparison.summary(ablation), benchmarks()
     about = json.loads((repo_data() / "vcemo_sim" / "about.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from typing import Any
 
 from vcemo_lib.course.metrics import compare, updated
 from vcemo_lib.course.plan import LANES, Course, Notebook, read_json, read_notebook
-from vcemo_lib.course.report import Result, code_cells, publish, table, to_html
+from vcemo_lib.course.report import Result, code_cells, publish, table
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data, write_atomically
 from vcemo_lib.provenance import stamp
@@ -31,7 +31,7 @@ def run(
 ) -> list[Result]:  # fmt: skip
     """Run the course's notebooks in `lane`, `jobs` at once, into build/<lane>/; gives one Result a notebook.
 
-    Writes executed copies (.ipynb, .html), index.html and results.json; with `update_expected` what was
+    Writes executed copies, results.md and results.json; with `update_expected` what was
     measured becomes expected. `say` gets the report's lines instead of the terminal.
     """
     from filelock import FileLock
@@ -51,8 +51,7 @@ def run(
     threads = max(1, cores // jobs) if lane == "gpu" else 1
 
     folder = course.build / lane
-    for part in ("metrics", "html"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "metrics").mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     started: list[Any] = []
     stopped = threading.Event()
@@ -77,11 +76,11 @@ def run(
     about = {"lane": lane, "jobs": jobs, "threads": threads, "seconds": round(seconds, 1), **stamp()}
     with FileLock(folder / ".lock"):  # another run of other notebooks may end now
         _judge(course, lane, notebooks, results, update_expected)
-        index = publish(course, about, results)
+        page = publish(course, about, results)
     say(table(results))
     bad = sum(not result.ok for result in results)
     verdict = f"{bad} of {len(results)} failed or drifted" if bad else "all as expected"
-    say(f"{lane} lane: {len(results)} notebooks in {seconds:.0f} s, {verdict}; {index}")
+    say(f"{lane} lane: {len(results)} notebooks in {seconds:.0f} s, {verdict}; {page}")
     return results
 
 
@@ -166,7 +165,6 @@ def _execute(
     cells = sum(bool(cell.execution_count) for cell in work)
     if error is None and (cells < len(work) or not cells):
         error = f"{len(work) - cells} code cells were not executed" if cells else "no code cell was executed"
-    write_atomically(folder / "html" / f"{notebook.name}.html", to_html(executed, notebook.title))
     say(f"{notebook.name}: {f'FAILED, {error}' if error else 'ran'}, {cells} cells, {seconds:.1f} s")
     return Result(notebook.name, notebook.title, round(seconds, 2), cells, error)
 
