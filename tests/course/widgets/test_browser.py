@@ -1,4 +1,4 @@
-"""The browser: what is chosen and played; what stands there without a kernel. What it finds is tested in Chromium."""
+"""The browser: what is chosen and played; what stands there without a kernel. Chromium tests what it finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beat the model: what is drawn, and that nothing is told or kept before the reveal. Scores are tested in Chromium."""
+"""Beat the model: what is drawn; nothing is told or kept before the reveal. Chromium tests the scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import vcemo_lib as vc
