@@ -65,7 +65,7 @@ def test_the_microphone_is_heard(app: Any, clip: Path) -> None:
 def test_a_file_is_dropped(app: Any, clip: Path) -> None:
     app.evaluate(DROP, list(clip.read_bytes()))
     app.get_by_test_id("player").get_by_text("dropped.ogg").wait_for()
-    assert "judges Mandarin" not in app.get_by_test_id("player-warnings").inner_text()
+    assert "Whisper takes this for" not in app.get_by_test_id("player-warnings").inner_text()
 
 
 def test_what_cannot_be_judged_is_said_kindly(app: Any) -> None:

@@ -25,7 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(page: Any) -> Any:
-    """The page with the network blocked; `asked` is what it wanted from there, `failed` what it did not get."""
+    """The page with the network blocked; `asked`: what it wanted there; `failed`: what it did not get."""
     page.asked, page.failed = [], []
     inside = ("file:", "data:", "blob:")
     page.context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(inside) else r.abort())
