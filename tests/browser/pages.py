@@ -101,14 +101,19 @@ def played(page: Any, audio: Any) -> None:
 
 
 def look(
-    page: Any, name: str, set_dark: Callable[[bool], None], root: str = "body", part: Any = None
+    page: Any,
+    name: str,
+    set_dark: Callable[[bool], None],
+    root: str = "body",
+    part: Any = None,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> dict[str, list[str]]:
     """Screenshots of the page, or a part, at both widths in both themes; what is wrong inside `root`."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     wrong = {}
     for dark in (False, True):
         set_dark(dark)
-        for width in WIDTHS:
+        for width in widths:
             case = f"{name}-{width}-{'dark' if dark else 'light'}"
             page.set_viewport_size({"width": width, "height": 1500})
             page.wait_for_timeout(500)  # some layouts follow a little later

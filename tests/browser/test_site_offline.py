@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import faults, look, played, reached
+from pages import bars, faults, look, mute, played, reached, use_player
 
 from vcemo_lib.course import Course, site
 
@@ -25,7 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(page: Any) -> Any:
-    """The page with the network blocked; `asked`: what it wanted there, `failed`: what it did not get."""
+    """The page with the network blocked; `asked`: what it wanted there; `failed`: what it did not get."""
     page.asked, page.failed = [], []
     inside = ("file:", "data:", "blob:")
     page.context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(inside) else r.abort())
@@ -45,8 +45,66 @@ def as_found(offline: Any) -> Iterator[None]:
 
 
 def pages(index: Path) -> list[Path]:
-    names = [*(notebook.name for notebook in Course().notebooks), "glossary"]
+    names = [*(notebook.name for notebook in Course().notebooks), "glossary", "teachers"]
     return [index, *(index.parent / f"{name}.html" for name in names)]
+
+
+def awake(page: Any) -> None:
+    """Wait until the widgets of a page live."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-vcemo]')].every(e => e.querySelector('.vcemo'))"
+    )
+
+
+def test_the_first_page_plays_asks_and_tells(offline: Any, index: Path) -> None:
+    offline.goto(index.as_uri())
+    offline.get_by_test_id("guess-play").click()
+    played(offline, offline.get_by_test_id("guess-audio"))
+    offline.get_by_test_id("guess-sad").click()
+    told = offline.locator(".vcemo-guess [role=status]").inner_text()
+    assert told.startswith("You say ◆ sad") and "The model says" in told and "simulated" in told
+    assert sum(bars(offline.get_by_test_id("player")).values()) == pytest.approx(1, abs=0.01)
+    assert "simulated" in offline.locator(".vcemo-guess").inner_text()
+    offline.get_by_test_id("guess-next").click()
+    offline.locator(".vcemo-guess button:has-text('sad')").filter(visible=True).wait_for()
+    assert offline.get_by_test_id("player").count() == 0
+
+
+def test_the_site_lives(offline: Any, index: Path) -> None:
+    offline.goto(pages(index)[1].as_uri())
+    awake(offline)
+    player = offline.get_by_test_id("player").first
+    use_player(offline, player)
+    before = offline.get_by_test_id("vcemo-found").inner_text()
+    cell = offline.locator(".vcemo-cell:not([disabled]):not(.vcemo-diagonal)").first
+    count = cell.inner_text()
+    cell.click()
+    assert offline.get_by_test_id("vcemo-found").inner_text().startswith(f"{count} of ") and before
+    row = offline.locator(".vcemo-row").first
+    row.click()
+    shown = offline.get_by_test_id("player").nth(1)
+    shown.get_by_text(row.get_attribute("data-testid").removeprefix("vcemo-row-")).wait_for()
+    played(offline, shown.get_by_test_id("player-audio"))
+    mute(offline, shown, "bert", True)
+    assert "without BERT" in shown.inner_text()
+    offline.get_by_test_id("vcemo-game-play").click()
+    for done in range(1, 11):
+        offline.wait_for_function(
+            "document.querySelector('[data-testid=vcemo-game-sad]').ariaDisabled === 'false'"
+        )
+        offline.get_by_test_id("vcemo-game-sad").click()
+        offline.get_by_test_id("vcemo-game-status").filter(has_text=f"lip {done}: you said sad").wait_for()
+    offline.get_by_test_id("vcemo-game-reveal").click()
+    report = offline.get_by_test_id("vcemo-game-report")
+    report.get_by_text("(McNemar)").wait_for()
+    assert report.locator("tbody tr").count() == 13 and "raters" in report.inner_text()
+    offline.get_by_test_id("vcemo-game-again").click()
+    offline.get_by_test_id("vcemo-game-status").filter(has_text="Clip 1 of 10").wait_for()
+    offline.goto((index.parent / "09_playground.html").as_uri())
+    awake(offline)
+    offline.get_by_test_id("voice-example-5").click()
+    offline.get_by_test_id("player").last.get_by_text("true: ★ surprise").wait_for()
+    assert "make app" in offline.get_by_test_id("voice").inner_text()
 
 
 def test_next_leads_through_the_course(offline: Any, index: Path) -> None:
@@ -87,8 +145,8 @@ def test_a_folded_cell_unfolds_and_is_copied(offline: Any, index: Path) -> None:
 
 
 def test_sound_plays_one_at_a_time_and_pictures_are_there(offline: Any, index: Path) -> None:
-    offline.goto(index.as_uri())
-    first, second = offline.locator("audio").nth(0), offline.locator("audio").nth(1)
+    offline.goto(pages(index)[1].as_uri())
+    first, second = offline.locator("audio[controls]").nth(0), offline.locator("audio[controls]").nth(1)
     first.evaluate("e => { e.loop = true; e.play() }")
     played(offline, first)
     second.evaluate("e => e.play()")
@@ -96,6 +154,7 @@ def test_sound_plays_one_at_a_time_and_pictures_are_there(offline: Any, index: P
     assert first.evaluate("e => e.paused")
     for page in pages(index):
         offline.goto(page.as_uri())
+        awake(offline)
         broken = offline.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length")
         silent = offline.evaluate("""async () => {
             const tested = [...document.querySelectorAll('audio')].map(async audio => {
@@ -145,6 +204,7 @@ def test_everyone_can_read_it(offline: Any, index: Path, width: int, scheme: str
     offline.set_viewport_size({"width": width, "height": 900})
     for page in pages(index):
         offline.goto(page.as_uri())
+        awake(offline)
         found = faults(offline, ".bd-main") + (offline.evaluate(WIDE) if width == 390 else [])
         if width == 1280:
             found += [f"cut at {length} columns" for length in offline.evaluate(CUT) if length <= 100]

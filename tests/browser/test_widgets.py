@@ -233,6 +233,66 @@ def test_filters_list_what_they_say(kernel: Kernel, part: vc.Corpus, predictions
     has(page, "vcemo-found", f"{len(part)} of {len(part)} clips")
 
 
+def called(page: Any, widget: Any, call: str, *values: Any) -> Any:
+    """What a function of a widget's script gives, in the browser: `call` is its name."""
+    load = "import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})))"
+    script = f"async ([source, values]) => (await {load}).default.{call}(...values)"
+    return page.evaluate(script, [str(widget._esm), list(values)])
+
+
+def test_filters_find_alone_and_together(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
+    browser = Browser(part, predictions)
+    clips, rows = browser.table, browser.view.rows
+    everything = {"emotion": "", "predicted": "", "speaker": "", "verdict": "", "text": "", "order": "corpus"}
+
+    def find(low: float = 0.0, high: float = 1.0, **asked: Any) -> list[int]:
+        query = everything | {"low": low, "high": high} | asked
+        return called(kernel.page, browser.view, "find", rows, list(predictions.classes), query)
+
+    assert find() == list(range(len(part)))
+    for column in ("emotion", "predicted", "speaker"):
+        value = clips[column].iloc[5]
+        assert find(**{column: value}) == np.flatnonzero(clips[column] == value).tolist()
+    wrong = find(verdict="wrong")
+    assert wrong == np.flatnonzero(~clips["right"]).tolist()
+    sure = clips["confidence"].iloc[find(0.6, 0.9, order="surest first")]
+    assert len(sure) and sure.between(0.6, 0.9).all() and sure.is_monotonic_decreasing
+    word = clips["text"].iloc[0][:2]
+    assert find(text=word) == np.flatnonzero(clips["text"].str.contains(word, regex=False)).tolist()
+    assert find(text=part.ids[4].upper()) == [4] and find(text="([") == [], "ids are found; no pattern"
+    assert find(emotion="sad", verdict="wrong") == [i for i in find(emotion="sad") if i in wrong]
+
+
+def test_scores_of_a_game_are_those_of_the_books(
+    kernel: Kernel, part: vc.Corpus, predictions: Predictions
+) -> None:
+    from scipy.stats import binomtest
+    from sklearn.metrics import cohen_kappa_score
+
+    game, rng = Game(part, predictions, seed=3), np.random.default_rng(0)
+    for label in rng.choice(predictions.classes, 10).tolist():
+        game.answer(label)
+    game.reveal()
+    clips = game.result()["clips"]
+    you, raters, model = called(kernel.page, game, "scores", clips)
+    for score, who in ((you, "you"), (model, "model")):
+        labels, said = [clip["label"] for clip in clips], [clip[who] for clip in clips]
+        right = sum(a == b for a, b in zip(labels, said, strict=True))
+        low, high = binomtest(right, 10).proportion_ci(method="wilson")
+        assert (score["right"], score["of"]) == (right, 10)
+        assert [score["low"], score["high"]] == pytest.approx([low, high], abs=1e-6)
+        assert score["kappa"] == pytest.approx(cohen_kappa_score(labels, said))
+    share = [clip["votes"].get(clip["label"], 0) / sum(clip["votes"].values()) for clip in clips]
+    assert raters["right"] == pytest.approx(sum(share)) and "low" not in raters
+    only = [clip["you"] == clip["label"] for clip in clips if (clip["you"] == clip["label"])
+            != (clip["model"] == clip["label"])]  # fmt: skip
+    p = binomtest(sum(only), len(only)).pvalue if only else 1.0
+    notes = called(kernel.page, game, "notes", clips, [you, raters, model])
+    assert f"{p:.2f} (McNemar)" in notes[0] and "10 clips are few" in notes[1] and len(notes) == 3
+    same = [{**clip, "you": "sad", "label": "sad", "model": "sad"} for clip in clips]
+    assert called(kernel.page, game, "scores", same)[0]["kappa"] is None
+
+
 def test_the_game_takes_no_answer_unheard(kernel: Kernel, part: vc.Corpus, predictions: Predictions) -> None:
     game, page = Game(part, predictions), kernel.page
     kernel.show(game)
@@ -248,7 +308,7 @@ def test_the_game_takes_no_answer_unheard(kernel: Kernel, part: vc.Corpus, predi
         page.get_by_test_id("vcemo-game-sad").click()
         has(page, "vcemo-game-status", f"lip {done}: you said sad")
     page.get_by_test_id("vcemo-game-reveal").click()
-    page.locator("[data-clip='2']").click()
+    page.get_by_test_id("vcemo-game-clip-2").click()
     until(page, "[...document.querySelectorAll('audio')].some(a => !a.paused)")
     page.get_by_test_id("vcemo-game-again").click()
     has(page, "vcemo-game-status", "Clip 1 of 10")
@@ -267,7 +327,7 @@ def test_a_lost_kernel_is_told_after_5_s(
     until(page, "!document.querySelector('.vcemo-player').hasAttribute('aria-busy')")
     page.evaluate("window.pythonLives = false")
     page.get_by_test_id("mute-audio").uncheck()
-    page.get_by_test_id("voice-show").click()
+    page.get_by_test_id("voice-example-0").click()
     page.get_by_test_id(f"vcemo-row-{part.ids[5]}").click()
     page.get_by_test_id("vcemo-game-play").click()
     assert page.get_by_test_id("player-problem").inner_text() == ""

@@ -1,4 +1,4 @@
-"""The browser: what is chosen and played; what stands without a kernel. Chromium tests what it finds."""
+"""The browser: what is chosen and played, and what stands there without a kernel. Chromium tests filters."""
 
 from __future__ import annotations
 

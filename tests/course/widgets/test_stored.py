@@ -1,4 +1,4 @@
-"""Clips judged before: stored is what the recogniser says, and the bundled ones are of this recogniser."""
+"""Clips judged before: they are what the recogniser says, and the bundled ones are this recogniser's."""
 
 from __future__ import annotations
 

@@ -45,11 +45,12 @@ function notes(clips, [you, ...others]) {
   const only = (who, other) => clips.filter((clip) => hit(clip, who) && !hit(clip, other)).length;
   const [yours, its] = [only("you", "model"), only("model", "you")];
   const [lead, share] = [yours - its, you.right / you.of];
-  const way = `You are ${Math.abs(lead)} clip${Math.abs(lead) > 1 ? "s" : ""} ${lead > 0 ? "ahead" : "behind"}`;
+  const clipsApart = `${Math.abs(lead)} clip${Math.abs(lead) > 1 ? "s" : ""}`;
+  const way = `You are ${clipsApart} ${lead > 0 ? "ahead" : "behind"}`;
   const needed = 10 * Math.round((1.96 ** 2 * Math.max(share * (1 - share), 0.09)) / 0.05 ** 2 / 10);
   const said = [
-    `${lead ? way : "You and the model are level"}. Only you had ${yours} right, only the model ${its}; were ` +
-      "you equally good, a split at least as uneven would come up with probability " +
+    `${lead ? way : "You and the model are level"}. Only you had ${yours} right, only the model ${its}; ` +
+      "were you equally good, a split at least as uneven would come up with probability " +
       `${mcnemar(yours, its).toFixed(2)} (McNemar).`,
     `${you.of} clips are few: ${you.right} right fits a true share from ${percent(you.low)} to ` +
       `${percent(you.high)}, and kappa is as unsure. To know it within 5 points takes some ${needed} clips.`,

@@ -52,7 +52,7 @@ function render({ model, el }) {
     const choose = () => python.send({ kind: "example", name });
     return button(marked(name.split(":")[0]), `voice-example-${i}`, choose, { title: name });
   });
-  const chips = make("div", { class: "vcemo-line", role: "group", label: "Clips of the corpus" }, ...examples);
+  const chips = div("vcemo-line", ...examples);
   const chooser = make("label", { class: "vcemo-button" }, "Choose or drop a sound file …", file);
   const progress = make("progress", { label: "Working", testid: "voice-progress" });
   const status = make("span", { role: "status", testid: "voice-status" });
