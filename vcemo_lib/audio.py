@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
 N_FFT = 400  # samples: a 25 ms window

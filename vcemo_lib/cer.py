@@ -7,16 +7,13 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    from vcemo_lib.corpora import Corpus
 
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
 # Characters that sound alike and mean the same here, and what OpenCC leaves as it depends on the context.

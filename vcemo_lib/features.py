@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from vcemo_lib import asr, audio, augmentation, text, weights
 from vcemo_lib.array_cache import ArrayCache
@@ -192,8 +193,6 @@ def compute(
     settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times=, augmented=
     Raises VcemoError for an unknown kind or setting, an unreadable clip, and values that are not finite.
     """
-    from tqdm.auto import tqdm
-
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
         raise VcemoError(f"unknown setting(s) {', '.join(strange)}", do=f"use some of {', '.join(known)}")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
@@ -115,8 +116,6 @@ class Listener:
 
     def __call__(self, clips: Sequence[Clip]) -> list[Transcript]:
         """Transcripts, gated where that is asked for; what is kept on disk is not gated."""
-        from tqdm.auto import tqdm
-
         found: dict[int, Transcript] = {}
         todo = []  # (seconds, number, file of its transcript) of clips to listen to
         for i, clip in enumerate(clips):

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, repo_data
@@ -68,8 +69,6 @@ def cached(name: str) -> Path | None:
 
 def about(path: Path) -> dict:
     """What this library wrote into a file's header: "dims", the model's dimensions, and "source"."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {})["vcemo"])

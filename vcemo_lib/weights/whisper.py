@@ -13,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
+from safetensors.numpy import save
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
@@ -68,7 +70,6 @@ def whisper(name: str = "base") -> Path:
 
 def _fetch(name: str, full: str) -> Path:
     import whisper as openai_whisper
-    from filelock import FileLock
 
     addresses = openai_whisper._MODELS  # of each size; the file's SHA-256 is the last folder in it
     if name not in addresses:
@@ -129,8 +130,6 @@ def _convert(path: Path, full: str, source: str) -> Path:
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
     """Write safetensors into the cache; the file's name ends in its SHA-256, so that one rename is enough."""
-    from safetensors.numpy import save
-
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     data = save(tensors, metadata={"vcemo": json.dumps({"dims": dims, "source": source}, sort_keys=True)})
     path = sources.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
