@@ -34,10 +34,7 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip, (N,): from a file that libsndfile reads, or floats (N,) or (N, channels) at `sr` Hz, averaged.
-
-    VcemoError, naming the file, for what cannot be read, is empty, too long, not finite or far too loud.
-    """
+    """A clip, (N,): from a file, or floats (N,) or (N, channels) at `sr` Hz. VcemoError for what is none."""
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
     else:
@@ -97,8 +94,7 @@ def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
     if not len(piece):
         raise VcemoError(f"utterance {utt_id!r} starts behind the end of its file", path, "correct its start")
     if len(piece) > MAX_UTTERANCE_SECONDS * SAMPLE_RATE:
-        what = f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s"
-        raise VcemoError(what, path, "cut it into sentences")
+        raise VcemoError(f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s", path, "cut it")
     return piece
 
 

@@ -25,7 +25,7 @@ def supcon(
         L = mean over anchors i of
             -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau))
 
-    A(i) is everything but i itself, P(i) what in A(i) has i's label. (The paper prints a sum over classes.)
+    A(i) is everything but i itself, P(i) what in A(i) has i's label.
 
     keys         further samples to contrast with, which are no anchors; one of key_labels -1 is an empty slot
     key_allowed  False where an utterance must not meet a key (its own older copy)

@@ -70,10 +70,7 @@ class Transcript:
 def transcribe(
     clips: Corpus | Clip | Sequence[Clip], model: str = "base", **options: Any
 ) -> list[Transcript] | pd.DataFrame:
-    """One transcript a clip: a list for paths or arrays (16 kHz), a DataFrame with index utt_id for a Corpus.
-
-    `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
-    """
+    """One transcript a clip: a list, or of a Corpus a DataFrame; `options` are those of TranscribeOptions."""
     chosen = TranscribeOptions(**options)
     sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
     languages = [chosen.language or "zh"] * len(sounds)

@@ -154,10 +154,7 @@ def download(url: str, target: Path, sha256: str) -> Path:
 
 
 def hub(name: str) -> Path:
-    """The folder of "user/name" or "user/name@revision" on the Hugging Face hub, without what is pickled.
-
-    HF_ENDPOINT is honoured; offline, what the client kept is taken. The commit is the name of the folder.
-    """
+    """The folder of "user/name" or "user/name@revision" on the hub, named by its commit; nothing pickled."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")

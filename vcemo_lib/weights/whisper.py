@@ -52,10 +52,7 @@ _NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
 
 
 def whisper(name: str = "base") -> Path:
-    """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
-
-    `name` is a size ("tiny" ... "turbo") or a user's file: openai-whisper's `.pt`, our `.safetensors`.
-    """
+    """Path of Whisper's weights (float16 safetensors): of a size ("base"), or a user's own file."""
     path, full = Path(name), f"whisper-{name}"
     if path.suffix not in (".pt", ".safetensors"):
         path = sources.cached(full) or _fetch(name, full)
@@ -87,8 +84,7 @@ def _fetch(name: str, full: str) -> Path:
                     reasons.append(str(reason))
     except OSError as error:
         raise write_error(error, folder) from error
-    do = "join a network, or give the path of a weights file"
-    raise VcemoError(f"{full} could not be had", where="; ".join(reasons), do=do)
+    raise VcemoError(f"{full} could not be had", "; ".join(reasons), "give the path of a weights file")
 
 
 def _from_openai(url: str, full: str) -> Path:
