@@ -1,7 +1,4 @@
-"""Scores, and intervals and tests that take the chance of speakers and of seeds together.
-
-WA is accuracy, UA the mean of the classes' recalls (section 4.2); the literature sometimes swaps the names.
-"""
+"""WA (accuracy), UA (mean recall, section 4.2) and F1; intervals and tests over speakers and seeds."""
 
 from __future__ import annotations
 
@@ -108,11 +105,7 @@ def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True) -> pd.Data
 
 
 def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True) -> pd.DataFrame:
-    """A weighted sum of models' scores: value, 95 % interval low, high, p (against zero), speakers, seeds.
-
-    `tables` are counts (S, G, C, C) of the same speakers; `weights` 1, -1 for a difference, 1, -1, -1, 1 for
-    a gain over a gain; `same_seeds`: the models' seeds go in pairs, else each has seeds of its own.
-    """
+    """A weighted sum of models' scores, of counts (S, G, C, C): value, low, high, p (against 0), how many."""
     from scipy.stats import t
 
     found = [_jackknife(table) for table in tables]

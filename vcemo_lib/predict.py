@@ -93,8 +93,7 @@ class EmotionRecognizer:
     ) -> Any:
         """A Prediction of a clip (a path, or samples (N,) at 16 kHz), or of each of a list.
 
-        text: the transcript, else Whisper makes one; mute: of "audio", "words", "bert" what to do without;
-        enrol: other clips of the voice, without labels. VcemoError for a clip that cannot be judged.
+        text: the transcript, else Whisper makes one; mute: modalities to do without; enrol: other clips.
         """
         if isinstance(clips, str | Path | np.ndarray):
             return self.predict([clips], None if text is None else [text], mute, enrol)[0]
