@@ -9,8 +9,7 @@ from vcemo_lib.errors import VcemoError  # noqa: F401
 
 __version__ = "0.1.0"
 
-# Before torch reads it: threads sleep while they wait. Where they spin, a training of thousands of small
-# parallel regions stands still beside another busy process. A value of the user's own stays.
+# Before torch reads it: threads that spin while they wait stand still beside another busy process.
 for _variable, _value in {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}.items():
     os.environ.setdefault(_variable, _value)
 

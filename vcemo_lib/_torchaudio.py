@@ -1,7 +1,4 @@
-"""Make `import torchaudio` work beside a CPU-only torch, where its extension, linked to CUDA, cannot load.
-
-It works without, so an import hook has it look in an empty folder. `make setup` sets it for every start.
-"""
+"""Make `import torchaudio` work beside a CPU-only torch: its extension, linked to CUDA, is left out."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from vcemo_lib.paths import write_atomically, write_error
 
@@ -35,8 +38,6 @@ class ArrayCache:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else writes here meanwhile; what is damaged or half-written is deleted first."""
-        from filelock import FileLock
-
         lock = self.folder / ".lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -50,8 +51,6 @@ class ArrayCache:
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep these arrays (rows, width), in one file, under their keys."""
-        from safetensors.numpy import save
-
         data = save({key: np.ascontiguousarray(array, np.float16) for key, array in arrays.items()})
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
         write_atomically(path, data)
@@ -65,6 +64,4 @@ class ArrayCache:
 @lru_cache(maxsize=256)
 def _open(path: Path) -> Any:
     """A file, memory-mapped."""
-    from safetensors import safe_open
-
     return safe_open(path, "np")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from vcemo_lib.augmentation import add_noise, augment, pitch_shift, time_stretch  # noqa: F401
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    from vcemo_lib.corpora import Corpus
 
 SAMPLE_RATE = 16_000  # Hz
 N_FFT = 400  # samples: a 25 ms window
@@ -37,10 +34,7 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip, (N,): from a file that libsndfile reads, or floats (N,) or (N, channels) at `sr` Hz, averaged.
-
-    VcemoError, naming the file, for what cannot be read, is empty, too long, not finite or far too loud.
-    """
+    """A clip, (N,): from a file, or floats (N,) or (N, channels) at `sr` Hz. VcemoError for what is none."""
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
     else:
@@ -100,8 +94,7 @@ def utterance(corpus: Corpus, utt_id: str) -> np.ndarray:
     if not len(piece):
         raise VcemoError(f"utterance {utt_id!r} starts behind the end of its file", path, "correct its start")
     if len(piece) > MAX_UTTERANCE_SECONDS * SAMPLE_RATE:
-        what = f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s"
-        raise VcemoError(what, path, "cut it into sentences")
+        raise VcemoError(f"utterance {utt_id!r} lasts over {MAX_UTTERANCE_SECONDS} s", path, "cut it")
     return piece
 
 

@@ -73,5 +73,4 @@ def check(model: Any) -> None:
     """Refuse a model without log-mel, or one that reads where each word lies: augmentation moves both."""
     kinds = [model.kinds[modality] for modality in model.settings.modalities]
     if "mel" not in kinds or getattr(model, "also_reads", ()):
-        remedy = "set augment=0; it needs acoustic='mel', and a model that does not count in frames"
-        raise VcemoError(f"augmentation does not fit the model {model.name!r} with these settings", do=remedy)
+        raise VcemoError(f"augmentation does not fit the model {model.name!r}", do="set augment=0")

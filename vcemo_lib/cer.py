@@ -7,16 +7,13 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
+from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
-
-if TYPE_CHECKING:
-    from vcemo_lib.corpora import Corpus
 
 _DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
 # Characters that sound alike and mean the same here, and what OpenCC leaves as it depends on the context.
@@ -69,10 +66,7 @@ def normalise(text: str) -> str:
 
 
 def align(ref: str, hyp: str) -> list[tuple[str, str, str]]:
-    """Two texts, normalised, aligned: (op, character of ref, of hyp) each.
-
-    op is "=" same, "~" substituted, "-" deleted (in ref alone), "+" inserted (in hyp alone).
-    """
+    """Two texts, normalised, aligned: (op, of ref, of hyp) each; "=" same, "~" other, "-" lost, "+" new."""
     ref, hyp, found = normalise(ref), normalise(hyp), []
     for step in Levenshtein.opcodes(ref, hyp):
         before, after = ref[step.src_start : step.src_end], hyp[step.dest_start : step.dest_end]
@@ -98,10 +92,7 @@ def cer(ref: str | Sequence[str], hyp: str | Sequence[str], clean: Callable[[str
 def cer_table(
     corpus: Corpus, hyps: Mapping[str, str] | pd.Series, by: str = "emotion", n: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """CER by group and over "all": columns clips, characters, cer, low, high (95 %, speakers drawn whole).
-
-    `by` is a column of the manifest or "length" (characters in the reference); `hyps` are texts by utt_id.
-    """
+    """CER by a column or by "length", and over "all": clips, characters, cer, low, high (95 %)."""
     if missing := [utt_id for utt_id in corpus.ids if utt_id not in hyps]:
         raise VcemoError(f"{len(missing)} clips have no transcript", missing[0], "transcribe all")
     if by != "length" and by not in corpus.table:

@@ -14,10 +14,7 @@ def printable(text: str) -> str:
 
 
 class VcemoError(Exception):
-    """A mistake that the user can mend, told in one line: what is wrong, where, and what to do.
-
-    VcemoError("no such clip", where="a.wav", do="check the path") says: no such clip (a.wav): check the path
-    """
+    """A mistake that the user can mend, told in one line: what is wrong, where, and what to do."""
 
     def __init__(self, what: str, where: object = None, do: str | None = None) -> None:
         place = f" ({where})" if where is not None else ""

@@ -1,7 +1,4 @@
-"""Scores, and intervals and tests that take the chance of speakers and of seeds together.
-
-WA is accuracy, UA the mean of the classes' recalls (section 4.2); the literature sometimes swaps the names.
-"""
+"""WA (accuracy), UA (mean recall, section 4.2) and F1; intervals and tests over speakers and seeds."""
 
 from __future__ import annotations
 
@@ -28,18 +25,16 @@ def counts_by_speaker(
     y_true: np.ndarray, y_pred: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
 ) -> np.ndarray:  # fmt: skip
-    """Confusion counts (S, G, C, C): of each seed (run) and each speaker, true classes in rows.
-
-    Arguments are (N,), runs end to end; `seeds` None: one run; `speakers` None: each utterance for itself.
-    """
+    """Confusion counts (S, G, C, C) of each seed (run) and speaker (None: utterance); arguments are (N,)."""
     if speakers is None and seeds is not None:
         raise VcemoError("seeds without speakers", do="say whose utterances they are, or give their ids")
     size, count = _number(classes, y_true, y_pred), len(y_true)
     whose = np.arange(count) if speakers is None else np.asarray(speakers)
     which = np.zeros(count) if seeds is None else np.asarray(seeds)
     if {count} != {len(y_pred), len(whose), len(which)}:
-        what = f"{count} labels and {len(y_pred)} predictions, {len(whose)} speakers, {len(which)} seeds"
-        raise VcemoError(what, do="give one of each an utterance")
+        raise VcemoError(
+            f"{count} labels and {len(y_pred)} predictions", do="give one of each, and a speaker"
+        )
     y = np.stack([y_true, y_pred])  # (2, N)
     if not np.issubdtype(y.dtype, np.integer) or (count and not 0 <= y.min() <= y.max() < size):
         raise VcemoError("classes must be indices", do=f"give whole numbers from 0 to {size - 1}")
@@ -95,10 +90,7 @@ def paired_test(
     y_true: np.ndarray, a: np.ndarray, b: np.ndarray, speakers: Groups = None, seeds: Groups = None,
     classes: Classes = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Is model a better than model b on the same utterances, trained with the same seeds?
-
-    One row a metric: a, b, difference (a - b), its 95 % interval low, high, two-sided p, speakers, seeds.
-    """
+    """Is model a better than b? A row a metric: a, b, difference, low, high (95 %), p, speakers, seeds."""
     size = _number(classes, y_true, a, b)
     of_a, of_b = (counts_by_speaker(y_true, y_pred, speakers, seeds, size) for y_pred in (a, b))
     return difference(of_a, of_b)
@@ -113,11 +105,7 @@ def difference(a: np.ndarray, b: np.ndarray, same_seeds: bool = True) -> pd.Data
 
 
 def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds: bool = True) -> pd.DataFrame:
-    """A weighted sum of models' scores: value, 95 % interval low, high, p (against zero), speakers, seeds.
-
-    `tables` are counts (S, G, C, C) of the same speakers; `weights` 1, -1 for a difference, 1, -1, -1, 1 for
-    a gain over a gain; `same_seeds`: the models' seeds go in pairs, else each has seeds of its own.
-    """
+    """A weighted sum of models' scores, of counts (S, G, C, C): value, low, high, p (against 0), how many."""
     from scipy.stats import t
 
     found = [_jackknife(table) for table in tables]
@@ -139,10 +127,7 @@ def contrast(tables: Sequence[np.ndarray], weights: Sequence[float], same_seeds:
 def interval(
     statistic: Callable[[np.ndarray], float], groups: Sequence | np.ndarray, n: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Any number that is computed from rows, with its 95 % bootstrap interval: {"value", "low", "high"}.
-
-    `statistic` takes row indices and gives a number or NaN; whole `groups` (N,) (speakers) are drawn.
-    """
+    """Bootstrap {"value", "low", "high"} (95 %) of `statistic(row indices)`; `groups` (N,) are drawn."""
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     value, low, high = float(statistic(np.arange(len(group)))), float("nan"), float("nan")
     _warn_of_few(len(names))

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from vcemo_lib import asr, audio, augmentation, text, weights
 from vcemo_lib.array_cache import ArrayCache
@@ -54,10 +55,7 @@ def bert(texts: Sequence[str], encoder: str = "bundled") -> Arrays:
 
 
 def word_spans(clips: Sequence[tuple], times: str = "voice", vectors: str = "bundled") -> Arrays:
-    """Which log-mel frames are each word's, (W, 2), of pairs (wave, text): what CME 2021 aligns by.
-
-    times: "voice", words laid over the voiced frames, a fast guess; or a Whisper ("base"), which hears them.
-    """
+    """Each word's log-mel frames, (W, 2), of pairs (wave, text): laid over the voice, or by a Whisper."""
     waves, nlp = [wave for wave, _ in clips], text.load_words(vectors)
     tokens = [text.words(line, nlp) for _, line in clips]
     if times == "voice":
@@ -188,12 +186,8 @@ def compute(
 ) -> FeatureStore:  # fmt: skip
     """The features of every utterance; what is kept already is not computed again.
 
-    text      "gold", the manifest's words, or "asr", those that Whisper heard
-    settings  vectors=, encoder= (names for vcemo_lib.text), model=, layer= (Whisper's), times=, augmented=
-    Raises VcemoError for an unknown kind or setting, an unreadable clip, and values that are not finite.
+    text is "gold" or "asr"; settings: vectors=, encoder=, model=, layer= (Whisper's), times=, augmented=.
     """
-    from tqdm.auto import tqdm
-
     known = {name for kind in KINDS.values() for name in kind.settings}
     if strange := set(settings) - known:
         raise VcemoError(f"unknown setting(s) {', '.join(strange)}", do=f"use some of {', '.join(known)}")

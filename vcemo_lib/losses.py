@@ -25,7 +25,7 @@ def supcon(
         L = mean over anchors i of
             -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / tau) / sum over a in A(i) of exp(z_i.z_a / tau))
 
-    A(i) is everything but i itself, P(i) what in A(i) has i's label. (The paper prints a sum over classes.)
+    A(i) is everything but i itself, P(i) what in A(i) has i's label.
 
     keys         further samples to contrast with, which are no anchors; one of key_labels -1 is an empty slot
     key_allowed  False where an utterance must not meet a key (its own older copy)
@@ -50,8 +50,7 @@ def supcon(
     if normalize:
         z, others = F.normalize(z, dim=-1), F.normalize(others, dim=-1)
 
-    # Excluded pairs leave before the maximum is taken: an anchor's dot product with itself is the largest,
-    # and subtracting it could make every other term underflow.
+    # Excluded pairs leave before the maximum is taken: subtracting one's own product may underflow.
     logits = (z @ others.T / temperature).masked_fill(~allowed, -math.inf)  # (A, A + M)
     alone = ~allowed.any(dim=1, keepdim=True)  # (A, 1): no contrast; a finite row keeps gradients finite
     log_prob = logits.masked_fill(alone, 0.0).log_softmax(dim=1)  # (A, A + M)

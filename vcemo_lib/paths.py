@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from platformdirs import user_cache_dir
+
 from vcemo_lib.errors import VcemoError
 
 
@@ -19,10 +21,7 @@ def repo_data() -> Path:
 
 def cache_dir() -> Path:
     """The folder for downloads and computed features: `VCEMO_CACHE`, else the platform's cache folder."""
-    from platformdirs import user_cache_dir
-
-    chosen = os.environ.get("VCEMO_CACHE") or user_cache_dir("vcemo", appauthor=False, opinion=False)
-    cache = Path(chosen)
+    cache = Path(os.environ.get("VCEMO_CACHE") or user_cache_dir("vcemo", appauthor=False, opinion=False))
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:

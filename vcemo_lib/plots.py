@@ -133,10 +133,7 @@ def intervals(
     table: pd.DataFrame, value: str = "value", group: str | None = None, reference: float | None = None,
     reference_label: str = "", xlabel: str = "",
 ) -> Figure:  # fmt: skip
-    """Dots with whiskers from `low` to `high`, a line for each name in the index.
-
-    `group`: a column that colours the rows of one name, beside each other; `reference` draws a line.
-    """
+    """Dots with whiskers from `low` to `high`, a line a name; `group` is a column that colours its rows."""
     if missing := [column for column in (value, "low", "high", group) if column and column not in table]:
         raise VcemoError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     lines = list(dict.fromkeys(table.index))

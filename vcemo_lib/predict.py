@@ -93,10 +93,7 @@ class EmotionRecognizer:
     ) -> Any:
         """A Prediction of a clip (a path, or samples (N,) at 16 kHz), or of each of a list.
 
-        text   the transcript, where it is known; else Whisper makes one
-        mute   modalities the model must do without: "audio", "words", "bert"
-        enrol  other clips of the same voice, without labels: what the clips are measured against
-        Raises VcemoError for a clip that is unreadable, silent, too short or not finite.
+        text: the transcript, else Whisper makes one; mute: modalities to do without; enrol: other clips.
         """
         if isinstance(clips, str | Path | np.ndarray):
             return self.predict([clips], None if text is None else [text], mute, enrol)[0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from vcemo_lib.training.runs import Predictions
+from vcemo_lib.evaluation import scores
+from vcemo_lib.training.runs import Predictions
 
 ACOUSTIC = ("mel", "whisper")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, the inverse of the penalty
@@ -43,9 +43,6 @@ def linear(
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
-
-    from vcemo_lib.evaluation import scores
-    from vcemo_lib.training.runs import Predictions
 
     everyone = np.concatenate([part.table["speaker"].to_numpy(str) for part in parts.values()])
     columns = []

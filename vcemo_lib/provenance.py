@@ -88,9 +88,7 @@ def contents(part: Corpus) -> dict[str, str]:
 
 
 def data(store: Any, kinds: Iterable[str], parts: Mapping[str, Corpus]) -> dict[str, Any]:
-    """What a model reads, for its Recipe: the parts' contents; of the features whose words ("text"), how each
-    of "kinds" was made, and digests of the "content" (of the arrays where a store cannot tell).
-    """
+    """For a Recipe: the parts' contents; whose words, how features were made, digests of their content."""
     from vcemo_lib.features import KINDS
     from vcemo_lib.loading import gather
 

@@ -25,10 +25,7 @@ BATCH_TOKENS = 4_096  # padded tokens a batch of the BERT
 
 
 def load_words(name: str = BUNDLED) -> Language:
-    """A spaCy pipeline with a word segmenter and word vectors (V, 300); VcemoError where it has none.
-
-    `name`: "bundled"; an installed package ("zh_core_web_md"); the path of a pipeline or a folder like ours.
-    """
+    """A spaCy pipeline with word vectors: "bundled", an installed one ("zh_core_web_md"), or a folder."""
     return _load_words(str(name))
 
 
@@ -78,10 +75,7 @@ def words(text: str, nlp: Language | None = None) -> list[str]:
 
 
 def word_vectors(text: str | Sequence[str], nlp: Language | None = None) -> np.ndarray:
-    """One vector a word, (W, 300) float32, W = 0 for an empty text. `text` may be a list of words already.
-
-    A word without a vector gets that of its lower case, else the mean of its Chinese characters', else zeros.
-    """
+    """One vector a word, (W, 300) float32: its own, its lower case's, its characters' mean, or zeros."""
     nlp = nlp or load_words()
     found = words(text, nlp) if isinstance(text, str) else list(text)
     rows = np.zeros((len(found), nlp.vocab.vectors_length), np.float32)

@@ -51,8 +51,7 @@ def add_words(
         attention = scores[row, :, : last + 1, :frames].float().softmax(dim=-1)  # (heads, n, T)
         spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
         attention = median_filter((attention - mean) / spread.clamp_min(1e-9), 7).mean(dim=0)
-        # not compiled: numba takes 3 s for it, more than it would save on some hundred clips
-        path = dtw_cpu.py_func(-attention[first - 1 : -1].double().cpu().numpy())  # tokens, frames
+        path = dtw_cpu.py_func(-attention[first - 1 : -1].double().cpu().numpy())  # numba would take 3 s
         begin = path[1][np.diff(path[0], prepend=-1) > 0] * FRAME / audio.SAMPLE_RATE
         chances = logits[row, first - 1 : last - 1].float().softmax(dim=-1)
         certain = chances.gather(1, tokens[row, first:last, None])[:, 0].tolist()

@@ -101,10 +101,7 @@ def silence(model: Whisper, dtype: torch.dtype) -> tuple[list[KeyValue], Tensor]
 def encoder_features(
     wave: Clip | Sequence[Clip], layer: int = -1, model: str = "base"
 ) -> np.ndarray | list[np.ndarray]:
-    """Whisper's encoder on each clip's own frames: (ceil(N / 320), width) float32, one every 20 ms.
-
-    `layer` 1 to 6 (base) is a block's output, -1 the final one. Beyond 30 s it works in pieces of 30 s.
-    """
+    """Whisper's encoder on a clip's frames of 20 ms: (ceil(N / 320), width) float32; layer -1: the last."""
     if isinstance(wave, (str, Path, np.ndarray)):
         return encoder_features([wave], layer, model)[0]
     whisper, full = load_model(model), int(FULL_WINDOW * audio.SAMPLE_RATE)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from vcemo_lib import audio, weights
 from vcemo_lib.asr.alignment import add_words
@@ -32,8 +33,7 @@ EDGE_SECONDS = 0.1  # at least this much real silence after a clip
 EDGE_BESIDE_SILENCE = 1.0  # the same where the encoder attends to silence
 TOKENS_PER_SECOND, SPARE_TOKENS = 12, 10  # nobody speaks faster: what runs longer is a loop
 PROMPT_LOGPROB = -0.4  # below this a transcript that repeats the prompt is taken for an echo of it
-# (probability of no speech above, mean log probability a token below): both mean that nothing was said.
-# Measured: 50 silent, noisy and tonal clips have at least 0.81; in English at most -0.58 ("you"), beside 0.96
+# (probability of no speech above, mean log probability below): nothing was said, by 50 noises and tones
 NO_SPEECH = ((0.7, -1.2), (0.8, -0.6), (0.95, -0.5))
 VERSION = 6  # of the decoding: raise it when results change, so that no stale transcript is read
 
@@ -69,10 +69,7 @@ class Transcript:
 def transcribe(
     clips: Corpus | Clip | Sequence[Clip], model: str = "base", **options: Any
 ) -> list[Transcript] | pd.DataFrame:
-    """One transcript a clip: a list for paths or arrays (16 kHz), a DataFrame with index utt_id for a Corpus.
-
-    `options` are those of TranscribeOptions, as in `transcribe(corpus, word_times=True)`.
-    """
+    """One transcript a clip: a list, or of a Corpus a DataFrame; `options` are those of TranscribeOptions."""
     chosen = TranscribeOptions(**options)
     sounds: Sequence[Clip] = [clips] if isinstance(clips, (str, Path, np.ndarray)) else clips
     languages = [chosen.language or "zh"] * len(sounds)
@@ -115,8 +112,6 @@ class Listener:
 
     def __call__(self, clips: Sequence[Clip]) -> list[Transcript]:
         """Transcripts, gated where that is asked for; what is kept on disk is not gated."""
-        from tqdm.auto import tqdm
-
         found: dict[int, Transcript] = {}
         todo = []  # (seconds, number, file of its transcript) of clips to listen to
         for i, clip in enumerate(clips):

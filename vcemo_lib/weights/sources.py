@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import cache_dir, repo_data
@@ -68,8 +69,6 @@ def cached(name: str) -> Path | None:
 
 def about(path: Path) -> dict:
     """What this library wrote into a file's header: "dims", the model's dimensions, and "source"."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {})["vcemo"])
@@ -155,10 +154,7 @@ def download(url: str, target: Path, sha256: str) -> Path:
 
 
 def hub(name: str) -> Path:
-    """The folder of "user/name" or "user/name@revision" on the Hugging Face hub, without what is pickled.
-
-    HF_ENDPOINT is honoured; offline, what the client kept is taken. The commit is the name of the folder.
-    """
+    """The folder of "user/name" or "user/name@revision" on the hub, named by its commit; nothing pickled."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")

@@ -13,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
+from safetensors.numpy import save
 
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import write_atomically, write_error
@@ -50,10 +52,7 @@ _NAMES = {  # CTranslate2's names -> openai-whisper's, one rule after the other
 
 
 def whisper(name: str = "base") -> Path:
-    """Path of Whisper's weights as float16 safetensors with openai-whisper's own names, checked by SHA-256.
-
-    `name` is a size ("tiny" ... "turbo") or a user's file: openai-whisper's `.pt`, our `.safetensors`.
-    """
+    """Path of Whisper's weights (float16 safetensors): of a size ("base"), or a user's own file."""
     path, full = Path(name), f"whisper-{name}"
     if path.suffix not in (".pt", ".safetensors"):
         path = sources.cached(full) or _fetch(name, full)
@@ -68,7 +67,6 @@ def whisper(name: str = "base") -> Path:
 
 def _fetch(name: str, full: str) -> Path:
     import whisper as openai_whisper
-    from filelock import FileLock
 
     addresses = openai_whisper._MODELS  # of each size; the file's SHA-256 is the last folder in it
     if name not in addresses:
@@ -86,8 +84,7 @@ def _fetch(name: str, full: str) -> Path:
                     reasons.append(str(reason))
     except OSError as error:
         raise write_error(error, folder) from error
-    do = "join a network, or give the path of a weights file"
-    raise VcemoError(f"{full} could not be had", where="; ".join(reasons), do=do)
+    raise VcemoError(f"{full} could not be had", "; ".join(reasons), "give the path of a weights file")
 
 
 def _from_openai(url: str, full: str) -> Path:
@@ -129,8 +126,6 @@ def _convert(path: Path, full: str, source: str) -> Path:
 
 def _keep(tensors: dict[str, np.ndarray], dims: dict[str, int], full: str, source: str) -> Path:
     """Write safetensors into the cache; the file's name ends in its SHA-256, so that one rename is enough."""
-    from safetensors.numpy import save
-
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     data = save(tensors, metadata={"vcemo": json.dumps({"dims": dims, "source": source}, sort_keys=True)})
     path = sources.weights_dir() / f"{full}.{hashlib.sha256(data).hexdigest()}.safetensors"
