@@ -38,7 +38,6 @@ HISTORY = pd.DataFrame(
 CIRCLE = np.stack([np.cos(np.arange(5)), np.sin(np.arange(5))], axis=1)
 SCORES = {"Xu 2019": 0.50, "MDRE": 0.52, "MHA-2": 0.55, "UMONS": 0.58, "VCEMO": 0.66, "VCEMO + SupCon": 0.67}
 MEL = np.zeros((80, 100, 3))  # as a picture: rows, columns, colours
-HEADS = RNG.dirichlet(np.ones(30), 2)  # attention of two words over 30 steps
 TIMED = [{"text": "hello", "start": 0.1, "end": 0.4}, {"text": "you", "start": 0.5, "end": 0.9}]
 BOXES = {"mel": (0.1, 0.2, "log-mel\n(T, F)"), "lstm": (0.5, 0.2, "LSTM"), "out": (0.9, 0.8, "Linear")}
 
@@ -80,8 +79,6 @@ CASES = {
          "b": {"": (np.arange(9), np.arange(9))}}, ["ms", "Hz"], ["dB", "weight"]),
     "word_map": lambda: teaching.word_map(np.eye(6), [f"word-{i}" for i in range(6)], ["angry", "sad"] * 3),
     "diagram": lambda: teaching.diagram(BOXES, [("mel", "lstm"), ("lstm", "out")], bold=["out"]),
-    "attention": lambda: teaching.attention(HEADS, ["oh", "no"], 0.08, mel=np.ones((240, 80))),
-    "attention, words": lambda: teaching.attention(np.eye(3), [*"abc"], [*"xyz"], title="fusion 1"),
     "critical_difference": lambda: teaching.critical_difference(
         SCORES, differences(SCORES), xlabel="mean UA"),
     "trade_off": lambda: teaching.trade_off(rows(SCORES, ms=np.arange(3.0, 21.0, 3.0)), "ms", ylabel="UA"),
@@ -256,22 +253,6 @@ def test_intervals_reach_from_low_to_high():
         plots.intervals(table[["value"]])
 
 
-def test_attention_labels_words_and_seconds():
-    weights = RNG.dirichlet(np.ones(10), 2)
-    figure = teaching.attention(weights, ["oh", "no"], 0.1, "words", "audio")
-    axis = figure.axes[0]
-    assert np.allclose(axis.images[0].get_array(), weights)
-    assert axis.get_xticklabels()[-1].get_text() == "0.9 s"
-    above, below, _ = teaching.attention(weights, ["oh", "no"], 0.1, mel=np.ones((100, 80))).axes
-    assert (
-        above.images[0].get_array().shape == (80, 100) and above.get_xlim() == below.get_xlim()
-    )  # one second over ten steps of 0.1 s
-    with pytest.raises(VcemoError, match="3 names for 2 words steps"):
-        teaching.attention(weights, ["a", "b", "c"], 0.1, "words")
-    with pytest.raises(VcemoError, match="choose a head"):
-        teaching.attention(np.ones((4, 2, 2)), 0.1, 0.1)
-
-
 def test_spectrograms_share_one_scale_of_colours_and_of_seconds():
     figure = teaching.spectrograms(
         {"loud": np.ones((50, 8)), "long": np.zeros((100, 8)), "soft": np.zeros((50, 8))},
@@ -342,13 +323,8 @@ def test_show_gives_a_small_png_with_its_alternative_text(monkeypatch):
 
 def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
     monkeypatch.setattr(plots, "cjk_fonts", lambda: {})
-    figure = teaching.attention(np.eye(2), ["今天", "好"], ["我", "<你>"])
-    ticks = [
-        tick.get_text()
-        for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis)
-        for tick in axis.get_ticklabels()
-    ]
-    assert ticks == ["1", "2", "3", "<4>"]
+    figure = teaching.word_map(RNG.normal(size=(4, 3)), ["今天", "好", "我", "<你>"], ["sad"] * 4)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3", "<4>"]
     _, _, below = shown(monkeypatch, figure)
     assert "<th>1</th><th>2</th><th>3</th><th>4</th>" in below
     assert "<td lang='zh'>今天</td>" in below
@@ -358,8 +334,8 @@ def test_without_a_chinese_font_words_become_numbers_and_a_table(monkeypatch):
 
 
 def test_chinese_words_are_drawn_and_a_rare_character_is_numbered():
-    figure = teaching.attention(np.eye(2), ["今天", "好"], 0.1)
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["今天", "好"]
+    figure = teaching.word_map(RNG.normal(size=(3, 3)), ["今天", "好", "我"], ["sad"] * 3)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["今天", "好", "我"]
     title = plots.waveform_and_mel(np.zeros(1600, np.float32), title="s001: 你好").get_suptitle()
     assert title == "s001: 你好"
     known = set().union(*plots.cjk_fonts().values())
