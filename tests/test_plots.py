@@ -35,7 +35,6 @@ TONE = np.sin(np.arange(16_000) * 0.2).astype(np.float32)
 CIRCLE = np.stack([np.cos(np.arange(5)), np.sin(np.arange(5))], axis=1)
 SCORES = {"Xu 2019": 0.50, "MDRE": 0.52, "MHA-2": 0.55, "UMONS": 0.58, "VCEMO": 0.66, "VCEMO + SupCon": 0.67}
 MEL = np.zeros((80, 100, 3))  # as a picture: rows, columns, colours
-HEADS = RNG.dirichlet(np.ones(30), 2)  # attention of two words over 30 steps
 TIMED = [{"text": "hello", "start": 0.1, "end": 0.4}, {"text": "you", "start": 0.5, "end": 0.9}]
 BOXES = {"mel": (0.1, 0.2, "log-mel\n(T, F)"), "lstm": (0.5, 0.2, "LSTM"), "out": (0.9, 0.8, "Linear")}
 
@@ -75,8 +74,6 @@ CASES = {
          "b": {"": (np.arange(9), np.arange(9))}}, ["ms", "Hz"], ["dB", "weight"]),
     "word_map": lambda: teaching.word_map(np.eye(6), [f"word-{i}" for i in range(6)], ["angry", "sad"] * 3),
     "diagram": lambda: teaching.diagram(BOXES, [("mel", "lstm"), ("lstm", "out")], bold=["out"]),
-    "attention": lambda: teaching.attention(HEADS, ["oh", "no"], 0.08, mel=np.ones((240, 80))),
-    "attention, words": lambda: teaching.attention(np.eye(3), [*"abc"], [*"xyz"], title="fusion 1"),
     "critical_difference": lambda: teaching.critical_difference(
         SCORES, differences(SCORES), xlabel="mean UA"),
     "trade_off": lambda: teaching.trade_off(rows(SCORES, ms=np.arange(3.0, 21.0, 3.0)), "ms", ylabel="UA"),
@@ -240,22 +237,6 @@ def test_intervals_reach_from_low_to_high():
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["voice", "words"]
     with pytest.raises(VcemoError, match="the table lacks low, high"):
         plots.intervals(table[["value"]])
-
-
-def test_attention_labels_words_and_seconds():
-    weights = RNG.dirichlet(np.ones(10), 2)
-    figure = teaching.attention(weights, ["oh", "no"], 0.1, "words", "audio")
-    axis = figure.axes[0]
-    assert np.allclose(axis.images[0].get_array(), weights)
-    assert axis.get_xticklabels()[-1].get_text() == "0.9 s"
-    above, below, _ = teaching.attention(weights, ["oh", "no"], 0.1, mel=np.ones((100, 80))).axes
-    assert (
-        above.images[0].get_array().shape == (80, 100) and above.get_xlim() == below.get_xlim()
-    )  # one second over ten steps of 0.1 s
-    with pytest.raises(VcemoError, match="3 names for 2 words steps"):
-        teaching.attention(weights, ["a", "b", "c"], 0.1, "words")
-    with pytest.raises(VcemoError, match="choose a head"):
-        teaching.attention(np.ones((4, 2, 2)), 0.1, 0.1)
 
 
 def test_spectrograms_share_one_scale_of_colours_and_of_seconds():

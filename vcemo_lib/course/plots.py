@@ -136,44 +136,6 @@ def diagram(
 
 
 @matplotlib.rc_context(STYLE)
-def attention(
-    weights: np.ndarray, rows: Sequence[str] | float, columns: Sequence[str] | float,
-    row_title: str = "query", column_title: str = "key", title: str = "", mel: np.ndarray | None = None,
-) -> Figure:  # fmt: skip
-    """Attention weights (Q, K), below the log-mel (T, 80) of the sound whose steps are the columns, if given.
-
-    An axis is labelled by its words or, given a number, in seconds at that many seconds a step.
-    """
-    weights = np.asarray(weights, float)
-    if weights.ndim != 2:
-        raise VcemoError(f"expected weights (Q, K), not of shape {weights.shape}", do="choose a head")
-    height = min(4.5, 1.4 + 0.28 * len(weights))
-    heights = (height,) if mel is None else (1.5, height)
-    layout: Any = {"rows": len(heights), "height_ratios": heights, "sharex": True, "squeeze": False}
-    figure, axes = new_figure(6.4, sum(heights), **layout)
-    top, axis = axes[0, 0], axes[-1, 0]
-    if mel is not None:
-        extent = (-0.5, weights.shape[1] - 0.5, 0, np.shape(mel)[1])
-        top.imshow(np.asarray(mel).T, origin="lower", aspect="auto", cmap="magma", extent=extent)
-        top.set(ylabel="mel band")
-    top.set(title=title)
-    image = axis.imshow(weights, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
-    axis.spines[:].set_visible(False)
-    sides = (axis.yaxis, rows, row_title), (axis.xaxis, columns, column_title)
-    for (side, names, label), steps in zip(sides, weights.shape, strict=True):
-        if isinstance(names, int | float):
-            ticks = np.linspace(0, steps - 1, min(steps, 6))  # a label stands where its step begins
-            side.set_ticks(ticks - 0.5, [f"{tick * names:.1f} s" for tick in ticks])
-        elif len(names) == steps:
-            side.set_ticks(range(steps), names)
-        else:
-            raise VcemoError(f"{len(names)} names for {steps} {label} steps")
-        side.set_label_text(label)
-    figure.colorbar(image, ax=axis, label="attention", pad=0.01)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
 def critical_difference(
     scores: Mapping[str, float], pairs: pd.DataFrame, level: float = 0.05, xlabel: str = ""
 ) -> Figure:

@@ -1,11 +1,12 @@
 """README's results, number by number, from the bundled result files: `vcemo results` prints them.
 
-The text around them is `data/build/results.md`; `data/build/results.py` writes it into README as well.
+The text around them is `results.md`; `data/build/results.py` writes both into README.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ from vcemo_lib.paths import repo_data
 def section() -> str:
     """The results as Markdown. Raises VcemoError where a bundled file is missing or damaged."""
     try:
-        text = (repo_data() / "build" / "results.md").read_text(encoding="utf-8")
+        text = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
         return text.format(**_cells())
     except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
         what = f"a result file is missing or damaged ({type(error).__name__}: {' '.join(str(error).split())})"
@@ -42,7 +43,7 @@ def benchmarks() -> dict[str, dict[str, Any]]:
 
 
 def _cells() -> dict[str, Any]:
-    """What stands in the gaps of `data/build/results.md`."""
+    """What stands in the gaps of `results.md`."""
     ablation, supcon, compared = (stored(name) for name in ("ablation", "supcon", "compare"))
     summary, bench = comparison.summary(ablation), benchmarks()
     about = json.loads((repo_data() / "vcemo_sim" / "about.json").read_text(encoding="utf-8"))
