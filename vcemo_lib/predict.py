@@ -18,7 +18,7 @@ from vcemo_lib.corpora import Corpus
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.loading import InMemoryDataset, Ragged, gather
 from vcemo_lib.models.vcemo import Output
-from vcemo_lib.training.runs import RUN_FILE, Run, autocast, kinds_of
+from vcemo_lib.training.runs import RUN_FILE, Predictions, Run, autocast, kinds_of
 from vcemo_lib.training.runs import predict as predict_part
 
 BUNDLED = "recogniser"  # folder of data/models/: trained on VCEMO-Sim, so on simulated speech
@@ -176,10 +176,10 @@ class EmotionRecognizer:
         return probabilities, output
 
 
-def enrolment_curve(
+def enrolment(
     run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
-) -> pd.DataFrame:
-    """A corpus part's scores, with intervals, where speakers are known by 0, 1, 2, ... clips without labels.
+) -> dict[int, Predictions]:
+    """A corpus part's answers where speakers are known by 0, 1, 2, ... clips without labels, by that number.
 
     Every clip is judged at every point, scaled by other clips of its speaker: drawn with the seed, those of a
     point among those of the next, and all of them where there are fewer than `counts` says.
@@ -193,5 +193,13 @@ def enrolment_curve(
     for count in counts:
         scaler = run.scaler.adapted(features, {u: known[:count] for u, known in others.items()})
         answers = predict_part(run.model, scaler.apply(features), run.classes)
-        found[count] = replace(answers, speakers=speakers).intervals()
-    return pd.concat(found, names=["enrolled", "score"])
+        found[count] = replace(answers, speakers=speakers)
+    return found
+
+
+def enrolment_curve(
+    run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
+) -> pd.DataFrame:
+    """The scores of `enrolment`, with intervals: a row a number of clips and score."""
+    answers = enrolment(run, part, store, counts, seed)
+    return pd.concat({n: of.intervals() for n, of in answers.items()}, names=["enrolled", "score"])
