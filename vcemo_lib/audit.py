@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -65,33 +67,27 @@ def likeness(a: np.ndarray, b: np.ndarray) -> float:
 def record(parts: Mapping[str, Corpus], store: Any = None) -> dict[str, Any]:
     """What a result's record says of its parts; plain values. Copies are sought if the store holds log-mel.
 
-    shared  "train and test" -> how many speakers, sentences, identical files and copies both parts have
-    test    how many test clips there are, and how many have a speaker, sentence or sound of the other parts
+    shared  "train and test" -> how many of each kind (KINDS, and sound) both parts have
+    test    how many clips the test part has, and how many of them are known to the other parts, by kind
     says    the same for readers; empty where nothing of the test part is known
     """
-    found = splits.audit(dict(parts)).groupby(["between", "leak"]).size()
-    pairs = [f"{one} and {other}" for one, other in combinations(parts, 2)]
-    kinds = ("speaker", "sentence", "audio")
-    shared = {pair: {kind: int(found.get((pair, kind), 0)) for kind in kinds} for pair in pairs}
-    test, others = parts["test"], [part for name, part in parts.items() if name != "test"]
-    of_kind: dict[str, Callable[[Corpus], list[str]]] = {
-        "utterance": lambda part: [f"{part.root} {utt_id}" for utt_id in part.ids],
-        "speaker": lambda part: part.table["speaker"].tolist(),
-        "sentence": lambda part: part.table["text"].map(splits.bare).tolist(),
-    }
-    met = {"clips": len(test)}
-    for kind, items in of_kind.items():
-        known = set().union(*map(items, others)) - {""}  # a sentence that is not written down is not known
-        met[kind] = sum(item in known for item in items(test))
+    pairs = {f"{one} and {other}": (one, other) for one, other in combinations(parts, 2)}
+    shared: dict[str, dict[str, int]] = {pair: {} for pair in pairs}
+    test, met = parts["test"], {"clips": len(parts["test"])}
+    for kind, items in KINDS.items():
+        of = {name: items(part) for name, part in parts.items()}
+        for pair, (one, other) in pairs.items():
+            shared[pair][kind] = len(set(of[one]) & set(of[other]) - {""})
+        known = set().union(*(found for name, found in of.items() if name != "test")) - {""}
+        met[kind] = sum(item in known for item in of["test"])
     if "mel" in getattr(store, "kinds", ()):
         near = copies(parts, store)
         for pair, number in near["between"].value_counts().items():
-            shared[pair]["copy"] = int(number)
+            shared[pair]["sound"] = int(number)
         heard = {*near["one"], *near.loc[near["between"].str.endswith("and test"), "other"]}
         met["sound"] = len(heard & set(test.ids))
-    return _told(
-        {"shared": shared, "test": met, "val_is_test": "val" in parts and parts["val"].ids == test.ids}
-    )
+    chosen_on_test = "val" in parts and parts["val"].ids == test.ids
+    return _told({"shared": shared, "test": met, "val_is_test": chosen_on_test})
 
 
 def together(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -125,6 +121,24 @@ def mark(figure: Figure, records: Mapping[str, Any] | Iterable[Mapping[str, Any]
         legend = figure.legend([], [], title=text, **style)
         legend.get_title().set(color="#A03000", fontsize=8, fontweight="bold")
     return figure
+
+
+def _files(part: Corpus) -> list[str]:
+    """What each utterance's file holds, and which stretch of it is meant; "" where there is no such file."""
+    digest = {file: "" for file in part.table["audio"].unique()}
+    for file in digest:
+        with suppress(OSError):  # features may be here without the sound
+            digest[file] = hashlib.sha256((part.root / file).read_bytes()).hexdigest()
+    places = part.table.reindex(columns=["audio", "start", "end"]).itertuples(index=False)
+    return [digest[file] and f"{digest[file]} {start}-{end}" for file, start, end in places]
+
+
+KINDS: dict[str, Callable[[Corpus], list[str]]] = {
+    "utterance": lambda part: [f"{part.root} {utt_id}" for utt_id in part.ids],
+    "speaker": lambda part: part.table["speaker"].tolist(),
+    "sentence": lambda part: part.table["text"].map(splits.bare).tolist(),
+    "file": _files,
+}
 
 
 def _log_mels(part: Corpus, store: Any) -> list[np.ndarray]:

@@ -155,12 +155,19 @@ def _dealt(corpus: Corpus, groups: np.ndarray, k: int, seed: int) -> Iterator[np
     import warnings
 
     import numpy as np
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold
 
-    alone = len(set(groups)) == len(groups)
-    way = (StratifiedKFold if alone else StratifiedGroupKFold)(k, shuffle=True, random_state=seed)
+    y = corpus.y()
+    if len(set(groups)) == len(groups):  # clips: shuffled, sorted by emotion, dealt in turn
+        order = np.random.default_rng(seed).permutation(len(y))
+        turn = np.empty(len(y), int)
+        turn[order[np.argsort(y[order], kind="stable")]] = np.arange(len(y)) % k
+        yield from (turn == fold for fold in range(k))
+        return
+    if k > np.bincount(y).max():
+        raise VcemoError(f"too few clips for {k} folds", corpus.name, "give fewer")
     with warnings.catch_warnings(action="ignore"):  # an emotion with fewer clips than folds
-        for _, test in way.split(groups, corpus.y(), groups):
+        for _, test in StratifiedGroupKFold(k, shuffle=True, random_state=seed).split(groups, y, groups):
             yield np.isin(np.arange(len(groups)), test)
 
 
