@@ -119,7 +119,7 @@ def mark(figure: Figure, records: Mapping[str, Any] | Iterable[Mapping[str, Any]
         text = textwrap.fill(f"LEAKS: {'; '.join(sorted(told))}", width)
         style: Any = {"loc": "outside lower center", "frameon": True, "edgecolor": "#D55E00"}
         legend = figure.legend([], [], title=text, **style)
-        legend.get_title().set(color="#A03000", fontsize=8, fontweight="bold")
+        legend.get_title().set(color="#A03000", fontsize=8)
     return figure
 
 

@@ -102,9 +102,7 @@ def _emobox(corpus: Corpus, seed: int, files: Path | str) -> Made:
                 found[part] = corpus.subset([utt_id for utt_id in ids if utt_id])
                 missing += ids.count(None)
         if not all(len(found.get(part, ())) for part in ("train", "test")):
-            raise VcemoError(
-                "none of this corpus' clips in these lists", folder, "give the corpus' own folder"
-            )
+            raise VcemoError("no clip of this corpus in these lists", folder, "give its own folder")
         if "valid" not in found:
             val, train = _some(found["train"], seed), found["train"]
             found |= {"train": train.subset(~val), "valid": train.subset(val)}
