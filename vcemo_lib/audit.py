@@ -117,6 +117,7 @@ def mark(figure: Figure, records: Mapping[str, Any] | Iterable[Mapping[str, Any]
     if told:
         width = int(13 * figure.get_figwidth())
         text = textwrap.fill(f"LEAKS: {'; '.join(sorted(told))}", width)
+        figure.set_figheight(figure.get_figheight() + 0.25 + 0.15 * len(text.splitlines()))
         style: Any = {"loc": "outside lower center", "frameon": True, "edgecolor": "#D55E00"}
         legend = figure.legend([], [], title=text, **style)
         legend.get_title().set(color="#A03000", fontsize=8)
