@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import runpy
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +16,6 @@ import soundfile
 
 import vcemo_lib as vc
 from vcemo_lib import VcemoError, audio
-from vcemo_lib.paths import repo_data
 from vcemo_lib.predict import EmotionRecognizer
 
 
@@ -188,7 +186,6 @@ def test_the_enrolment_curve_judges_the_same_clips_at_every_point(
     recogniser: EmotionRecognizer, few: vc.Corpus
 ) -> None:
     run, store = recogniser.run, vc.features.compute(few, ("mel", "words", "bert"), progress=False)
-    enrolment_curve = runpy.run_path(str(repo_data() / "build" / "enrolment_curve.py"))["enrolment_curve"]
     curve = enrolment_curve(run, few, store, counts=(0, 2, 4, 20), seed=1)
     assert curve.loc[4].equals(curve.loc[20])  # there are four others
     assert (curve["speakers"] == 4).all() and not curve.loc[0].equals(curve.loc[4])

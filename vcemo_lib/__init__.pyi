@@ -2,6 +2,7 @@
 
 from . import asr as asr
 from . import audio as audio
+from . import audit as audit
 from . import comparison as comparison
 from . import corpora as corpora
 from . import course as course
@@ -23,6 +24,7 @@ from .corpora import LABELS as LABELS
 from .corpora import Corpus as Corpus
 from .corpora import labels as labels
 from .corpora import load_corpus as load_corpus
+from .corpora import protocols as protocols
 from .corpora import splits as splits
 from .course import doctor as doctor
 from .course import exercises as exercises

@@ -60,11 +60,16 @@ from exercise_functions import (
     step_by_step,
     supcon_anchor,
     torch_attend,
+    turns_by_rolling,
+    turns_loop,
     two_stages,
+    ua_of_counts,
+    ua_sklearn,
     without_substitution,
     worst_loop,
 )
 from scipy.stats import binom
+from sklearn.metrics import f1_score
 
 import vcemo_lib as vc
 from vcemo_lib.models import paper
@@ -372,6 +377,31 @@ ANSWERS: dict[str, Case] = {
             "hard-coded": (lambda wave: -3.01, "whatever it is given"),
             "whole rows": (lambda w: 10 * np.log10((w.reshape(-1, 160) ** 2).mean(1).max()), "ValueError"),
             "100 ms": (level_of_100_ms, "longer than 10 ms"),
+        },
+    ),
+    "08.rotation": (
+        [turns_by_rolling, turns_loop],
+        {
+            "hard-coded": (lambda speakers: [("a", "b", ["c"])], "whatever it is given"),
+            "sets": (lambda speakers: set(speakers), "a turn for each speaker"),
+            "in order of appearance": (lambda speakers: turns_loop(speakers, sort=False), "alphabet"),
+        },
+    ),
+    "08.together": (
+        [ua_sklearn, ua_of_counts],
+        {
+            "hard-coded": (lambda y, p, folds: 0.5, "whatever it is given"),
+            "macro F1": (lambda y, p, folds: f1_score(y, p, average="macro"), "recall"),
+            "counts": (lambda y, p, folds: (y == p).sum(), "recall"),
+        },
+    ),
+    "08.flattery": (
+        [lambda val, test: max(test) - test[list(val).index(max(val))],
+         lambda val, test: max(t - test[np.argsort(-val)[0]] for t in test)],
+        {
+            "hard-coded": (lambda val, test: 0.07, "whatever it is given"),
+            "worst": (lambda val, test: test.max() - test[val.argmin()], "best epoch"),
+            "sorts": (lambda val, test: (val.sort(), test.max() - test[-1])[1], "changes what"),
         },
     ),
     "10.least_gain": (

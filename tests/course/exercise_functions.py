@@ -360,3 +360,25 @@ def risk_loop(sure: np.ndarray, right: np.ndarray, share: float) -> float:
     ranked = sorted(zip(sure.tolist(), right.tolist(), strict=True), reverse=True)
     kept = [ok for _, ok in ranked[: round(share * len(ranked))]]
     return kept.count(False) / len(kept)
+
+
+def turns_by_rolling(speakers: list[str]) -> list[tuple[str, str, list[str]]]:
+    names = np.unique(speakers)
+    pairs = zip(names.tolist(), np.roll(names, -1).tolist(), strict=True)
+    return [(test, val, np.setdiff1d(names, [test, val]).tolist()) for test, val in pairs]
+
+
+def turns_loop(speakers: list[str], sort: bool = True) -> list[tuple[str, str, list[str]]]:
+    names = list(dict.fromkeys(sorted(speakers) if sort else speakers))
+    return [(n, (names * 2)[i + 1], [m for m in names if m not in (n, (names * 2)[i + 1])])
+            for i, n in enumerate(names)]  # fmt: skip
+
+
+def ua_sklearn(y_true: np.ndarray, y_pred: np.ndarray, folds: np.ndarray) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+
+    return balanced_accuracy_score(y_true, y_pred)
+
+
+def ua_of_counts(y_true: np.ndarray, y_pred: np.ndarray, folds: np.ndarray) -> float:
+    return vc.evaluation.scores(y_true, y_pred)["ua"]

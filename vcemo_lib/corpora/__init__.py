@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from vcemo_lib.corpora import protocols as protocols
 from vcemo_lib.corpora import readers
 from vcemo_lib.corpora import splits as splits
 from vcemo_lib.corpora.corpus import Corpus, four, from_table

@@ -17,7 +17,7 @@ from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import paired_test
 from vcemo_lib.loading import gather
 from vcemo_lib.models.settings import tutorial
-from vcemo_lib.training.runs import Run, kinds_of, predict
+from vcemo_lib.training.runs import Predictions, Run, kinds_of, predict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,16 +101,14 @@ def beside_line(runs: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([runs, *each], ignore_index=True)
 
 
-def enrolment_curve(
+def enrolment(
     run: Run, part: Corpus, store: Any = None, counts: Sequence[int] = (0, 1, 2, 5, 10, 20), seed: int = 0
-) -> pd.DataFrame:
-    """A corpus part's scores, with intervals, where speakers are known by 0, 1, 2, ... clips without labels.
+) -> dict[int, Predictions]:
+    """A corpus part's answers where speakers are known by 0, 1, 2, ... clips without labels, by that number.
 
     Every clip is judged at every point, scaled by other clips of its speaker: drawn with the seed, those of a
     point among those of the next, and all of them where there are fewer than `counts` says.
     """
-    import pandas as pd
-
     features = gather(store or run.store, part, kinds_of(run.model))
     order, speakers = np.random.default_rng(seed).permutation(len(features)), features.speakers
     others = {
@@ -120,8 +118,16 @@ def enrolment_curve(
     for count in counts:
         scaler = run.scaler.adapted(features, {u: known[:count] for u, known in others.items()})
         answers = predict(run.model, scaler.apply(features), run.classes)
-        found[count] = replace(answers, speakers=speakers).intervals()
-    return pd.concat(found, names=["enrolled", "score"])
+        found[count] = replace(answers, speakers=speakers)
+    return found
+
+
+def enrolment_curve(*given: Any, **options: Any) -> pd.DataFrame:
+    """The scores of `enrolment`, with intervals: a row a number of clips and score."""
+    import pandas as pd
+
+    answers = enrolment(*given, **options)
+    return pd.concat({n: of.intervals() for n, of in answers.items()}, names=["enrolled", "score"])
 
 
 def fleiss_kappa(votes: np.ndarray) -> float:
