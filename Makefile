@@ -51,9 +51,9 @@ browser: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/python -m jupyterlab notebooks
 
-# APP="--port=8867 --no-browser" is passed on to Voila.
+# APP="--port=8867 --no-browser" is passed on.
 app: $(STAMP)
-	$(BIN)/python -m voila notebooks/app/playground.ipynb $(APP)
+	$(BIN)/python -m vcemo_lib course app $(APP)
 
 site: $(STAMP)
 	$(BIN)/python -m vcemo_lib course site

@@ -16,6 +16,7 @@ import soundfile
 
 import vcemo_lib as vc
 from vcemo_lib import VcemoError, audio
+from vcemo_lib.course.sweeps import enrolment_curve
 from vcemo_lib.predict import EmotionRecognizer
 
 

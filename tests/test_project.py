@@ -93,7 +93,7 @@ def test_make_knows_its_targets_and_passes_lane_and_python_on():
     assert "python3.12 -m venv .venv" in dry("setup", "PYTHON=python3.12")
     assert "requirements.lock" in dry("setup") and "pytest" in dry("test") and "jupyterlab" in dry("lab")
     assert "course site" in dry("site")
-    assert "voila notebooks/app/playground.ipynb --port=1" in dry("app", "APP=--port=1")
+    assert "vcemo_lib course app --port=1" in dry("app", "APP=--port=1")
     assert "[browser]" in dry("browser") and "--ignore tests/browser" in dry("test")
     assert "rm -rf build" in dry("clean")
 
