@@ -79,11 +79,14 @@ def run(
     from joblib import Parallel, delayed, parallel_config
     from tqdm.auto import tqdm
 
+    from vcemo_lib import audit
+
     if "test" not in parts:
         raise VcemoError("no test part to score on", do="give parts with 'train', 'val' and 'test'")
     wanted = jobs(configs, store, parts, Path(out), seeds)
     missing = {path: job for path, job in wanted.items() if not path.exists()}
-    shared = (store, parts, keep_models, workers > 1)
+    leaks = audit.record(parts, store) if missing else {}
+    shared = (store, parts, leaks, keep_models, workers > 1)
     tasks = [delayed(train_one)(*job, path.absolute(), *shared) for path, job in missing.items()]
     one_thread = 1 if workers > 1 else None
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=one_thread):
@@ -138,8 +141,9 @@ def baseline_configs(
 
 
 def train_one(
-    config: str, recipe: Recipe, path: Path, store: Any, parts: Mapping[str, Any], keep: bool, alone: bool
-) -> tuple[Path, dict[str, Any]]:
+    config: str, recipe: Recipe, path: Path, store: Any, parts: Mapping[str, Any], leaks: Any, keep: bool,
+    alone: bool,
+) -> tuple[Path, dict[str, Any]]:  # fmt: skip
     """Train and score one run, for the file at `path`. In a process of its own it keeps to one thread."""
     import torch
 
@@ -155,7 +159,7 @@ def train_one(
     versions = {name.replace("-", "_"): found for name, found in provenance.versions().items()}
     return path, {
         "config": config, **recipe.plain(),
-        "parts": {name: part.fingerprint() for name, part in parts.items()},
+        "parts": {name: part.fingerprint() for name, part in parts.items()}, "leaks": leaks,
         "scores": test.scores(), "val": {m: float(best[f"val_{m}"]) for m in METRICS},
         "best_epoch": result.best_epoch, "epochs": len(result.history),
         "seconds": result.seconds, "parameters": parameters(model),
