@@ -10,6 +10,7 @@ import synthetic
 
 from vcemo_lib import comparison, experiments
 from vcemo_lib.comparison import compare, facts, summary
+from vcemo_lib.course import results
 from vcemo_lib.errors import VcemoError
 from vcemo_lib.evaluation import METRICS
 from vcemo_lib.experiments import TABLE3, ablation_configs, run
@@ -145,16 +146,26 @@ def test_baselines_have_the_papers_rows_and_one_budget(data, tmp_path) -> None:
         "select",
     )
     assert all(len({s[field] for s in settings}) == 1 for field in of_training)
-    assert [bool(s["alpha"]) for s in settings] == [False] * 7 + [True]
-    assert (
-        settings[5]["modalities"] == settings[0]["modalities"] == ["audio", "words"]
-        and len(settings[6]["modalities"]) == 3
-    )
+    of = dict(zip(table.config, settings, strict=True))
+    assert [name for name, s in of.items() if s["alpha"]] == ["VCEMO + SupCon"]
+    three = [name for name, s in of.items() if len(s["modalities"]) == 3]
+    assert three == ["VCEMO", "VCEMO + SupCon"]
     one = experiments.baseline_configs(data[0], 6, names=["CME 2021"], **small)
     again = quiet(data, tmp_path, one, seeds=(0,))
     assert again.file.tolist() == table.file[table.config == "CME 2021"].tolist()
     with pytest.raises(VcemoError, match="no baseline is called Xu"):
         experiments.baseline_configs(data[0], 6, names=["Xu"])
+
+
+def test_one_thing_at_a_time_differs_between_two_rows(data) -> None:
+    configs = experiments.baseline_configs(data[0], 6)
+    for question, (a, b) in results.one_change().items():
+        (model, ours), (other, theirs) = configs[a], configs[b]
+        differ = {name for name, value in ours.as_dict().items() if theirs.as_dict()[name] != value}
+        if question.startswith("architecture"):
+            assert model != other and ours.layers == theirs.layers and ours.width == theirs.width
+        else:
+            assert model == other and len(differ) == 1, (question, differ)
 
 
 def test_baselines_as_published(data) -> None:
