@@ -24,7 +24,7 @@ PLUMBING = re.compile(r"^lane = |^import vcemo_lib|\brecord\(\s*\"\d\d\"", re.M)
 TAG_OR_CODE = re.compile(r"""<(?:script|style)\b.*?</|<(?!a\b)\w(?:"[^"]*"|'[^']*'|[^>"'])*>""", re.I | re.S)
 ADDRESS = r"((?:(?:http|ws)s?:)?//(?!www\.w3\.org/)\w[^\s\"'`)>]*)"  # of anything but an XML namespace
 FETCHED = re.compile(rf"(?:[\"'`=]|url\(|@import|srcset=[^>]*,)\s*[\"']?{ADDRESS}", re.I)
-GLOSSARY = re.compile(r"\[([^\[\]]+)\]\(\s*\.\./docs/glossary\.md(#[\w-]*)?\s*\)")  # its anchors are HTML
+PAGE = re.compile(r"\[([^\[\]]+)\]\(\s*\.\./docs/(glossary|straight_line)\.md(#[\w-]*)?\s*\)")  # HTML anchors
 DOCUMENT = re.compile(r"\]\((?:\.\./)?(?:docs|notebooks)/")  # links lie in one folder here
 ALIVE = {  # what a cell's plain text must begin with, so that the page shows the widget itself
     "player": re.compile(r"Player\('(?:\d+\. )?(\w+), simulated'"),
@@ -112,7 +112,7 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
         told = [o.data for cell in content.cells for o in cell.get("outputs", []) if "data" in o]
         written = [(cell, "source") for cell in content.cells if cell.cell_type == "markdown"]
         for place, name in written + [(data, "text/markdown") for data in told if "text/markdown" in data]:
-            place[name] = GLOSSARY.sub(r'<a href="glossary.html\2">\1</a>', place[name])
+            place[name] = PAGE.sub(r'<a href="\2.html\3">\1</a>', place[name])
         sounds += [data["text/html"] for data in told if "<audio" in data.get("text/html", "")]
         for data in (data for data in told if "<svg" in data.get("text/html", "")):
             data["text/html"] = re.sub(r'(href="\d\d_\w+)\.ipynb"', r'\1.html"', data["text/html"])
@@ -125,7 +125,7 @@ def _write_sources(course: Course, lane: str, source: Path) -> None:
     part = vc.splits.given(vc.load_corpus("sim"))["test"] if alive else None
     stored.write(source / "extra" / "vcemo", {of for name, of in alive if name == "player"}, part)
     names = "\n".join(notebook.name for notebook in course.notebooks)
-    for name in ("glossary", "teachers"):
+    for name in ("glossary", "straight_line", "teachers"):
         if (file := course.root / "docs" / f"{name}.md").is_file():
             text = DOCUMENT.sub("](", file.read_text(encoding="utf-8"))
             (source / file.name).write_text(text, encoding="utf-8")
