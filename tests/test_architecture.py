@@ -185,7 +185,7 @@ def test_the_table_of_lines_counts_every_line_once(tmp_path: Path) -> None:
         (tmp_path / name).write_text("\n" * (count - 1) + "#" * 111 + "\n", encoding="utf-8")
     (tmp_path / "notes.txt").write_text("not counted\n", encoding="utf-8")
     found = lines.files(tmp_path)
-    assert lines.totals(found) == {"library": 15, "course": 401}
+    assert lines.totals(found) == {"library": 15, "real corpora": 0, "course": 401}
     table = lines.table(found).splitlines()
     assert {"| `corpora/` | 2 | 12 |", "| `course/widgets/` | 1 | 401 |"} <= set(table)
     wrong = lines.faults(found)

@@ -34,11 +34,16 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip, (N,): from a file, or floats (N,) or (N, channels) at `sr` Hz. VcemoError for what is none."""
+    """A clip, (N,): from a file, or (N,) or (N, channels) at `sr` Hz, floats or integers of up to 32 bits.
+
+    Integers are scaled to [-1, 1). VcemoError for what is no clip.
+    """
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
     else:
         where, wave, sr = "an array", np.asarray(source), sr or SAMPLE_RATE
+        if wave.dtype.kind in "iu" and (size := wave.dtype.itemsize) <= 4:
+            wave = (wave / 2 ** (8 * size - 1) - (wave.dtype.kind == "u")).astype(np.float32)
     shape, peak = wave.shape, float(np.abs(wave).max(initial=0.0))  # NaN where there is one
     is_clip = len(shape) == 1 or len(shape) == 2 and shape[0] >= shape[1]
     for wrong, what, remedy in (

@@ -167,7 +167,7 @@ def scaffolds() -> dict[str, str]:
 
 
 SCAFFOLDS = scaffolds()
-TO_COME: set[str] = set()  # notebooks whose exercises have no scaffold yet
+TO_COME = {"08"}  # notebooks whose exercises have no scaffold yet; it shall be empty
 
 
 def test_every_exercise_stands_in_its_notebook_before_the_quiz() -> None:

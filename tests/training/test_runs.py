@@ -157,7 +157,7 @@ def test_stored_results_and_the_bundled_run_are_read() -> None:
         if run["model"] != "straight line":  # it has none
             Settings.from_dict(run["settings"])
     run = Run.load(repo_data() / "models" / "recogniser")
-    assert run.settings.layers == 1 and run.model.final.mlp[0].weight.isfinite().all()
+    assert run.settings.layers == 2 and run.model.final.mlp[0].weight.isfinite().all()
 
 
 def test_a_file_of_an_earlier_version_without_a_digest_is_read(kept, store, tmp_path) -> None:

@@ -26,6 +26,8 @@ parts: dict[str, vc.Corpus] = vc.splits.given(corpus)
 for split in (vc.splits.by_speaker, vc.splits.by_text, vc.splits.random):
     parts = split(corpus, seed=0)
 leaks: pd.DataFrame = vc.splits.audit(parts)
+record: dict[str, Any] = vc.audit.record(parts)
+folds = vc.protocols.folds("speakers", corpus)
 
 store = vc.features.compute(corpus, kinds=("mel", "words", "bert"))
 width: int = store.width("bert")

@@ -20,7 +20,7 @@ def casia(tree: Tree, facts: Facts, report: Report) -> Iterator[Row]:
         lines = [line.strip() for line in tree.text(file).splitlines() if line.strip()]
         if re.fullmatch(r"\d{3}", match[1]) and len(lines) == 1:
             words.setdefault(match[1], re.sub(r"^\d{3}\W*", "", lines[0]))
-        found = (re.match(r"\D{0,2}(\d{3})(?!\d)[\s.,:、．，：_-]*(\S.*)$", line) for line in lines)
+        found = (re.match(r"\D{0,2}(\d{3})(?!\d)[\s.,:、，：_-]*(\S.*)$", line) for line in lines)
         words |= {line[1]: line[2] for line in found if line}
     for match, file in tree.find(r"([^/]+)/([^/]+)/(2\d\d)\.[^./]+"):
         if file in tree.sounds_set:

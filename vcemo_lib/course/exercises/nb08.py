@@ -46,7 +46,8 @@ def _folds() -> list[Case]:
     rng = np.random.default_rng(3)
     more, wrong = rng.choice(3, 60, p=[0.6, 0.3, 0.1]), rng.integers(3, size=60)
     said = np.where(rng.random(60) < 0.6, more, wrong)
-    return [(y, p, folds), (more, said, np.sort(rng.integers(4, size=60)))]
+    cut = rng.permutation(60)[:40]  # another corpus, folds not in order
+    return [(y, p, folds), (more, said, np.sort(rng.integers(4, size=60))), (more[cut], said[cut], cut % 3)]
 
 
 def _ua(y: np.ndarray, p: np.ndarray) -> float:
