@@ -158,7 +158,6 @@ def test_a_bad_array_is_refused(wave: np.ndarray, said: str):
 @pytest.mark.parametrize(
     ("wave", "sr", "complaint"),
     [
-        (np.zeros((2, 16_000)), None, r"shape \(2, 16000\)"), (np.zeros(100, np.int16), None, "type int16"),
         (np.full(100, 1e20), None, "samples reach 1e\\+20"), (np.zeros(100), 1, "rate of 1 Hz"),
         (np.zeros(5_000 * 3_601, np.float16), 5_000, "longer than 3600 s"),
         (np.full(9, 1e300), None, "samples reach 1e\\+300"),
