@@ -45,7 +45,7 @@ def as_found(offline: Any) -> Iterator[None]:
 
 
 def pages(index: Path) -> list[Path]:
-    names = [*(notebook.name for notebook in Course().notebooks), "glossary", "teachers"]
+    names = [*(notebook.name for notebook in Course().notebooks), "glossary", "straight_line", "teachers"]
     return [index, *(index.parent / f"{name}.html" for name in names)]
 
 
