@@ -157,7 +157,8 @@ def test_sound_plays_one_at_a_time_and_pictures_are_there(offline: Any, index: P
         awake(offline)
         broken = offline.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length")
         silent = offline.evaluate("""async () => {
-            const tested = [...document.querySelectorAll('audio')].filter(a => a.currentSrc || a.src).map(async audio => {
+            const heard = [...document.querySelectorAll('audio')].filter(a => a.currentSrc || a.src);
+            const tested = heard.map(async audio => {
                 audio.preload = 'auto'; audio.load();
                 for (let i = 0; i < 100 && audio.readyState < 1 && !audio.error; i++)
                     await new Promise(r => setTimeout(r, 50));
