@@ -139,7 +139,7 @@ def test_a_configuration_is_hardly_ever_better_than_itself(page) -> None:
     tables = page.stored()
     p = np.concatenate([page.null(tables, 2, 2), page.null(tables, 2, 3)])
     assert len(p) >= 300 and ((p < 0.05).mean(0) <= 0.07).all()
-    assert (page.null(tables, 2, 2, ignore_seeds=True) < 0.05).mean(0)[1] > 0.08
+    assert (page.null(tables, 2, 2, ignore_seeds=True) < 0.05).mean(0)[1] > 0.1
 
 
 @pytest.mark.slow

@@ -26,10 +26,16 @@ LOGITS = np.array([[0.6, -0.4, 0.3, 0.9, 0.5, -0.7], [0.4, -0.5, 0.3, 0.7, 0.4, 
 
 
 def stored() -> list[np.ndarray]:
-    """Counts (S, G, C, C) of each bundled configuration with five seeds or more, in order of seed."""
-    runs = defaultdict(list)
+    """Counts (S, G, C, C) of each bundled configuration with five seeds or more, in order of seed.
+
+    A run that stands in two experiments, under a name in each, counts once.
+    """
+    runs, known = defaultdict(list), set()
     for file in sorted((repo_data() / "expected" / "results").glob("*/*.json")):
         run = json.loads(file.read_text(encoding="utf-8"))
+        if (recipe := run.get("recipe", file)) in known:
+            continue
+        known.add(recipe)
         runs[file.parent.name, run["config"]].append((run["seed"], run["predictions"]))
     tables = []
     for found in runs.values():
