@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import warnings
@@ -64,7 +65,7 @@ def cell_tests(labels: Sequence[str], root: Path) -> dict[str, Callable[[str], s
         if OUTSIDE.match(text):
             return f"audio path {text!r} leads out of the corpus; give it relative to {root}"
         try:
-            found = (root / text).stat()
+            found = os.stat(f"{root}/{text}")  # for a million clips faster than pathlib
         except (OSError, ValueError):  # ValueError: a NUL in the name
             return f"no audio file {text!r}"
         return None if stat.S_ISREG(found.st_mode) and found.st_size else f"{text!r} is empty, or no file"
@@ -86,6 +87,12 @@ def check(table: pd.DataFrame, root: Path, labels: Sequence[str], manifest: Path
     if not len(table):
         raise VcemoError("the manifest has no rows", where=manifest, do="add one row an utterance")
     tests, found, breaks = cell_tests(labels, root), [], 0
+    strange = table["utt_id"].str.strip().duplicated()  # each text is tested once, then rows where one is
+    for of in tests.keys() & {*table}:
+        strange |= table[of].isin([text for text in table[of].unique() if tests[of](text)])
+    times = table.reindex(columns=["start", "end"]).apply(pd.to_numeric, errors="coerce").fillna({"start": 0})
+    if not (strange | (times["start"] >= times["end"])).any():  # a blank end is NaN, which nothing passes
+        return
     first: dict[str, int] = {}  # utterance -> its line
     for number, row in zip(table.index, table.to_dict("records"), strict=True):
         line = number + 2 + breaks  # line 1 is the header; a quoted cell may hold line breaks
