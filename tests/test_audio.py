@@ -155,9 +155,18 @@ def test_a_bad_array_is_refused(wave: np.ndarray, said: str):
         audio.load(wave)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_integers_are_scaled_by_their_range(dtype: type):
+    wave = tone(300, 0.1)
+    half = 2.0 ** (8 * np.dtype(dtype).itemsize - 1)
+    loaded = audio.load((wave.astype(float) * half + (half if dtype is np.uint8 else 0)).astype(dtype))
+    np.testing.assert_allclose(loaded, wave, atol=1.1 / half + 1e-6)
+
+
 @pytest.mark.parametrize(
     ("wave", "sr", "complaint"),
     [
+        (np.zeros((2, 16_000)), None, r"shape \(2, 16000\)"), (np.zeros(100, np.int64), None, "type int64"),
         (np.full(100, 1e20), None, "samples reach 1e\\+20"), (np.zeros(100), 1, "rate of 1 Hz"),
         (np.zeros(5_000 * 3_601, np.float16), 5_000, "longer than 3600 s"),
         (np.full(9, 1e300), None, "samples reach 1e\\+300"),

@@ -84,6 +84,13 @@ def test_measured_prosody_is_human_and_the_file_is_right(corpus: vc.Corpus, abou
         assert table.loc[utt_id].to_dict() == pytest.approx(now, rel=0.02, abs=0.02, nan_ok=True)
 
 
+def test_a_damaged_description_is_told(corpus: vc.Corpus, tmp_path) -> None:
+    (tmp_path / "manifest.csv").write_bytes((corpus.root / "manifest.csv").read_bytes())
+    (tmp_path / "about.json").write_text("{", encoding="utf-8")
+    with pytest.raises(vc.VcemoError, match="description of VCEMO-Sim is damaged"):
+        vc.load_corpus("sim", root=tmp_path)
+
+
 def test_whisper_understands_it(corpus: vc.Corpus, about: dict) -> None:
     from vcemo_lib import asr
 

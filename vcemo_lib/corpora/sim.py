@@ -10,6 +10,7 @@ import pandas as pd
 
 from vcemo_lib.corpora.corpus import Corpus, from_table
 from vcemo_lib.corpora.manifest import read_table
+from vcemo_lib.errors import VcemoError
 from vcemo_lib.paths import repo_data
 
 
@@ -18,7 +19,11 @@ def read(root: Path | str | None = None, paper_mix: bool = False) -> Corpus:
     folder = Path(root or repo_data() / "vcemo_sim")
     table = read_table(manifest := folder / "manifest.csv")
     table["english"] = table["text"].map(translations(folder)).fillna("")
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what, do = "the description of VCEMO-Sim is damaged", "restore about.json with git checkout"
+        raise VcemoError(what, where=folder, do=do) from error
     table = table[table["paper_mix"] == "1"] if paper_mix else table
     return from_table("sim", table, folder, manifest=manifest, simulated=True, about=about)
 
