@@ -186,8 +186,6 @@ def test_all_pairs_are_held_against_the_number_of_tests(data, tmp_path) -> None:
     assert pairs.p_holm[smallest] == pytest.approx(min(1, 3 * pairs.p[smallest]))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)  # two more processes import torch: minutes on a busy machine
 def test_gain_over_gain_is_the_difference_of_two_comparisons(data, tmp_path) -> None:
     base = TINY.but(modalities=("words",), alpha=0.0, epochs=3)
     configs = {"a": base.but(alpha=1.0), "b": base, "c": base.but(epochs=1), "d": base.but(width=8)}

@@ -34,10 +34,7 @@ SOUNDING_DB = 35.0  # dB: what lies further below the loudest 10 ms of a clip is
 
 
 def load(source: str | Path | np.ndarray, sr: int | None = None) -> np.ndarray:
-    """A clip, (N,): from a file, or (N,) or (N, channels) at `sr` Hz, floats or integers of up to 32 bits.
-
-    Integers are scaled to [-1, 1). VcemoError for what is no clip.
-    """
+    """A clip, (N,): of a file, or an array (N,) or (N, channels) at `sr` Hz. VcemoError for what is none."""
     if isinstance(source, str | Path):
         where, (wave, sr) = str(source), _read(Path(source))
     else:

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vcemo: interrupted; what was finished is kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader, say `head`, has gone
+        sys.stderr.close()
+        return 0
     except VcemoError as error:
         print(f"vcemo: {error}", file=sys.stderr)
     except OSError as error:  # no permission, a full disk, a name that is too long
@@ -64,10 +67,8 @@ def prepare(chosen: Chosen) -> None:
     out = chosen.out and (chosen.out if chosen.out.suffix == ".csv" else chosen.out / "manifest.csv")
     if chosen.corpus in readers.READABLE:
         return releases.manifest(chosen.corpus, chosen.root, out)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()  # better known now than after an hour
-    corpus = vc.load_corpus(chosen.corpus, chosen.root)
+    chosen.out = out and out.parent
+    corpus = _corpus(chosen)
     print(f"{corpus!r}; weights: {vc.weights.whisper(chosen.whisper)}")
     if out:
         heard = corpus.with_column("asr", vc.asr.transcribe(corpus, chosen.whisper)["text"])

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -41,9 +40,8 @@ def run(
     for nth, (fold, parts) in enumerate(protocol.folds.items()):
         folder = Path(keep or Path(out) / "folds") / f"{nth:02d}"
         done = experiments.run(configs, store, parts, folder, seeds, workers, progress=progress)
-        leaks = audit.record(parts, store)
         for file in done.file:
-            found = comparison.facts(file) | {"leaks": leaks}
+            found = comparison.facts(file)
             runs.setdefault((found["config"], found["seed"]), {})[fold] = found
     return pd.DataFrame([comparison.row(write(whole(of, protocol), out)) for of in runs.values()])
 
@@ -70,8 +68,7 @@ def whole(folds: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[st
 
 def write(result: Mapping[str, Any], out: Path | str) -> Path:
     """A whole result as a file of its folder; its name says which."""
-    plain = re.sub(r"[^a-z0-9]+", "-", result["config"].lower()).strip("-")
-    path = Path(out) / f"{plain}-seed{result['seed']}.json"
+    path = Path(out) / f"{experiments.plain(result['config'])}-seed{result['seed']}.json"
     write_atomically(path, json.dumps(result, ensure_ascii=False))
     return path
 

@@ -111,9 +111,13 @@ def jobs(
         data[kinds] = data.get(kinds) or provenance.data(store, kinds, parts)
         for seed in seeds:
             recipe = Recipe.of(name, settings, seed, data[kinds])
-            plain = re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
-            wanted[out / f"{plain}-seed{seed}-{recipe.key}.json"] = config, recipe
+            wanted[out / f"{plain(config)}-seed{seed}-{recipe.key}.json"] = config, recipe
     return wanted
+
+
+def plain(config: str) -> str:
+    """A config's name as a part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", config.lower()).strip("-")
 
 
 def ablation_configs(settings: Settings) -> dict[str, Config]:

@@ -29,6 +29,11 @@ def cache_dir() -> Path:
     return cache
 
 
+def offline() -> bool:
+    """Whether `VCEMO_OFFLINE` forbids every attempt at the network."""
+    return os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
 def write_error(error: OSError, where: Path) -> VcemoError:
     """What to tell a user whose file could not be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

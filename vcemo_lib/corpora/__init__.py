@@ -19,10 +19,7 @@ __all__ = ["FOUR", "LABELS", "READERS", "Corpus", "four", "from_table", "load_co
 
 
 def load_corpus(name: str | Path, root: str | Path | None = None, **options: Any) -> Corpus:
-    """A corpus by its name, or by a CSV manifest's path (clips lie in `root`, where it says, or beside it).
-
-    Raises VcemoError for an unknown name and for a manifest with bad rows, which are all named.
-    """
+    """A corpus by its name, or by a CSV manifest's path (clips: in `root`, where it says, or beside it)."""
     if str(name) in READERS:
         return import_module(f"vcemo_lib.corpora.{name}").read(root, **options)
     if str(name) in readers.CORPORA:

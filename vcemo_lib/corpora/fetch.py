@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from vcemo_lib.corpora.readers import CORPORA, note, noted, remember
 from vcemo_lib.corpora.readers.facts import Facts, File
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, write_error
+from vcemo_lib.paths import cache_dir, offline, write_error
 
 TIMEOUT = (5.0, 30.0)  # s: to connect, and for a transfer that stands still
 TRIES, PAUSE = 6, 1.0  # of one file, and s before the second, twice as long before each that follows
@@ -94,7 +94,7 @@ def download(
     """
     import requests
 
-    if os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no"):
+    if offline():
         raise VcemoError("VCEMO_OFFLINE is set, nothing is fetched", target.name, "unset it once")
     session, said = session or requests.Session(), []
     part = target.with_name(f"{target.name}.part")

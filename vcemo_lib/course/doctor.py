@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vcemo_lib import _torchaudio
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, write_atomically
+from vcemo_lib.paths import cache_dir, offline, write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FREE_BYTES = 2_000_000_000  # Whisper, its conversion and a course's features need less
@@ -146,7 +146,7 @@ def _weights() -> Iterator[Finding]:
                 state, detail = "missing", str(error)
         elif not row["found"]:
             state, do = "note", "vcemo prepare sim fetches them now"
-            if weights.offline():
+            if offline():
                 state, do = "missing", "unset VCEMO_OFFLINE once"
         yield Finding("Weights", name, state, detail, do)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from vcemo_lib import experiments, paths, probe, provenance
 from vcemo_lib.comparison import paired, read
@@ -20,8 +21,6 @@ from vcemo_lib.models.settings import tutorial
 from vcemo_lib.training.runs import Predictions, Run, kinds_of, predict
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from vcemo_lib.corpora import Corpus
 
 
@@ -33,7 +32,6 @@ def agreement(
     One row a live run and metric: live, stored (the same seed's); low and high, Student's 95 % prediction
     interval for one further run, if seeds scatter as the stored ones do; inside, whether it lies there.
     """
-    import pandas as pd
     from scipy.stats import t
 
     rows = []
@@ -56,8 +54,6 @@ def gain_by(answered: pd.DataFrame, a: str, b: str, kinds: pd.Series) -> pd.Data
 
     One row a kind: utterances, a, b, difference, and its 95 % interval low, high over speakers and seeds.
     """
-    import pandas as pd
-
     both = paired(answered, a, b)
     rows = {}
     for kind, part in both.groupby(both.utt_id.map(kinds)):
@@ -94,8 +90,6 @@ def straight_lines(store: Any, parts: Mapping[str, Any], out: Path) -> pd.DataFr
 
 def beside_line(runs: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     """Runs, and each line as config "line: ..." beside every seed of them, as it has no chance of its own."""
-    import pandas as pd
-
     named = lines.assign(config="line: " + lines.config)
     each = [named.assign(seed=seed) for seed in sorted(runs.seed.unique())]
     return pd.concat([runs, *each], ignore_index=True)
@@ -124,8 +118,6 @@ def enrolment(
 
 def enrolment_curve(*given: Any, **options: Any) -> pd.DataFrame:
     """The scores of `enrolment`, with intervals: a row a number of clips and score."""
-    import pandas as pd
-
     answers = enrolment(*given, **options)
     return pd.concat({n: of.intervals() for n, of in answers.items()}, names=["enrolled", "score"])
 

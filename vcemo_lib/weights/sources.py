@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import cache_dir, repo_data
+from vcemo_lib.paths import cache_dir, offline, repo_data
 
 CONNECT_SECONDS = 5  # a host that does not answer within this is out of reach
 STALL_SECONDS = 30  # a transfer that stands still for this long has dropped
@@ -113,11 +112,6 @@ def table() -> pd.DataFrame:
         size = sum(file.stat().st_size for file in folder.iterdir())
         rows.append((folder.name, "bundled", True, "bundled", size / 1e6))
     return pd.DataFrame(rows, columns=["name", "kind", "found", "source", "megabytes"]).round(1)
-
-
-def offline() -> bool:
-    """Whether `VCEMO_OFFLINE` forbids every attempt at the network."""
-    return os.environ.get("VCEMO_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
 def download(url: str, target: Path, sha256: str) -> Path:

